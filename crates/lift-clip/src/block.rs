@@ -1,0 +1,264 @@
+//! The pre-norm transformer block that both towers are made of, and the places where tuners hang in.
+//!
+//! Field names are OpenAI's checkpoint names. LayerNorm always computes in fp32, whatever the weights' precision.
+//! The block itself knows no tuner: a [`Hooks`] implementation sees and may change what passes through it.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::{checkpoint::Weights, config::Activation};
+
+/// What a tuner may change inside a tower. Every method returns its input unchanged by default.
+///
+/// Shapes: b images, n tokens, d width.
+pub trait Hooks {
+    /// The input (b, n, d) of block `layer`.
+    fn block_input(&self, _layer: usize, x: Tensor) -> Tensor {
+        x
+    }
+    /// The stacked query, key and value (b, n, 3 d) that `input` (b, n, d), the normalised block input, was projected to.
+    fn qkv(&self, _layer: usize, _input: &Tensor, qkv: Tensor) -> Tensor {
+        qkv
+    }
+    /// The MLP's output (b, n, d), before the residual sum; `input` (b, n, d) is what the second LayerNorm saw.
+    fn mlp(&self, _layer: usize, _input: &Tensor, output: Tensor) -> Tensor {
+        output
+    }
+}
+
+/// The frozen tower as it was trained.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoHooks;
+
+impl Hooks for NoHooks {}
+
+/// LayerNorm over the last dimension, computed in fp32.
+#[derive(Debug)]
+pub struct LayerNorm {
+    /// Scale (d), fp32.
+    pub weight: Tensor,
+    /// Shift (d), fp32.
+    pub bias: Tensor,
+    /// Added to the variance.
+    pub eps: f64,
+}
+
+impl LayerNorm {
+    pub(crate) fn load(weights: &mut Weights, name: &str, width: i64, eps: f64) -> Self {
+        let mut take = |end: &str| weights.take(&format!("{name}.{end}"), &[width]);
+        Self {
+            weight: take("weight"),
+            bias: take("bias"),
+            eps,
+        }
+    }
+
+    /// Normalises (…, d), and returns the kind that came in.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        let normalised = x.to_kind(Kind::Float).layer_norm(
+            [self.weight.size()[0]],
+            Some(&self.weight),
+            Some(&self.bias),
+            self.eps,
+            true,
+        );
+        normalised.to_kind(x.kind())
+    }
+
+    pub(crate) fn to_device(&mut self, device: Device) {
+        self.weight = self.weight.to_device(device);
+        self.bias = self.bias.to_device(device);
+    }
+}
+
+/// `x W^T + b`.
+#[derive(Debug)]
+pub struct Linear {
+    /// Weight (out, in).
+    pub weight: Tensor,
+    /// Bias (out).
+    pub bias: Tensor,
+}
+
+impl Linear {
+    fn load(weights: &mut Weights, name: &str, input: i64, output: i64) -> Self {
+        let weight = weights.take(&format!("{name}.weight"), &[output, input]);
+        Self {
+            weight,
+            bias: weights.take(&format!("{name}.bias"), &[output]),
+        }
+    }
+
+    /// (…, in) -> (…, out).
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        x.linear(&self.weight, Some(&self.bias))
+    }
+
+    fn convert(&mut self, device: Device, kind: Kind) {
+        self.weight = self.weight.to_device(device).to_kind(kind);
+        self.bias = self.bias.to_device(device).to_kind(kind);
+    }
+}
+
+/// Multi-head self-attention with query, key and value in one product.
+#[derive(Debug)]
+pub struct Attention {
+    /// Stacked query, key, value weights (3 d, d).
+    pub in_proj_weight: Tensor,
+    /// Their biases (3 d).
+    pub in_proj_bias: Tensor,
+    /// Output projection (d, d).
+    pub out_proj: Linear,
+    heads: i64,
+}
+
+/// Which tokens a token may look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mask {
+    /// All (image tower).
+    Full,
+    /// Itself and those before it (text tower).
+    Causal,
+}
+
+impl Attention {
+    fn forward(&self, x: &Tensor, mask: Mask, layer: usize, hooks: &impl Hooks) -> Tensor {
+        let qkv = hooks.qkv(
+            layer,
+            x,
+            x.linear(&self.in_proj_weight, Some(&self.in_proj_bias)),
+        );
+        let (b, n, d) = (x.size()[0], x.size()[1], x.size()[2]);
+        // (b, n, 3 d) -> 3 x (b, heads, n, d / heads)
+        let qkv = qkv
+            .view([b, n, 3, self.heads, d / self.heads])
+            .permute([2, 0, 3, 1, 4]);
+        let (q, k, v) = (qkv.get(0), qkv.get(1), qkv.get(2));
+        let mixed = Tensor::scaled_dot_product_attention::<&Tensor>(
+            &q,
+            &k,
+            &v,
+            None,
+            0.0,
+            mask == Mask::Causal,
+            None,
+            false,
+        );
+        self.out_proj
+            .forward(&mixed.transpose(1, 2).reshape([b, n, d]))
+    }
+}
+
+/// Two linears with the activation between.
+#[derive(Debug)]
+pub struct Mlp {
+    /// d -> hidden.
+    pub c_fc: Linear,
+    /// hidden -> d.
+    pub c_proj: Linear,
+    activation: Activation,
+}
+
+impl Mlp {
+    fn forward(&self, x: &Tensor) -> Tensor {
+        let hidden = self.c_fc.forward(x);
+        let hidden = match self.activation {
+            Activation::QuickGelu => &hidden * (&hidden * 1.702).sigmoid(),
+            Activation::Gelu => hidden.gelu("none"),
+        };
+        self.c_proj.forward(&hidden)
+    }
+}
+
+/// `x + attention(ln_1(x))`, then `x + mlp(ln_2(x))`.
+#[derive(Debug)]
+pub struct Block {
+    /// Before attention.
+    pub ln_1: LayerNorm,
+    /// Self-attention.
+    pub attn: Attention,
+    /// Before the MLP.
+    pub ln_2: LayerNorm,
+    /// The MLP.
+    pub mlp: Mlp,
+}
+
+/// The sizes that a block needs.
+pub(crate) struct BlockConfig {
+    pub width: i64,
+    pub heads: i64,
+    pub mlp_width: i64,
+    pub layer_norm_eps: f64,
+    pub activation: Activation,
+}
+
+impl Block {
+    pub(crate) fn load(weights: &mut Weights, name: &str, config: &BlockConfig) -> Self {
+        let (d, eps) = (config.width, config.layer_norm_eps);
+        Self {
+            ln_1: LayerNorm::load(weights, &format!("{name}.ln_1"), d, eps),
+            attn: Attention {
+                in_proj_weight: weights.take(&format!("{name}.attn.in_proj_weight"), &[3 * d, d]),
+                in_proj_bias: weights.take(&format!("{name}.attn.in_proj_bias"), &[3 * d]),
+                out_proj: Linear::load(weights, &format!("{name}.attn.out_proj"), d, d),
+                heads: config.heads,
+            },
+            ln_2: LayerNorm::load(weights, &format!("{name}.ln_2"), d, eps),
+            mlp: Mlp {
+                c_fc: Linear::load(weights, &format!("{name}.mlp.c_fc"), d, config.mlp_width),
+                c_proj: Linear::load(weights, &format!("{name}.mlp.c_proj"), config.mlp_width, d),
+                activation: config.activation,
+            },
+        }
+    }
+
+    /// (b, n, d) -> (b, n, d).
+    pub(crate) fn forward(
+        &self,
+        x: Tensor,
+        mask: Mask,
+        layer: usize,
+        hooks: &impl Hooks,
+    ) -> Tensor {
+        let x = hooks.block_input(layer, x);
+        let x = &x
+            + self
+                .attn
+                .forward(&self.ln_1.forward(&x), mask, layer, hooks);
+        let output = self.mlp.forward(&self.ln_2.forward(&x));
+        &x + hooks.mlp(layer, &x, output)
+    }
+
+    /// Moves the block to `device`; matrices take `kind`, LayerNorms stay fp32.
+    pub(crate) fn convert(&mut self, device: Device, kind: Kind) {
+        self.ln_1.to_device(device);
+        self.attn.in_proj_weight = self.attn.in_proj_weight.to_device(device).to_kind(kind);
+        self.attn.in_proj_bias = self.attn.in_proj_bias.to_device(device).to_kind(kind);
+        self.attn.out_proj.convert(device, kind);
+        self.ln_2.to_device(device);
+        self.mlp.c_fc.convert(device, kind);
+        self.mlp.c_proj.convert(device, kind);
+    }
+
+    /// The block's tensors with their names below `prefix`.
+    pub(crate) fn named<'a>(&'a self, prefix: &str, out: &mut Vec<(String, &'a Tensor)>) {
+        let fields = [
+            ("ln_1.weight", &self.ln_1.weight),
+            ("ln_1.bias", &self.ln_1.bias),
+            ("attn.in_proj_weight", &self.attn.in_proj_weight),
+            ("attn.in_proj_bias", &self.attn.in_proj_bias),
+            ("attn.out_proj.weight", &self.attn.out_proj.weight),
+            ("attn.out_proj.bias", &self.attn.out_proj.bias),
+            ("ln_2.weight", &self.ln_2.weight),
+            ("ln_2.bias", &self.ln_2.bias),
+            ("mlp.c_fc.weight", &self.mlp.c_fc.weight),
+            ("mlp.c_fc.bias", &self.mlp.c_fc.bias),
+            ("mlp.c_proj.weight", &self.mlp.c_proj.weight),
+            ("mlp.c_proj.bias", &self.mlp.c_proj.bias),
+        ];
+        out.extend(
+            fields
+                .into_iter()
+                .map(|(name, tensor)| (format!("{prefix}.{name}"), tensor)),
+        );
+    }
+}

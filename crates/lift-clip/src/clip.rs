@@ -1,0 +1,101 @@
+//! A whole CLIP from a folder or a file.
+
+use std::path::{Path, PathBuf};
+
+use tch::Tensor;
+
+use crate::{
+    checkpoint::{Layout, Weights, layout, to_openai_names},
+    config::ClipConfig,
+    error::{Error, Result},
+    tensor_file::TensorFile,
+    text::TextTower,
+    vision::VisionTower,
+};
+
+/// Both towers, frozen, in fp32 on the CPU.
+#[derive(Debug)]
+pub struct Clip {
+    /// The image tower.
+    pub visual: VisionTower,
+    /// The text tower.
+    pub text: TextTower,
+    /// Logarithm of the factor on cosine similarities, a scalar.
+    pub logit_scale: Tensor,
+    /// The towers' sizes.
+    pub config: ClipConfig,
+}
+
+impl Clip {
+    /// Loads a model folder (`config.json`, `model.safetensors`) or a single safetensors file.
+    ///
+    /// Hugging Face and OpenAI / open_clip names are recognised by themselves. Where a `config.json` lies beside the
+    /// tensors it gives the sizes; otherwise OpenAI's names are enough, for their shapes tell them.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged, or a tensor is missing, left over or wrongly shaped.
+    pub fn load(model: &Path) -> Result<Self> {
+        let (file, config_path) = Self::files(model)?;
+        let tensors = TensorFile::read(&file)?.tensors;
+        let layout = layout(&file, &tensors)?;
+        let tensors = to_openai_names(layout, tensors);
+        let config = match (config_path.is_file(), layout) {
+            (true, _) => ClipConfig::from_hf_json(&config_path)?,
+            (false, Layout::OpenAi) => ClipConfig::from_openai_shapes(&file, &tensors)?,
+            (false, Layout::HuggingFace) => {
+                let hint = "a checkpoint in Hugging Face's layout needs the config.json it was published with".into();
+                return Err(Error::MissingFile {
+                    path: config_path,
+                    hint,
+                });
+            }
+        };
+        Self::from_tensors(&file, tensors, config)
+    }
+
+    /// Builds the towers from tensors in OpenAI's names; `origin` stands in messages.
+    ///
+    /// # Errors
+    /// When a tensor is missing, left over or wrongly shaped.
+    pub fn from_tensors(
+        origin: &Path,
+        tensors: impl IntoIterator<Item = (String, Tensor)>,
+        config: ClipConfig,
+    ) -> Result<Self> {
+        let mut weights = Weights::new(origin, tensors.into_iter().collect());
+        let visual = VisionTower::load(&mut weights, &config.vision, config.embed_dim);
+        let text = TextTower::load(&mut weights, &config.text, config.embed_dim);
+        let logit_scale = weights.take("logit_scale", &[]);
+        weights.finish()?;
+        Ok(Self {
+            visual,
+            text,
+            logit_scale,
+            config,
+        })
+    }
+
+    /// The safetensors file of `model` and the place of its `config.json`.
+    fn files(model: &Path) -> Result<(PathBuf, PathBuf)> {
+        if model.is_file() {
+            return Ok((model.into(), model.with_file_name("config.json")));
+        }
+        let file =
+            ["model.safetensors", "open_clip_model.safetensors"].map(|name| model.join(name));
+        match file.into_iter().find(|file| file.is_file()) {
+            Some(file) => Ok((file, model.join("config.json"))),
+            None => Err(Error::MissingFile {
+                path: model.join("model.safetensors"),
+                hint: "give a folder with config.json, model.safetensors and tokenizer.json, or a .safetensors file".into(),
+            }),
+        }
+    }
+
+    /// Every tensor under its OpenAI name.
+    pub fn named_tensors(&self) -> Vec<(String, &Tensor)> {
+        let mut all = self.visual.named_tensors();
+        all.extend(self.text.named_tensors());
+        all.push(("logit_scale".into(), &self.logit_scale));
+        all
+    }
+}

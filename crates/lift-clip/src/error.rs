@@ -1,0 +1,90 @@
+//! What can go wrong while a model is read or run. Messages start with the file.
+
+use std::path::PathBuf;
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// One variant a way to be wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A safetensors file whose header or data is damaged.
+    #[error(
+        "{path}: not a whole safetensors file: {reason}\nhint: fetch the file again; a size that differs from the publisher's means a cut download"
+    )]
+    BadSafetensors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// `config.json` or another JSON file does not say what is needed.
+    #[error("{path}: {reason}")]
+    BadConfig {
+        /// The file.
+        path: PathBuf,
+        /// Which field, and what was expected.
+        reason: String,
+    },
+    /// The model folder lacks a file.
+    #[error("{path}: no such file\nhint: {hint}")]
+    MissingFile {
+        /// The file that was looked for.
+        path: PathBuf,
+        /// Which files belong where.
+        hint: String,
+    },
+    /// Tensor names fit none of the known layouts.
+    #[error(
+        "{path}: unknown checkpoint layout\nhint: expected Hugging Face CLIPModel names (`vision_model.…`) or OpenAI / open_clip names (`visual.…`); the file has {first:?}"
+    )]
+    UnknownLayout {
+        /// The file.
+        path: PathBuf,
+        /// The first tensor name of the file.
+        first: String,
+    },
+    /// The tensors differ from what the configuration asks for.
+    #[error("{path}: the checkpoint does not fit its configuration:\n{}", problems.iter().map(|p| format!("  {p}")).collect::<Vec<_>>().join("\n"))]
+    BadCheckpoint {
+        /// The file.
+        path: PathBuf,
+        /// One line a tensor: missing, extra or wrongly shaped.
+        problems: Vec<String>,
+    },
+    /// The tokenizer cannot be built or refuses a text.
+    #[error("{path}: {reason}")]
+    Tokenizer {
+        /// `tokenizer.json`.
+        path: PathBuf,
+        /// What the tokenizer said.
+        reason: String,
+    },
+    /// The device that was asked for is not there.
+    #[error("device {asked}: {reason}")]
+    Device {
+        /// As typed.
+        asked: String,
+        /// Why it cannot be used.
+        reason: String,
+    },
+    /// libtorch refused an operation.
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+}
+
+impl Error {
+    /// Attaches `path` to an I/O error.
+    pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+}

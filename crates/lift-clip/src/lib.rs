@@ -1,0 +1,29 @@
+//! CLIP's two towers on libtorch: configuration, checkpoints, tokenizer and devices.
+//!
+//! Everything here is inference code without opinions on training: a tower is frozen, and whoever
+//! tunes it (lift-train) hangs its modules into the blocks through [`Hooks`].
+//!
+//! Sources: Radford et al. 2021 (CLIP), Dosovitskiy et al. 2021 (ViT).
+
+mod block;
+mod checkpoint;
+mod clip;
+mod config;
+mod device;
+mod error;
+mod preprocess;
+mod tensor_file;
+mod text;
+mod tokenizer;
+mod vision;
+
+pub use block::{Attention, Block, Hooks, LayerNorm, Linear, Mlp, NoHooks};
+pub use clip::Clip;
+pub use config::{Activation, ClipConfig, TextConfig, VisionConfig};
+pub use device::{DeviceChoice, Precision};
+pub use error::{Error, Result};
+pub use preprocess::Normalisation;
+pub use tensor_file::TensorFile;
+pub use text::TextTower;
+pub use tokenizer::Tokenizer;
+pub use vision::VisionTower;
