@@ -1,0 +1,123 @@
+//! What was typed after `cargo xtask`, turned into what is meant. Reads nothing but its input.
+
+use anyhow::{Context, Result, bail};
+
+/// The help text; fits a screen.
+pub const HELP: &str = "\
+Sets this checkout up, tests it and runs its demo.
+
+Usage: cargo xtask <COMMAND>
+
+Commands:
+  setup                  get libtorch 2.11.0 into .libtorch/ (reuses what is there)
+  test                   setup, then rustfmt, clippy and all tests
+  demo [--seed N]        setup, then the whole job on drawn images, into demo/
+  pretrain-demo [ARGS]   setup, then train models/shapes-clip anew; ARGS go to the trainer
+
+Environment:
+  LIBTORCH               a folder with libtorch 2.11.0 to use instead of .libtorch/torch
+  LIBTORCH_USE_PYTORCH   use the libtorch of the PyTorch 2.11 that python3 imports
+
+Exit codes: 0 all went well, 1 a step failed, 2 wrong usage
+";
+
+/// What the user asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Print [`HELP`].
+    Help,
+    /// Get libtorch.
+    Setup,
+    /// Set up and run every check.
+    Test,
+    /// Set up and run the main job on the embedded dataset.
+    Demo {
+        /// Seed of the drawings and of training.
+        seed: u64,
+    },
+    /// Set up and make the demo's CLIP anew.
+    PretrainDemo {
+        /// Passed on to the trainer as they are.
+        rest: Vec<String>,
+    },
+}
+
+/// The request in `args` (without the program's name), or what is wrong with them.
+pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Request> {
+    let mut args = args.into_iter();
+    let Some(command) = args.next() else {
+        bail!("no command given");
+    };
+    let rest: Vec<String> = args.collect();
+    if command == "pretrain-demo" {
+        return Ok(Request::PretrainDemo { rest });
+    }
+    if ["-h", "--help", "help"].contains(&command.as_str())
+        || rest.iter().any(|arg| arg == "-h" || arg == "--help")
+    {
+        return Ok(Request::Help);
+    }
+    match (command.as_str(), rest.as_slice()) {
+        ("setup", []) => Ok(Request::Setup),
+        ("test", []) => Ok(Request::Test),
+        ("demo", rest) => Ok(Request::Demo { seed: seed(rest)? }),
+        ("setup" | "test", [extra, ..]) => bail!("`{command}` takes no argument `{extra}`"),
+        _ => bail!("there is no command `{command}`"),
+    }
+}
+
+fn seed(rest: &[String]) -> Result<u64> {
+    let text = match rest {
+        [] => return Ok(0),
+        [flag, value] if flag == "--seed" => value,
+        [one] if one.starts_with("--seed=") => &one["--seed=".len()..],
+        [flag] if flag == "--seed" => bail!("`--seed` needs a number"),
+        [first, ..] => bail!("`demo` takes `--seed N` only, not `{first}`"),
+    };
+    text.parse()
+        .with_context(|| format!("`--seed {text}` is not a whole number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_words(line: &str) -> Result<Request> {
+        parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn commands_are_recognised() {
+        assert_eq!(parse_words("setup").unwrap(), Request::Setup);
+        assert_eq!(parse_words("test").unwrap(), Request::Test);
+        assert_eq!(parse_words("demo").unwrap(), Request::Demo { seed: 0 });
+        let seven = Request::Demo { seed: 7 };
+        assert_eq!(parse_words("demo --seed 7").unwrap(), seven);
+        assert_eq!(parse_words("demo --seed=7").unwrap(), seven);
+        for line in ["-h", "--help", "help", "demo -h", "setup --help"] {
+            assert_eq!(parse_words(line).unwrap(), Request::Help, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_trainer_gets_its_arguments_untouched() {
+        let rest = vec!["--epochs".to_owned(), "3".to_owned(), "-h".to_owned()];
+        let request = parse_words("pretrain-demo --epochs 3 -h").unwrap();
+        assert_eq!(request, Request::PretrainDemo { rest });
+    }
+
+    #[test]
+    fn wrong_usage_names_what_is_wrong() {
+        for (line, wanted) in [
+            ("", "no command"),
+            ("tset", "`tset`"),
+            ("test --all", "`--all`"),
+            ("demo --seed", "needs a number"),
+            ("demo --seed x", "`--seed x`"),
+            ("demo --sead 1", "`--sead`"),
+        ] {
+            let message = parse_words(line).unwrap_err().to_string();
+            assert!(message.contains(wanted), "{line}: {message}");
+        }
+    }
+}

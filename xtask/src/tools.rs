@@ -1,0 +1,45 @@
+//! Are the programs of other makers there? One line and one hint for each that is not.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+
+/// Fails unless a C++ compiler runs: torch-sys compiles its bindings with it.
+pub fn need_cxx() -> Result<()> {
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    // CXX may hold a launcher and flags: `ccache g++`.
+    let mut words = compiler.split_whitespace();
+    let program = words.next().unwrap_or("c++");
+    if !runs(Command::new(program).args(words).arg("--version")) {
+        bail!("no C++ compiler: `{compiler}` does not run\nhint: apt-get install g++");
+    }
+    Ok(())
+}
+
+/// Fails unless `python3` runs and has pip.
+pub fn need_pip() -> Result<()> {
+    if !runs(Command::new("python3").arg("--version")) {
+        bail!("no Python: `python3` does not run\nhint: apt-get install python3 python3-pip");
+    }
+    if !runs(Command::new("python3").args(["-m", "pip", "--version"])) {
+        bail!("no pip: `python3 -m pip` does not run\nhint: apt-get install python3-pip");
+    }
+    Ok(())
+}
+
+/// Fails unless cargo knows the subcommand that a rustup component brings.
+pub fn need_component(cargo: &mut Command, subcommand: &str, component: &str) -> Result<()> {
+    if !runs(cargo.args([subcommand, "--version"])) {
+        bail!("`cargo {subcommand}` does not run\nhint: rustup component add {component}");
+    }
+    Ok(())
+}
+
+fn runs(command: &mut Command) -> bool {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
