@@ -1,5 +1,6 @@
 //! Named steps: announced, timed, stopped at the first that fails. Writes to stderr only.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -44,7 +45,12 @@ impl Steps {
 
 /// Runs `command` with the terminal as its own; an exit code other than 0 is an error.
 pub fn succeed(command: &mut Command) -> Result<()> {
-    let program = command.get_program().to_string_lossy().into_owned();
+    let program = Path::new(command.get_program());
+    let program = program
+        .file_name()
+        .unwrap_or_default()
+        .display()
+        .to_string();
     let status = command
         .status()
         .with_context(|| format!("{program}: cannot be started"))?;
