@@ -1,1 +1,26 @@
-//! Long-tailed image datasets.
+//! Long-tailed image datasets: splits, decoding, Parquet shards, statistics.
+//!
+//! One direction: images and their list -> [`split`] and [`longtail`] choose -> [`decode`] and
+//! [`resize`] -> [`shard`] files -> [`manifest`], written last. Other crates read through
+//! [`ShardReader`]. Nothing here knows tensors or models.
+
+#![forbid(unsafe_code)]
+
+mod atomic;
+pub mod classes;
+pub mod decode;
+pub mod error;
+pub mod longtail;
+pub mod manifest;
+pub mod resize;
+pub mod shard;
+pub mod split;
+#[cfg(test)]
+mod testing;
+
+pub use classes::ClassNames;
+pub use error::{Error, Result};
+pub use manifest::{Encoding, Manifest};
+pub use resize::{CropBox, Resizer, RgbView};
+pub use shard::{Row, ShardReader, ShardWriter};
+pub use split::{Band, BandEdges, Split};

@@ -1,2 +1,2 @@
-//! The command line.
+//! placeholder
 fn main() {}

@@ -1,0 +1,155 @@
+//! Class names: the label of a class is its place in the list.
+//!
+//! It does not know where names come from (folders, files, datasets). Invariant: the list is never
+//! empty, and its names are distinct and not blank, so that a name finds one label.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+
+/// The names of a dataset's classes in label order. Serialised as a plain list of strings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<String>", into = "Vec<String>")]
+pub struct ClassNames(Vec<String>);
+
+impl ClassNames {
+    /// Takes names in label order; an empty list, a blank name or a duplicate is an error.
+    pub fn new(names: Vec<String>) -> Result<Self> {
+        Self::with_origin(names, "class names")
+    }
+
+    /// Reads one name a line, in label order. A blank line at the end is allowed, others are errors.
+    pub fn from_file(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::read(path))?;
+        let names = text.lines().map(|line| line.trim().to_owned()).collect();
+        Self::with_origin(names, &path.display().to_string())
+    }
+
+    /// As [`ClassNames::new`], with `origin` named in the error.
+    pub(crate) fn with_origin(names: Vec<String>, origin: &str) -> Result<Self> {
+        let wrong = |reason| Error::ClassNames {
+            origin: origin.to_owned(),
+            reason,
+        };
+        if names.is_empty() {
+            return Err(wrong("the list is empty".to_owned()));
+        }
+        let mut seen = HashSet::new();
+        for (label, name) in names.iter().enumerate() {
+            if name.trim().is_empty() {
+                return Err(wrong(format!("the name of class {label} is blank")));
+            }
+            if name.contains(['\n', '\r']) {
+                return Err(wrong(format!("the name of class {label} has a line break")));
+            }
+            if !seen.insert(name.as_str()) {
+                return Err(wrong(format!("`{name}` is there twice")));
+            }
+        }
+        Ok(Self(names))
+    }
+
+    /// The number of classes, at least 1.
+    #[expect(clippy::len_without_is_empty, reason = "the list is never empty")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The names in label order.
+    pub fn as_slice(&self) -> &[String] {
+        &self.0
+    }
+
+    /// The name of `label`, or `None` beyond the last class.
+    pub fn name(&self, label: u32) -> Option<&str> {
+        self.0.get(label as usize).map(String::as_str)
+    }
+
+    /// The hex SHA-256 over each name followed by a line feed: equal exactly when names and order are.
+    pub fn hash(&self) -> String {
+        let mut sha = Sha256::new();
+        for name in &self.0 {
+            sha.update(name.as_bytes());
+            sha.update(b"\n");
+        }
+        sha.finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+}
+
+impl TryFrom<Vec<String>> for ClassNames {
+    type Error = Error;
+
+    fn try_from(names: Vec<String>) -> Result<Self> {
+        Self::new(names)
+    }
+}
+
+impl From<ClassNames> for Vec<String> {
+    fn from(names: ClassNames) -> Self {
+        names.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(list: &[&str]) -> Result<ClassNames> {
+        ClassNames::new(list.iter().map(|&name| name.to_owned()).collect())
+    }
+
+    #[test]
+    fn hash_is_sha256_of_lines() {
+        // printf 'red star\nblue ring\n' | sha256sum
+        assert_eq!(
+            names(&["red star", "blue ring"]).unwrap().hash(),
+            "4116ff0b67606d26a9a03879228c8eecfc009d3d1c836c34ddf9aae64aa21795"
+        );
+        assert_ne!(
+            names(&["a", "b"]).unwrap().hash(),
+            names(&["b", "a"]).unwrap().hash()
+        );
+    }
+
+    #[test]
+    fn refuses_what_cannot_be_labels() {
+        assert!(names(&[]).unwrap_err().to_string().contains("empty"));
+        assert!(
+            names(&["a", " "])
+                .unwrap_err()
+                .to_string()
+                .contains("class 1 is blank")
+        );
+        assert!(
+            names(&["a", "b", "a"])
+                .unwrap_err()
+                .to_string()
+                .contains("`a` is there twice")
+        );
+        assert!(
+            names(&["a\nb"])
+                .unwrap_err()
+                .to_string()
+                .contains("line break")
+        );
+    }
+
+    #[test]
+    fn serialises_as_a_list_and_checks_on_the_way_in() {
+        let two = names(&["a", "b"]).unwrap();
+        assert_eq!(serde_json::to_string(&two).unwrap(), r#"["a","b"]"#);
+        assert_eq!(
+            serde_json::from_str::<ClassNames>(r#"["a","b"]"#).unwrap(),
+            two
+        );
+        assert!(serde_json::from_str::<ClassNames>(r#"["a","a"]"#).is_err());
+        assert_eq!((two.name(1), two.name(2)), (Some("b"), None));
+    }
+}

@@ -1,0 +1,197 @@
+//! Image bytes to RGB8 pixels: JPEG, PNG, WebP, GIF (first frame), BMP, TIFF.
+//!
+//! The format is recognised by content, never by file name. Greyscale, 16-bit, palette and CMYK
+//! images become RGB8, transparency is laid over white, colour profiles are ignored. It does not
+//! resize. Invariant: no input makes it panic or allocate more than its limits allow.
+
+use std::io::Cursor;
+use std::panic::{self, AssertUnwindSafe};
+
+use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use serde::{Deserialize, Serialize};
+
+/// The most pixels an image may have.
+pub const MAX_PIXELS: u64 = 1 << 28;
+
+/// The most bytes a decoder may allocate for one image.
+const MAX_ALLOC_BYTES: u64 = 3 << 30;
+
+/// Decoded pixels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RgbImage {
+    /// Pixels a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// `width * height * 3` bytes, rows from the top.
+    pub pixels: Vec<u8>,
+}
+
+/// What becomes of an EXIF orientation tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Orientation {
+    /// The image is turned upright as the tag says.
+    Exif,
+    /// The pixels stay as they are stored (what the paper's code does).
+    Ignore,
+}
+
+/// Why bytes are not an image.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// No bytes at all.
+    #[error("the file is empty")]
+    Empty,
+    /// None of the formats that are known.
+    #[error("not an image of a known format (JPEG, PNG, WebP, GIF, BMP, TIFF)")]
+    UnknownFormat,
+    /// More pixels than [`MAX_PIXELS`], or none.
+    #[error("{width}x{height} pixels, allowed are 1 to {MAX_PIXELS}")]
+    Size {
+        /// Pixels a row, as the header says.
+        width: u32,
+        /// Rows, as the header says.
+        height: u32,
+    },
+    /// The data ends before the image does.
+    #[error("{format}: premature end of data")]
+    Truncated {
+        /// The format, such as `JPEG`.
+        format: &'static str,
+    },
+    /// The decoder refused the data.
+    #[error("{format}: {reason}")]
+    Malformed {
+        /// The format, such as `JPEG`.
+        format: &'static str,
+        /// What the decoder said.
+        reason: String,
+    },
+    /// The decoder panicked; the panic was contained.
+    #[error("{format}: the decoder failed on this data")]
+    Panicked {
+        /// The format, such as `JPEG`.
+        format: &'static str,
+    },
+}
+
+/// Decodes one image; `orientation` says whether EXIF turns it.
+pub fn decode_rgb(bytes: &[u8], orientation: Orientation) -> Result<RgbImage, DecodeError> {
+    if bytes.is_empty() {
+        return Err(DecodeError::Empty);
+    }
+    let format = image::guess_format(bytes).map_err(|_| DecodeError::UnknownFormat)?;
+    let name = format_name(format).ok_or(DecodeError::UnknownFormat)?;
+    if format == ImageFormat::Jpeg && !jpeg_has_end(bytes) {
+        return Err(DecodeError::Truncated { format: name });
+    }
+    // Decoders for untrusted data have open panics; nothing of theirs outlives the closure.
+    panic::catch_unwind(AssertUnwindSafe(|| {
+        decode_as(bytes, format, name, orientation)
+    }))
+    .unwrap_or(Err(DecodeError::Panicked { format: name }))
+}
+
+fn decode_as(
+    bytes: &[u8],
+    format: ImageFormat,
+    name: &'static str,
+    orientation: Orientation,
+) -> Result<RgbImage, DecodeError> {
+    let malformed = |err: image::ImageError| DecodeError::Malformed {
+        format: name,
+        reason: first_line(&err),
+    };
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MAX_ALLOC_BYTES);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder().map_err(malformed)?;
+    let (width, height) = decoder.dimensions();
+    if !(1..=MAX_PIXELS).contains(&(u64::from(width) * u64::from(height))) {
+        return Err(DecodeError::Size { width, height });
+    }
+    let turn = match orientation {
+        Orientation::Exif => decoder.orientation().map_err(malformed)?,
+        Orientation::Ignore => image::metadata::Orientation::NoTransforms,
+    };
+    let upright = turn == image::metadata::Orientation::NoTransforms;
+    if decoder.color_type() == ColorType::Rgb8 && upright {
+        let mut pixels = vec![0; width as usize * height as usize * 3];
+        decoder.read_image(&mut pixels).map_err(malformed)?;
+        return Ok(RgbImage {
+            width,
+            height,
+            pixels,
+        });
+    }
+    let mut image = DynamicImage::from_decoder(decoder).map_err(malformed)?;
+    image.apply_orientation(turn);
+    let image = if image.color().has_alpha() {
+        over_white(&image)
+    } else {
+        image.into_rgb8()
+    };
+    Ok(RgbImage {
+        width: image.width(),
+        height: image.height(),
+        pixels: image.into_raw(),
+    })
+}
+
+fn over_white(image: &DynamicImage) -> image::RgbImage {
+    let rgba = image.to_rgba8();
+    let mut rgb = image::RgbImage::new(rgba.width(), rgba.height());
+    for (from, to) in rgba.pixels().zip(rgb.pixels_mut()) {
+        let alpha = u32::from(from.0[3]);
+        for (channel, out) in from.0[..3].iter().zip(&mut to.0) {
+            *out = ((u32::from(*channel) * alpha + 255 * (255 - alpha) + 127) / 255) as u8;
+        }
+    }
+    rgb
+}
+
+/// Whether a JPEG's end marker follows its first scan. The decoder fills a cut-off image with grey
+/// and says nothing; in coded data `FF` never precedes `D9`, so the marker's absence is the cut.
+fn jpeg_has_end(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    // Skip the header segments: an EXIF thumbnail in them has an end marker of its own.
+    while let Some(&[0xFF, marker]) = bytes.get(at..at + 2) {
+        if marker == 0xDA {
+            return bytes[at..].windows(2).any(|pair| pair == [0xFF, 0xD9]);
+        }
+        at += match (marker, bytes.get(at + 2..at + 4)) {
+            (0xFF, _) => 1,
+            (0x01 | 0xD0..=0xD8, _) => 2,
+            (_, Some(&[high, low])) => 2 + usize::from(u16::from_be_bytes([high, low])),
+            (_, _) => return false,
+        };
+    }
+    // Not a segment: whatever it is, the decoder's own message says it better, if it minds at all.
+    at < bytes.len()
+}
+
+fn format_name(format: ImageFormat) -> Option<&'static str> {
+    match format {
+        ImageFormat::Jpeg => Some("JPEG"),
+        ImageFormat::Png => Some("PNG"),
+        ImageFormat::WebP => Some("WebP"),
+        ImageFormat::Gif => Some("GIF"),
+        ImageFormat::Bmp => Some("BMP"),
+        ImageFormat::Tiff => Some("TIFF"),
+        _ => None,
+    }
+}
+
+fn first_line(err: &image::ImageError) -> String {
+    err.to_string()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches('.')
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,196 @@
+//! Everything that can go wrong in this crate, one variant a way to be wrong.
+//!
+//! Messages start with the path (or `path:line`, or `path: row n`) that is at fault and end with a
+//! `hint:` line where the user can act. Nothing is reported here: errors are returned, and the
+//! binary prints them once.
+
+use std::io;
+use std::path::PathBuf;
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A failure, with the file, row or class it happened at.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or folder could not be read.
+    #[error("{}: cannot read: {source}{}", path.display(), read_hint(source))]
+    Read {
+        /// What was to be read.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file or folder could not be written.
+    #[error("{}: cannot write: {source}", path.display())]
+    Write {
+        /// What was to be written.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A folder has no `manifest.json`, so it is not a finished shard folder.
+    #[error("{}: not complete: there is no manifest.json\nhint: name the folder of one split that `lift-data build` wrote (such as OUT/train), or run the build again", dir.display())]
+    NotComplete {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// A manifest does not parse or contradicts itself.
+    #[error("{}: bad manifest: {reason}\nhint: build the dataset again", path.display())]
+    Manifest {
+        /// The manifest file.
+        path: PathBuf,
+        /// What is wrong in it.
+        reason: String,
+    },
+    /// A shard was written by a version of the format that this program does not know.
+    #[error("{}: format version {found}, this program reads version {supported}\nhint: build the dataset again, or use the lift-data that wrote it", path.display())]
+    FormatVersion {
+        /// The manifest file.
+        path: PathBuf,
+        /// The version in the file.
+        found: u64,
+        /// The version that this program reads.
+        supported: u32,
+    },
+    /// A shard cannot be read as the manifest describes it.
+    #[error("{}: bad shard: {reason}\nhint: run `lift-data verify` on its folder, and build it again", path.display())]
+    Shard {
+        /// The shard file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A row's stored bytes differ from its checksum.
+    #[error("{}: row {row} ({source_path}): checksum mismatch: the stored bytes have changed since they were written\nhint: run `lift-data verify` on its folder, and build it again", path.display())]
+    Checksum {
+        /// The shard file.
+        path: PathBuf,
+        /// The row's position in that shard, from 0.
+        row: u64,
+        /// Where the image came from.
+        source_path: String,
+    },
+    /// An image cannot be decoded.
+    #[error(
+        "{path}: cannot decode: {source}\nhint: repair or remove the file, or allow up to N such files with --max-bad N"
+    )]
+    Decode {
+        /// The image's path, as in the list.
+        path: String,
+        /// What is wrong with it.
+        source: crate::decode::DecodeError,
+    },
+    /// More images were bad than the user allowed.
+    #[error(
+        "{path}: {reason} (bad image number {count}, --max-bad is {allowed})\nhint: repair or remove the bad files, or allow more with --max-bad"
+    )]
+    TooManyBad {
+        /// The image at which the limit was passed.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+        /// How many were bad by then.
+        count: u64,
+        /// How many were allowed.
+        allowed: u64,
+    },
+    /// A crop or a size that does not fit the image or the buffer.
+    #[error("cannot resize: {reason}")]
+    Resize {
+        /// What does not fit.
+        reason: String,
+    },
+    /// A list of class names that cannot be one.
+    #[error("{origin}: bad class names: {reason}\nhint: give one distinct, non-blank name a class")]
+    ClassNames {
+        /// Where the names came from.
+        origin: String,
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// A class of the training split has no image.
+    #[error("{}: class {label} ({name}) has no training image\nhint: add images of it, or take it out of the class names", path.display())]
+    EmptyClass {
+        /// The source that was read.
+        path: PathBuf,
+        /// The class.
+        label: u32,
+        /// Its name.
+        name: String,
+    },
+    /// A label beyond the class names.
+    #[error("{location}: label {label} is out of range: there are {num_classes} classes, labels are 0 to {}\nhint: labels count from 0; check the list against the class names", num_classes.saturating_sub(1))]
+    Label {
+        /// The file with its line or row.
+        location: String,
+        /// The label found.
+        label: i64,
+        /// How many classes there are.
+        num_classes: usize,
+    },
+    /// A line of a list file that is not `path label`.
+    #[error("{}:{line}: {reason}\nhint: every line is `relative/path.jpg label`, the label a whole number from 0", path.display())]
+    ListLine {
+        /// The list file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A source without the files that its dataset needs.
+    #[error("{}: {reason}\nhint: {hint}", path.display())]
+    Source {
+        /// What was looked at.
+        path: PathBuf,
+        /// What is missing or wrong.
+        reason: String,
+        /// What to do.
+        hint: String,
+    },
+    /// The output folder already holds something.
+    #[error("{}: already exists and is not empty\nhint: remove it, or choose another --out", path.display())]
+    OutputExists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A settings file that cannot be used.
+    #[error("{}: {reason}\nhint: [data] takes the flags of `lift-data build` with underscores, and `dataset`", path.display())]
+    Config {
+        /// The settings file.
+        path: PathBuf,
+        /// What is wrong in it.
+        reason: String,
+    },
+    /// A setting that does not fit the others.
+    #[error("{reason}\nhint: {hint}")]
+    Setting {
+        /// What does not fit.
+        reason: String,
+        /// What to do.
+        hint: String,
+    },
+}
+
+impl Error {
+    /// An [`Error::Read`] of `path`, for `map_err`.
+    pub(crate) fn read(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
+        let path = path.into();
+        move |source| Error::Read { path, source }
+    }
+
+    /// An [`Error::Write`] of `path`, for `map_err`.
+    pub(crate) fn write(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
+        let path = path.into();
+        move |source| Error::Write { path, source }
+    }
+}
+
+fn read_hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::NotFound => "\nhint: check the path",
+        io::ErrorKind::PermissionDenied => "\nhint: check the permissions",
+        _ => "",
+    }
+}

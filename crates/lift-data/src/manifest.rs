@@ -1,0 +1,274 @@
+//! The manifest of a shard folder: what is in it and how it was made.
+//!
+//! `manifest.json` is written last, so its presence means that the folder is complete. It does not
+//! read shards. Invariant: counts, rows, class names and their hash agree with each other, and
+//! nothing in it depends on the time, the machine or the number of threads.
+
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::atomic;
+use crate::classes::ClassNames;
+use crate::decode::Orientation;
+use crate::error::{Error, Result};
+use crate::split::Split;
+
+/// The version of the shard format that this crate writes and reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// The manifest's file name.
+pub const MANIFEST_FILE: &str = "manifest.json";
+
+/// How the image column holds an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Encoding {
+    /// Decoded pixels: three bytes a pixel, rows from the top.
+    Rgb8,
+    /// A JPEG file of the resized image.
+    Jpeg,
+    /// The source file's bytes, neither resized nor encoded again.
+    Original,
+}
+
+/// One shard file of a split.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShardEntry {
+    /// File name in the shard folder.
+    pub file: String,
+    /// Images in it.
+    pub rows: u64,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// XXH3-64 of the whole file, 16 hex digits.
+    pub xxh3: String,
+}
+
+/// What a shard folder holds: one split of one dataset.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// [`FORMAT_VERSION`] of the program that wrote it.
+    pub format_version: u32,
+    /// Version of the program that wrote it.
+    pub tool_version: String,
+    /// The dataset's name, such as `cifar100-lt` or `folder`.
+    pub dataset: String,
+    /// Which split.
+    pub split: Split,
+    /// Class names in label order.
+    pub class_names: ClassNames,
+    /// [`ClassNames::hash`] of them.
+    pub class_hash: String,
+    /// Images of each class in this split, in label order.
+    pub class_counts: Vec<u64>,
+    /// Images in this split.
+    pub rows: u64,
+    /// How images are stored.
+    pub encoding: Encoding,
+    /// JPEG quality (1 to 100), for [`Encoding::Jpeg`].
+    pub jpeg_quality: Option<u8>,
+    /// Short side in pixels that larger images were shrunk to; `None`: sizes were kept.
+    pub short_side: Option<u32>,
+    /// The resampling filter where images were resized: `catmull-rom`.
+    pub filter: Option<String>,
+    /// Whether EXIF orientation was applied.
+    pub orientation: Orientation,
+    /// The seed of the long-tailed choice.
+    pub seed: u64,
+    /// Imbalance ratio of the long-tailed choice, where one was made.
+    pub imbalance_ratio: Option<f64>,
+    /// Bad images that were left out and listed in `quarantine.jsonl`.
+    pub quarantined: u64,
+    /// The shard files, in row order.
+    pub shards: Vec<ShardEntry>,
+}
+
+impl Manifest {
+    /// Reads and checks `dir/manifest.json`. Without it the folder is not complete.
+    pub fn load(dir: &Path) -> Result<Self> {
+        let path = dir.join(MANIFEST_FILE);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(err) if err.kind() == std::io::ErrorKind::NotFound && dir.is_dir() => {
+                return Err(Error::NotComplete {
+                    dir: dir.to_owned(),
+                });
+            }
+            Err(err) if err.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::read(dir)(err));
+            }
+            Err(err) => return Err(Error::read(path)(err)),
+        };
+        let bad = |reason: String| Error::Manifest {
+            path: path.clone(),
+            reason,
+        };
+        let json: serde_json::Value =
+            serde_json::from_slice(&bytes).map_err(|err| bad(err.to_string()))?;
+        // The version first: another version may have other fields.
+        match json
+            .get("format_version")
+            .and_then(serde_json::Value::as_u64)
+        {
+            Some(found) if found == u64::from(FORMAT_VERSION) => {}
+            Some(found) => {
+                let supported = FORMAT_VERSION;
+                return Err(Error::FormatVersion {
+                    path,
+                    found,
+                    supported,
+                });
+            }
+            None => return Err(bad("there is no format_version".to_owned())),
+        }
+        let manifest: Self = serde_json::from_value(json).map_err(|err| bad(err.to_string()))?;
+        manifest.check().map_err(bad)?;
+        Ok(manifest)
+    }
+
+    /// Writes `dir/manifest.json` atomically. Call it last.
+    pub fn save(&self, dir: &Path) -> Result<()> {
+        let path = dir.join(MANIFEST_FILE);
+        self.check().map_err(|reason| Error::Manifest {
+            path: path.clone(),
+            reason,
+        })?;
+        let mut json = serde_json::to_vec_pretty(self).expect("a manifest is plain data");
+        json.push(b'\n');
+        atomic::write(&path, &json)
+    }
+
+    /// The number of classes.
+    pub fn num_classes(&self) -> usize {
+        self.class_names.len()
+    }
+
+    /// Bytes of all shard files together.
+    pub fn bytes(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.bytes).sum()
+    }
+
+    fn check(&self) -> std::result::Result<(), String> {
+        if self.class_hash != self.class_names.hash() {
+            return Err("class_hash is not the hash of class_names".to_owned());
+        }
+        if self.class_counts.len() != self.class_names.len() {
+            return Err(format!(
+                "{} class counts for {} class names",
+                self.class_counts.len(),
+                self.class_names.len()
+            ));
+        }
+        if checked_sum(self.class_counts.iter().copied()) != Some(self.rows) {
+            return Err(format!("the class counts do not sum to {} rows", self.rows));
+        }
+        if checked_sum(self.shards.iter().map(|shard| shard.rows)) != Some(self.rows) {
+            return Err(format!("the shards' rows do not sum to {} rows", self.rows));
+        }
+        if let Some(shard) = self.shards.iter().find(|shard| !is_plain_name(&shard.file)) {
+            return Err(format!("`{}` is not a file name", shard.file));
+        }
+        Ok(())
+    }
+}
+
+fn checked_sum(mut numbers: impl Iterator<Item = u64>) -> Option<u64> {
+    numbers.try_fold(0_u64, |sum, n| sum.checked_add(n))
+}
+
+/// A manifest must not lead out of its folder.
+fn is_plain_name(name: &str) -> bool {
+    !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', '\0'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Manifest {
+        let class_names = ClassNames::new(vec!["a".to_owned(), "b".to_owned()]).unwrap();
+        Manifest {
+            format_version: FORMAT_VERSION,
+            tool_version: "0.1.0".to_owned(),
+            dataset: "folder".to_owned(),
+            split: Split::Train,
+            class_hash: class_names.hash(),
+            class_names,
+            class_counts: vec![2, 1],
+            rows: 3,
+            encoding: Encoding::Rgb8,
+            jpeg_quality: None,
+            short_side: Some(256),
+            filter: Some("catmull-rom".to_owned()),
+            orientation: Orientation::Exif,
+            seed: 0,
+            imbalance_ratio: None,
+            quarantined: 0,
+            shards: vec![ShardEntry {
+                file: "train-00000.parquet".to_owned(),
+                rows: 3,
+                bytes: 10,
+                xxh3: "0".repeat(16),
+            }],
+        }
+    }
+
+    #[test]
+    fn round_trips() {
+        let dir = tempfile::tempdir().unwrap();
+        sample().save(dir.path()).unwrap();
+        assert_eq!(Manifest::load(dir.path()).unwrap(), sample());
+        let names: Vec<_> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
+        assert_eq!(names, [MANIFEST_FILE]);
+    }
+
+    #[test]
+    fn a_folder_without_it_is_not_complete() {
+        let dir = tempfile::tempdir().unwrap();
+        let err = Manifest::load(dir.path()).unwrap_err();
+        assert!(matches!(err, Error::NotComplete { .. }));
+        assert!(err.to_string().contains("\nhint: "));
+        let err = Manifest::load(&dir.path().join("none")).unwrap_err();
+        assert!(matches!(err, Error::Read { .. }), "{err}");
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        type Edit = fn(&mut Manifest);
+        let edits: [(Edit, &str); 5] = [
+            (|m| m.class_counts = vec![2, 2], "do not sum"),
+            (|m| m.class_counts = vec![3], "1 class counts for 2"),
+            (|m| m.class_hash = "0".to_owned(), "class_hash"),
+            (|m| m.shards[0].rows = 4, "shards' rows"),
+            (|m| m.shards[0].file = "../x".to_owned(), "not a file name"),
+        ];
+        for (edit, message) in edits {
+            let mut manifest = sample();
+            edit(&mut manifest);
+            let json = serde_json::to_vec(&manifest).unwrap();
+            fs::write(dir.path().join(MANIFEST_FILE), json).unwrap();
+            let err = Manifest::load(dir.path()).unwrap_err().to_string();
+            assert!(err.contains(message), "{err}");
+        }
+    }
+
+    #[test]
+    fn another_version_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(
+            dir.path().join(MANIFEST_FILE),
+            r#"{"format_version": 9, "new": 1}"#,
+        )
+        .unwrap();
+        let err = Manifest::load(dir.path()).unwrap_err().to_string();
+        assert!(err.contains("format version 9"), "{err}");
+    }
+}

@@ -1,0 +1,147 @@
+//! Cropping and resizing RGB8 pixels as Pillow and torchvision do: antialiased bicubic.
+//!
+//! It decides no sizes and no crops beyond torchvision's short-side rule. Invariant: pixels outside
+//! a crop never bleed into it, and a crop of the wanted size is copied unchanged.
+
+use fast_image_resize::images::{CroppedImage, Image, ImageRef};
+use fast_image_resize::{self as fir, FilterType, PixelType, ResizeAlg, ResizeOptions};
+
+use crate::error::{Error, Result};
+
+/// Borrowed RGB8 pixels, rows from the top, three bytes a pixel, no padding.
+#[derive(Debug, Clone, Copy)]
+pub struct RgbView<'a> {
+    /// Pixels a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// `width * height * 3` bytes.
+    pub pixels: &'a [u8],
+}
+
+/// A rectangle of an image, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CropBox {
+    /// Columns left of it.
+    pub left: u32,
+    /// Rows above it.
+    pub top: u32,
+    /// Its columns, at least 1.
+    pub width: u32,
+    /// Its rows, at least 1.
+    pub height: u32,
+}
+
+impl CropBox {
+    /// The whole of an image.
+    pub fn whole(width: u32, height: u32) -> Self {
+        Self {
+            left: 0,
+            top: 0,
+            width,
+            height,
+        }
+    }
+}
+
+/// Resizes images one after the other and keeps its buffers between them: one a thread.
+#[derive(Debug, Default)]
+pub struct Resizer {
+    inner: fir::Resizer,
+}
+
+impl Resizer {
+    /// A resizer without buffers; they grow with the first images.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Writes the `crop` of `src`, resized to `dst_width` x `dst_height`, into `dst` (RGB8, rows from
+    /// the top). Bicubic is Catmull-Rom (a = -0.5, as in Pillow), widened when shrinking.
+    ///
+    /// A crop outside the image, a side of 0 or a buffer of the wrong length is an error.
+    pub fn crop_resize(
+        &mut self,
+        src: RgbView<'_>,
+        crop: CropBox,
+        dst_width: u32,
+        dst_height: u32,
+        dst: &mut [u8],
+    ) -> Result<()> {
+        check(src, crop, dst_width, dst_height, dst.len())?;
+        if (crop.width, crop.height) == (dst_width, dst_height) {
+            copy_rows(src, crop, dst);
+            return Ok(());
+        }
+        let failed = |reason: String| Error::Resize { reason };
+        let source = ImageRef::new(src.width, src.height, src.pixels, PixelType::U8x3)
+            .map_err(|err| failed(err.to_string()))?;
+        let view = CroppedImage::new(&source, crop.left, crop.top, crop.width, crop.height)
+            .map_err(|err| failed(err.to_string()))?;
+        let mut target = Image::from_slice_u8(dst_width, dst_height, dst, PixelType::U8x3)
+            .map_err(|err| failed(err.to_string()))?;
+        let options = ResizeOptions::new()
+            .resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom))
+            .use_alpha(false);
+        self.inner
+            .resize(&view, &mut target, &options)
+            .map_err(|err| failed(err.to_string()))
+    }
+}
+
+/// The size after the short side became `short`: the long side is `floor(short * long / short side)`
+/// (torchvision's rule), at least 1. It enlarges as well as shrinks.
+pub fn short_side_size(width: u32, height: u32, short: u32) -> (u32, u32) {
+    let (small, large) = (width.min(height).max(1), width.max(height));
+    let long = u64::from(short) * u64::from(large) / u64::from(small);
+    let long = u32::try_from(long).unwrap_or(u32::MAX).max(1);
+    if width <= height {
+        (short.max(1), long)
+    } else {
+        (long, short.max(1))
+    }
+}
+
+fn check(src: RgbView<'_>, crop: CropBox, width: u32, height: u32, dst_len: usize) -> Result<()> {
+    let wrong = |reason: String| Err(Error::Resize { reason });
+    if rgb_len(src.width, src.height) != src.pixels.len() as u128 {
+        return wrong(format!(
+            "{} bytes are not {}x{} RGB pixels",
+            src.pixels.len(),
+            src.width,
+            src.height
+        ));
+    }
+    let inside = |start: u32, side: u32, whole: u32| {
+        side > 0 && u64::from(start) + u64::from(side) <= u64::from(whole)
+    };
+    if !inside(crop.left, crop.width, src.width) || !inside(crop.top, crop.height, src.height) {
+        return wrong(format!(
+            "{crop:?} lies outside a {}x{} image",
+            src.width, src.height
+        ));
+    }
+    if width == 0 || height == 0 || rgb_len(width, height) != dst_len as u128 {
+        return wrong(format!(
+            "a buffer of {dst_len} bytes does not hold {width}x{height} pixels"
+        ));
+    }
+    Ok(())
+}
+
+fn rgb_len(width: u32, height: u32) -> u128 {
+    u128::from(width) * u128::from(height) * 3
+}
+
+fn copy_rows(src: RgbView<'_>, crop: CropBox, dst: &mut [u8]) {
+    let stride = src.width as usize * 3;
+    let row = crop.width as usize * 3;
+    let start = crop.top as usize * stride + crop.left as usize * 3;
+    for (y, out) in dst.chunks_exact_mut(row).enumerate() {
+        let from = start + y * stride;
+        out.copy_from_slice(&src.pixels[from..from + row]);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! Shards: Parquet files of which every image can be read in place.
+//!
+//! This module and its two children are the only place that knows the Parquet schema
+//! (`docs/shard-format.md`). Invariant: every image lies alone on its page, uncompressed, so its bytes
+//! are a plain slice of the file, and its checksum covers them and the row's id, label and size.
+
+mod reader;
+mod writer;
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use xxhash_rust::xxh3::Xxh3;
+
+pub use reader::ShardReader;
+pub use writer::{NewRow, ShardWriter};
+
+/// The column that holds the image's bytes.
+const IMAGE: &str = "image";
+
+/// The most bytes one image may have, so that a page's 32-bit size never overflows.
+const MAX_IMAGE_BYTES: usize = 1 << 30;
+
+/// One image's row, without its path and its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The image's position in the list that the split was built from.
+    pub id: u64,
+    /// Its class.
+    pub label: u32,
+    /// Pixels a row, after orientation and resizing.
+    pub width: u32,
+    /// Pixel rows.
+    pub height: u32,
+    /// Length of the stored bytes.
+    pub num_bytes: u32,
+    /// [`row_checksum`] of the stored bytes.
+    pub checksum: u64,
+    /// Which shard of the manifest holds it.
+    pub(crate) shard: u32,
+    /// Where its bytes start in that file.
+    pub(crate) offset: u64,
+}
+
+/// XXH3-64 over the stored bytes, then the id (64 bits), label, width and height (32 bits each), all
+/// little-endian: a row whose image was exchanged for another's fails as well.
+pub fn row_checksum(bytes: &[u8], id: u64, label: u32, width: u32, height: u32) -> u64 {
+    let mut meta = [0; 20];
+    meta[..8].copy_from_slice(&id.to_le_bytes());
+    meta[8..12].copy_from_slice(&label.to_le_bytes());
+    meta[12..16].copy_from_slice(&width.to_le_bytes());
+    meta[16..].copy_from_slice(&height.to_le_bytes());
+    let mut hash = Xxh3::new();
+    hash.update(bytes);
+    hash.update(&meta);
+    hash.digest()
+}
+
+fn schema() -> Arc<Schema> {
+    let column = |name: &str, data_type| Field::new(name, data_type, false);
+    Arc::new(Schema::new(vec![
+        column("id", DataType::Int64),
+        column("path", DataType::Utf8),
+        column("label", DataType::Int32),
+        column("width", DataType::Int32),
+        column("height", DataType::Int32),
+        column("num_bytes", DataType::Int32),
+        column("checksum", DataType::UInt64),
+        column(IMAGE, DataType::Binary),
+    ]))
+}
+
+#[cfg(test)]
+mod tests;
