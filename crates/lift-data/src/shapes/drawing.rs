@@ -150,7 +150,7 @@ const DATASET: Style = Style {
     light: 0.22,
     behind: [2, 9],
     before: [0, 2],
-    cast: 0.14,
+    cast: 0.08,
     exposure: [0.72, 1.10],
     noise: [3.0, 16.0],
     quality: [75, 95],
@@ -217,7 +217,7 @@ impl Drawing {
 
 /// Width and height: a size, and one side up to 1.6 times the other where there is room.
 fn sides(dice: &mut Dice) -> [u32; 2] {
-    let short = dice.from_to(SHORTEST_SIDE, 150);
+    let short = dice.from_to(SHORTEST_SIDE, 128);
     let long = (short as f32 * dice.between(1.0, 1.6)) as u32;
     let long = long.clamp(short, LONGEST_SIDE);
     if dice.chance(0.5) {

@@ -70,8 +70,8 @@ impl Colour {
         let ([hue, hue_reach], [saturation, saturation_reach], [lightness, lightness_reach]) =
             match self {
                 Self::Red => ([356.0, 9.0], [0.82, 0.12], [0.46, 0.06]),
-                Self::Orange => ([27.0, 7.0], [0.92, 0.08], [0.53, 0.04]),
-                Self::Yellow => ([53.0, 6.0], [0.92, 0.08], [0.54, 0.06]),
+                Self::Orange => ([25.0, 6.0], [0.92, 0.08], [0.53, 0.04]),
+                Self::Yellow => ([55.0, 5.0], [0.92, 0.08], [0.54, 0.06]),
                 Self::Green => ([122.0, 20.0], [0.65, 0.17], [0.36, 0.08]),
                 Self::Cyan => ([183.0, 8.0], [0.85, 0.12], [0.51, 0.07]),
                 Self::Blue => ([221.0, 12.0], [0.80, 0.15], [0.46, 0.08]),
@@ -80,7 +80,7 @@ impl Colour {
                 Self::Brown => ([23.0, 7.0], [0.56, 0.10], [0.28, 0.05]),
                 Self::Gray => ([180.0, 180.0], [0.03, 0.03], [0.50, 0.12]),
             };
-        let mut draw = |middle, reach| dice.between(middle - reach, middle + reach);
+        let mut draw = |middle: f32, reach: f32| dice.between(middle - reach, middle + reach);
         from_hsl(
             draw(hue, hue_reach),
             draw(saturation, saturation_reach),

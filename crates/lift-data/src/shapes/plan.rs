@@ -9,7 +9,6 @@ use crate::error::Result;
 use crate::longtail::exponential_counts;
 
 const HELD_OUT: usize = 28;
-const HELD_OUT_PER_WORD: usize = 3;
 
 /// The training images of each class, in label order. An imbalance ratio below 1 is an error.
 pub fn train_counts(max_per_class: u32, imbalance_ratio: f64) -> Result<Vec<u32>> {
@@ -24,29 +23,22 @@ pub fn train_counts(max_per_class: u32, imbalance_ratio: f64) -> Result<Vec<u32>
     Ok(counts)
 }
 
-/// The pairs that pre-training never shows, in the order of their names: 28, at most 3 of each
+/// The pairs that pre-training never shows, in the order of their names: 28, two or three of each
 /// colour and of each shape. They are the same for every seed.
 pub fn held_out_pairs() -> Vec<Pair> {
-    let mut pairs = Pair::all();
-    Dice::new(0, Purpose::Plan, 1, 0).shuffle(&mut pairs);
-    let mut held: Vec<Pair> = Vec::with_capacity(HELD_OUT);
-    for pair in pairs {
-        let of_colour = held.iter().filter(|other| other.colour == pair.colour);
-        let of_shape = held.iter().filter(|other| other.shape == pair.shape);
-        if held.len() < HELD_OUT
-            && of_colour.count() < HELD_OUT_PER_WORD
-            && of_shape.count() < HELD_OUT_PER_WORD
-        {
-            held.push(pair);
-        }
-    }
+    let mut held = balanced_order(&mut Dice::new(0, Purpose::Plan, 1, 0));
+    held.truncate(HELD_OUT);
     held.sort_by_key(Pair::name);
     held
 }
 
 /// All pairs from the most frequent to the rarest; the same for every seed.
 fn by_frequency() -> Vec<Pair> {
-    let mut dice = Dice::new(0, Purpose::Plan, 0, 0);
+    balanced_order(&mut Dice::new(0, Purpose::Plan, 0, 0))
+}
+
+/// All pairs in a random order of which every ten hold each colour and each shape once.
+fn balanced_order(dice: &mut Dice) -> Vec<Pair> {
     let mut colours = Colour::ALL;
     let mut shapes = Shape::ALL;
     let mut shifts: Vec<usize> = (0..10).collect();
