@@ -10,6 +10,7 @@ mod atomic;
 pub mod classes;
 pub mod decode;
 pub mod error;
+pub mod layout;
 pub mod longtail;
 pub mod manifest;
 pub mod resize;

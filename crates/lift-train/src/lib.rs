@@ -1,1 +1,23 @@
-//! placeholder
+//! Tunes a frozen foundation model on long-tailed shards and evaluates it (LIFT+, arXiv 2504.13282).
+//!
+//! Shards -> [`loader`] -> [`model::TunedModel`] (frozen tower, [`tuner`], [`classifier`]) -> [`loss`] -> [`optim`];
+//! [`train`] is the loop, [`eval`] judges, [`run`] and [`report`] keep what came out. [`command`] holds one function
+//! a command of the program.
+
+pub mod classifier;
+pub mod cli;
+pub mod command;
+pub mod config;
+pub mod error;
+pub mod eval;
+pub mod loader;
+pub mod loss;
+pub mod metrics;
+pub mod model;
+pub mod optim;
+pub mod plan;
+mod progress;
+pub mod report;
+pub mod run;
+pub mod train;
+pub mod tuner;

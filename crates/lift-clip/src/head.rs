@@ -1,0 +1,151 @@
+//! The classifier file: one row a class, and the names it was made for.
+//!
+//! It is the contract between lift-text, which writes it, and lift-train, which starts from it: a safetensors file
+//! with `weight` (K, d) and, for two-tower models, `text_embeds` (K, e), both fp32 with rows of length one, and the
+//! metadata `format`, `class_names` (a JSON list in label order), `class_hash`, `template` and `model`.
+
+use std::path::Path;
+
+use tch::{Kind, Tensor};
+
+use crate::{
+    error::{Error, Result},
+    tensor_file::TensorFile,
+};
+
+const FORMAT: &str = "lift-head/1";
+
+/// Initial classifier weights for a list of classes.
+#[derive(Debug)]
+pub struct Head {
+    /// One row a class (K, d), in the space of the class-token feature.
+    pub weight: Tensor,
+    /// The class texts in the joint space (K, e), for zero-shot classification.
+    pub text_embeds: Option<Tensor>,
+    /// Names in label order.
+    pub class_names: Vec<String>,
+    /// Hash of the class list, as the shards' manifest gives it.
+    pub class_hash: String,
+    /// The prompt, `{}` standing for the name.
+    pub template: String,
+    /// The model the rows were made with.
+    pub model: String,
+}
+
+impl Head {
+    /// Writes the file atomically.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let mut file = TensorFile::default();
+        file.tensors
+            .insert("weight".into(), self.weight.to_kind(Kind::Float));
+        if let Some(embeds) = &self.text_embeds {
+            file.tensors
+                .insert("text_embeds".into(), embeds.to_kind(Kind::Float));
+        }
+        let metadata = [
+            ("format", FORMAT.to_owned()),
+            (
+                "class_names",
+                serde_json::json!(self.class_names).to_string(),
+            ),
+            ("class_hash", self.class_hash.clone()),
+            ("template", self.template.clone()),
+            ("model", self.model.clone()),
+        ];
+        file.metadata
+            .extend(metadata.map(|(key, value)| (key.to_owned(), value)));
+        file.write(path)
+    }
+
+    /// Reads a file that [`Head::write`] wrote.
+    ///
+    /// # Errors
+    /// When it is missing, damaged, no classifier file, or its rows and names differ in number.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bad = |reason: String| Error::BadConfig {
+            path: path.into(),
+            reason,
+        };
+        let mut file = TensorFile::read(path)?;
+        if file.metadata.get("format").map(String::as_str) != Some(FORMAT) {
+            return Err(bad(
+                "not a classifier file\nhint: make one with `lift-text classifier`".into(),
+            ));
+        }
+        let mut entry = |key: &str| {
+            file.metadata
+                .remove(key)
+                .ok_or_else(|| bad(format!("no {key} in the metadata")))
+        };
+        let class_names: Vec<String> = serde_json::from_str(&entry("class_names")?)
+            .map_err(|e| bad(format!("class_names: {e}")))?;
+        let (class_hash, template, model) =
+            (entry("class_hash")?, entry("template")?, entry("model")?);
+        let weight = file
+            .tensors
+            .remove("weight")
+            .ok_or_else(|| bad("no tensor named weight".into()))?;
+        let text_embeds = file.tensors.remove("text_embeds");
+        for (name, tensor) in [
+            ("weight", Some(&weight)),
+            ("text_embeds", text_embeds.as_ref()),
+        ] {
+            let Some(tensor) = tensor else { continue };
+            if tensor.dim() != 2 || tensor.size()[0] != class_names.len() as i64 {
+                return Err(bad(format!(
+                    "{name} has shape {:?} for {} classes",
+                    tensor.size(),
+                    class_names.len()
+                )));
+            }
+        }
+        Ok(Self {
+            weight,
+            text_embeds,
+            class_names,
+            class_hash,
+            template,
+            model,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::kind::FLOAT_CPU;
+
+    #[test]
+    fn a_head_is_read_back_and_a_row_too_few_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("head.safetensors");
+        let mut head = Head {
+            weight: Tensor::randn([2, 4], FLOAT_CPU),
+            text_embeds: Some(Tensor::randn([2, 3], FLOAT_CPU)),
+            class_names: vec!["red star".into(), "a \"quoted\" name".into()],
+            class_hash: "abc".into(),
+            template: "a photo of a {}.".into(),
+            model: "tiny".into(),
+        };
+        head.write(&path).unwrap();
+        let read = Head::read(&path).unwrap();
+        assert_eq!(read.weight, head.weight);
+        assert_eq!(read.text_embeds, head.text_embeds);
+        assert_eq!(read.class_names, head.class_names);
+        assert_eq!(
+            (read.class_hash, read.template, read.model),
+            ("abc".into(), head.template.clone(), "tiny".into())
+        );
+
+        head.weight = Tensor::randn([1, 4], FLOAT_CPU);
+        head.write(&path).unwrap();
+        let message = Head::read(&path).unwrap_err().to_string();
+        assert!(
+            message.ends_with("weight has shape [1, 4] for 2 classes"),
+            "{message}"
+        );
+    }
+}

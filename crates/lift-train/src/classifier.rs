@@ -1,0 +1,24 @@
+//! The cosine classifier.
+
+use tch::{Kind, Tensor};
+
+/// `scale * <normalize(x), normalize(w)>`, without bias.
+#[derive(Debug)]
+pub struct CosineClassifier {
+    /// One row a class (K, d), fp32.
+    pub weight: Tensor,
+    /// The factor on the cosines; 25 in the paper.
+    pub scale: f64,
+}
+
+impl CosineClassifier {
+    /// Features (b, d) -> logits (b, K), fp32.
+    pub fn forward(&self, features: &Tensor) -> Tensor {
+        normalize(&features.to_kind(Kind::Float)).matmul(&normalize(&self.weight).tr()) * self.scale
+    }
+}
+
+/// Rows divided by their length, as `torch.nn.functional.normalize`.
+pub fn normalize(rows: &Tensor) -> Tensor {
+    rows / rows.norm_scalaropt_dim(2, [-1i64], true).clamp_min(1e-12)
+}

@@ -1,0 +1,183 @@
+//! The command line of `lift-train`: what was typed becomes settings here, and commands run.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use lift_clip::Precision;
+
+use crate::{
+    command::{self, EvalSettings},
+    config::{TrainArgs, precision},
+    error::{Error, Result},
+    eval::Tte,
+};
+
+/// Tune a foundation model on long-tailed shards (LIFT+), evaluate it, compare runs.
+///
+/// Without a command it trains.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lift-train",
+    version,
+    about,
+    args_conflicts_with_subcommands = true
+)]
+#[command(after_long_help = "Examples:
+  lift-train --shards shards --model clip-vit-base-patch16 --head head.safetensors --out runs/first
+  lift-train --config pipelines/shapes-lt.toml --seed 1 --out runs/seed-1
+  lift-train --config pipelines/shapes-lt.toml --dry-run
+  lift-train eval --run runs/first --tte five-crop --expand 24 --json
+  lift-train zero-shot --shards shards --model clip-vit-base-patch16 --head head.safetensors
+  lift-train compare runs/*")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    train: TrainArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Evaluate a run again
+    Eval(EvalArgs),
+    /// Classify by the nearest class text, without training
+    ZeroShot(ZeroShotArgs),
+    /// Print the reports of runs side by side
+    Compare {
+        /// Folders of runs
+        #[arg(required = true, value_name = "RUN")]
+        runs: Vec<PathBuf>,
+        /// One JSON document instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// bash, elvish, fish, powershell or zsh
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+struct EvalArgs {
+    /// Folder of the run
+    #[arg(long, value_name = "RUN")]
+    run: PathBuf,
+    /// Folder with test shards [default: the run's]
+    #[arg(long, value_name = "DIR")]
+    shards: Option<PathBuf>,
+    /// Model folder [default: the run's]
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    #[command(flatten)]
+    how: HowArgs,
+}
+
+#[derive(Debug, Args)]
+struct ZeroShotArgs {
+    /// Folder with test shards; train shards beside them give the bands
+    #[arg(long, value_name = "DIR")]
+    shards: PathBuf,
+    /// Model folder
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Classifier file from `lift-text classifier`
+    #[arg(long, value_name = "FILE")]
+    head: PathBuf,
+    /// Folder to write report.json to
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    how: HowArgs,
+}
+
+#[derive(Debug, Args)]
+struct HowArgs {
+    /// Test-time ensembling
+    #[arg(long, value_enum, default_value_t = Tte::None)]
+    tte: Tte,
+    /// Pixels beyond the resolution for ensembling [default: the run's, or 24]
+    #[arg(long, value_name = "PIXELS")]
+    expand: Option<u32>,
+    /// Crops a forward pass
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    batch_size: usize,
+    /// Kind of the frozen weights: fp32 or bf16
+    #[arg(long, value_parser = precision, default_value_t = Precision::Fp32)]
+    precision: Precision,
+    /// auto, cpu or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// Threads that prepare batches; 0: one a core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+    /// One JSON document instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+impl HowArgs {
+    fn settings(&self, shards: PathBuf, default_expand: u32) -> Result<EvalSettings> {
+        let choice: lift_clip::DeviceChoice = self.device.parse().map_err(Error::Config)?;
+        let (device, note) = choice.resolve()?;
+        if let Some(note) = note {
+            eprintln!("{note}");
+        }
+        Ok(EvalSettings {
+            shards,
+            tte: self.tte,
+            expand: self.expand.unwrap_or(default_expand),
+            batch_size: self.batch_size,
+            precision: self.precision,
+            device,
+            threads: self.threads,
+        })
+    }
+}
+
+impl Cli {
+    /// Runs what was typed.
+    ///
+    /// # Errors
+    /// When an input is wrong; the message names the file and what to do.
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            None => {
+                let dry_run = self.train.dry_run;
+                let config = self.train.resolve()?;
+                if dry_run {
+                    return command::dry_run(&config);
+                }
+                let report = command::train(&config)?;
+                command::print(&[report], false);
+                eprintln!("report: {}", config.out.join("report.json").display());
+            }
+            Some(Command::Eval(args)) => {
+                let config = crate::run::read_config(&args.run)?;
+                let settings = args
+                    .how
+                    .settings(args.shards.unwrap_or(config.shards), config.expand)?;
+                let report = command::eval(&args.run, args.model.as_deref(), &settings)?;
+                command::print(&[report], args.how.json);
+            }
+            Some(Command::ZeroShot(args)) => {
+                let settings = args.how.settings(args.shards, 24)?;
+                let report =
+                    command::zero_shot(&args.model, &args.head, args.out.as_deref(), &settings)?;
+                command::print(&[report], args.how.json);
+            }
+            Some(Command::Compare { runs, json }) => {
+                command::print(&command::compare(&runs)?, json)
+            }
+            Some(Command::Completions { shell }) => {
+                clap_complete::generate(
+                    shell,
+                    &mut Self::command(),
+                    "lift-train",
+                    &mut std::io::stdout(),
+                );
+            }
+        }
+        Ok(())
+    }
+}

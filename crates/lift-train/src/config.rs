@@ -1,0 +1,360 @@
+//! Settings: preset < `[train]` table of a recipe < flags, resolved once into a [`TrainConfig`].
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use lift_clip::{DeviceChoice, Precision};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, Result},
+    eval::Tte,
+    loader::AreaSchedule,
+    tuner::TunerKind,
+};
+
+/// Named settings of the papers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+pub enum Preset {
+    /// LIFT+: AdaptFormer, 5 epochs, learning rate 0.02, growing crops.
+    #[default]
+    #[serde(rename = "lift+")]
+    #[value(name = "lift+")]
+    LiftPlus,
+    /// Classifier only (linear probing from the same head): 5 epochs, learning rate 0.03.
+    #[serde(rename = "lp")]
+    #[value(name = "lp")]
+    ClassifierOnly,
+}
+
+/// What can be typed, and what the `[train]` table of a recipe may hold.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainArgs {
+    /// Folder with train/ and test/ shards, as `lift-data build` writes it
+    #[arg(long, value_name = "DIR")]
+    pub shards: Option<PathBuf>,
+    /// Model folder: config.json and model.safetensors
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Classifier file from `lift-text classifier`
+    #[arg(long, value_name = "FILE")]
+    pub head: Option<PathBuf>,
+    /// New folder for the run's files
+    #[arg(long, value_name = "RUN")]
+    pub out: Option<PathBuf>,
+    /// Named settings of the papers [default: lift+]
+    #[arg(long, value_enum)]
+    pub preset: Option<Preset>,
+    /// Lightweight module [default: the preset's]
+    #[arg(long, value_enum)]
+    pub tuner: Option<TunerKind>,
+    /// Bottleneck dimension of the module [default: from classes and layers]
+    #[arg(long, value_name = "R")]
+    pub tuner_size: Option<i64>,
+    /// Passes over the training images [default: 5]
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Learning rate of the first epoch [default: 0.02]
+    #[arg(long)]
+    pub lr: Option<f64>,
+    /// Images a step [default: 128]
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+    /// Momentum of SGD [default: 0.9]
+    #[arg(long, hide_short_help = true)]
+    pub momentum: Option<f64>,
+    /// Weight decay on everything tuned [default: 5e-4]
+    #[arg(long, hide_short_help = true)]
+    pub weight_decay: Option<f64>,
+    /// Strength of the logit adjustment [default: 1]
+    #[arg(long, hide_short_help = true)]
+    pub tau: Option<f64>,
+    /// Factor on the cosines of the classifier [default: 25]
+    #[arg(long, hide_short_help = true)]
+    pub scale: Option<f64>,
+    /// How the smallest crop grows [default: convex]
+    #[arg(long, value_enum, hide_short_help = true)]
+    pub area_schedule: Option<AreaSchedule>,
+    /// Kind of the frozen weights: fp32 or bf16 [default: fp32]
+    #[arg(long, value_parser = precision)]
+    pub precision: Option<Precision>,
+    /// auto, cpu or cuda:N [default: auto]
+    #[arg(long)]
+    pub device: Option<String>,
+    /// Seed of order, crops and initial values [default: 0]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Test-time ensembling after training, besides the plain evaluation [default: five-crop]
+    #[arg(long, value_enum)]
+    pub tte: Option<Tte>,
+    /// Pixels beyond the resolution for ensembling; not a multiple of the patch size [default: 24]
+    #[arg(long, value_name = "PIXELS")]
+    pub expand: Option<u32>,
+    /// Threads that prepare batches [default: one a core]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Steps between two lines of metrics [default: 10]
+    #[arg(long, value_name = "STEPS", hide_short_help = true)]
+    pub log_every: Option<usize>,
+    /// Recipe whose [train] table gives what is not typed
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// Print the resolved plan and stop
+    #[arg(long)]
+    #[serde(skip)]
+    pub dry_run: bool,
+}
+
+/// Settings of a run, all of them; written into the run's folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Folder with train/ and test/ shards.
+    pub shards: PathBuf,
+    /// Model folder or file.
+    pub model: PathBuf,
+    /// Classifier file.
+    pub head: PathBuf,
+    /// The run's folder.
+    pub out: PathBuf,
+    /// Where the other values come from.
+    pub preset: Preset,
+    /// Lightweight module.
+    pub tuner: TunerKind,
+    /// Bottleneck dimension; none: automatic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tuner_size: Option<i64>,
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Learning rate of the first epoch.
+    pub lr: f64,
+    /// Images a step.
+    pub batch_size: usize,
+    /// Momentum of SGD.
+    pub momentum: f64,
+    /// Weight decay on everything tuned.
+    pub weight_decay: f64,
+    /// Strength of the logit adjustment.
+    pub tau: f64,
+    /// Factor on the cosines of the classifier.
+    pub scale: f64,
+    /// How the smallest crop grows.
+    pub area_schedule: AreaSchedule,
+    /// Kind of the frozen weights.
+    pub precision: Precision,
+    /// Device as typed.
+    pub device: String,
+    /// Seed of order, crops and initial values.
+    pub seed: u64,
+    /// Ensembling besides the plain evaluation.
+    pub tte: Tte,
+    /// Pixels beyond the resolution for ensembling.
+    pub expand: u32,
+    /// Threads that prepare batches; 0: one a core.
+    pub threads: usize,
+    /// Steps between two lines of metrics.
+    pub log_every: usize,
+}
+
+impl TrainArgs {
+    /// Fills what was not typed from the recipe and the preset, and checks the values.
+    ///
+    /// # Errors
+    /// When the recipe cannot be read, a path is missing, or a value cannot be.
+    pub fn resolve(self) -> Result<TrainConfig> {
+        let recipe = match &self.config {
+            Some(path) => read_table(path)?,
+            None => Self::default(),
+        };
+        let preset = self.preset.or(recipe.preset).unwrap_or_default();
+        let (tuner, lr) = match preset {
+            Preset::LiftPlus => (TunerKind::Adaptformer, 0.02),
+            Preset::ClassifierOnly => (TunerKind::None, 0.03),
+        };
+        let path = |typed: Option<PathBuf>, recipe: Option<PathBuf>, flag: &str| {
+            typed.or(recipe).ok_or_else(|| {
+                Error::Config(format!(
+                    "no {flag} given\nhint: --{flag} PATH, or `{flag}` in [train] of the recipe"
+                ))
+            })
+        };
+        let config = TrainConfig {
+            shards: path(self.shards, recipe.shards, "shards")?,
+            model: path(self.model, recipe.model, "model")?,
+            head: path(self.head, recipe.head, "head")?,
+            out: path(self.out, recipe.out, "out")?,
+            preset,
+            tuner: self.tuner.or(recipe.tuner).unwrap_or(tuner),
+            tuner_size: self.tuner_size.or(recipe.tuner_size),
+            epochs: self.epochs.or(recipe.epochs).unwrap_or(5),
+            lr: self.lr.or(recipe.lr).unwrap_or(lr),
+            batch_size: self.batch_size.or(recipe.batch_size).unwrap_or(128),
+            momentum: self.momentum.or(recipe.momentum).unwrap_or(0.9),
+            weight_decay: self.weight_decay.or(recipe.weight_decay).unwrap_or(5e-4),
+            tau: self.tau.or(recipe.tau).unwrap_or(1.0),
+            scale: self.scale.or(recipe.scale).unwrap_or(25.0),
+            area_schedule: self
+                .area_schedule
+                .or(recipe.area_schedule)
+                .unwrap_or_default(),
+            precision: self.precision.or(recipe.precision).unwrap_or_default(),
+            device: self
+                .device
+                .or(recipe.device)
+                .unwrap_or_else(|| "auto".into()),
+            seed: self.seed.or(recipe.seed).unwrap_or(0),
+            tte: self.tte.or(recipe.tte).unwrap_or_default(),
+            expand: self.expand.or(recipe.expand).unwrap_or(24),
+            threads: self.threads.or(recipe.threads).unwrap_or(0),
+            log_every: self.log_every.or(recipe.log_every).unwrap_or(10),
+        };
+        config.check()?;
+        Ok(config)
+    }
+}
+
+impl TrainConfig {
+    fn check(&self) -> Result<()> {
+        let positive = [
+            ("batch-size", self.batch_size as f64),
+            ("scale", self.scale),
+            ("log-every", self.log_every as f64),
+            ("tuner-size", self.tuner_size.map_or(1.0, |r| r as f64)),
+        ];
+        let not_negative = [
+            ("lr", self.lr),
+            ("momentum", self.momentum),
+            ("weight-decay", self.weight_decay),
+            ("tau", self.tau),
+        ];
+        let bad = positive
+            .into_iter()
+            .find(|&(_, v)| v.is_nan() || v <= 0.0)
+            .map(|(name, v)| format!("--{name} {v} must be above zero"))
+            .or_else(|| {
+                let bad = not_negative
+                    .into_iter()
+                    .find(|&(_, v)| !v.is_finite() || v < 0.0);
+                bad.map(|(name, v)| format!("--{name} {v} must be a number from zero up"))
+            });
+        bad.map_or(Ok(()), |message| Err(Error::Config(message)))?;
+        self.device_choice().map(drop)
+    }
+
+    /// The device as meant.
+    ///
+    /// # Errors
+    /// When it is none of auto, cpu and cuda:N.
+    pub fn device_choice(&self) -> Result<DeviceChoice> {
+        self.device.parse().map_err(Error::Config)
+    }
+}
+
+/// The [train] table of a recipe; the other tables belong to the other programs.
+fn read_table(path: &Path) -> Result<TrainArgs> {
+    #[derive(Deserialize)]
+    struct Recipe {
+        train: TrainArgs,
+    }
+    let text = fs::read_to_string(path).map_err(Error::io(path))?;
+    let recipe: Recipe =
+        toml::from_str(&text).map_err(|e| Error::Config(format!("{}: {e}", path.display())))?;
+    Ok(recipe.train)
+}
+
+/// Reads a precision as typed.
+pub fn precision(text: &str) -> std::result::Result<Precision, String> {
+    match text {
+        "fp32" => Ok(Precision::Fp32),
+        "bf16" => Ok(Precision::Bf16),
+        other => Err(format!("{other:?} is not a precision; use fp32 or bf16")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe(text: &str) -> (tempfile::TempDir, TrainArgs) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("recipe.toml");
+        fs::write(&path, text).unwrap();
+        (
+            dir,
+            TrainArgs {
+                config: Some(path),
+                ..Default::default()
+            },
+        )
+    }
+
+    const PATHS: &str =
+        "[data]\nanything = 1\n[train]\nshards = 's'\nmodel = 'm'\nhead = 'h'\nout = 'o'\n";
+
+    #[test]
+    fn flags_win_over_the_recipe_and_the_recipe_over_the_preset() {
+        let (_dir, args) = recipe(&format!("{PATHS}epochs = 7\nlr = 0.5\n"));
+        let config = TrainArgs {
+            epochs: Some(9),
+            preset: Some(Preset::ClassifierOnly),
+            ..args
+        }
+        .resolve()
+        .unwrap();
+        assert_eq!(
+            (config.epochs, config.lr, config.tuner),
+            (9, 0.5, TunerKind::None)
+        );
+        assert_eq!(config.shards, Path::new("s"));
+
+        let (_dir, args) = recipe(PATHS);
+        let config = args.resolve().unwrap();
+        assert_eq!(
+            (config.epochs, config.lr, config.tuner),
+            (5, 0.02, TunerKind::Adaptformer)
+        );
+    }
+
+    #[test]
+    fn a_resolved_config_is_read_back() {
+        let (_dir, args) = recipe(PATHS);
+        let config = args.resolve().unwrap();
+        let text = toml::to_string(&config).unwrap();
+        assert_eq!(toml::from_str::<TrainConfig>(&text).unwrap(), config);
+    }
+
+    #[test]
+    fn wrong_settings_are_refused_by_name() {
+        let (_dir, args) = recipe(&format!("{PATHS}epoch = 7\n"));
+        let message = args.resolve().unwrap_err().to_string();
+        assert!(
+            message.contains("recipe.toml") && message.contains("unknown field `epoch`"),
+            "{message}"
+        );
+
+        let (_dir, args) = recipe(PATHS);
+        let message = TrainArgs {
+            lr: Some(f64::NAN),
+            ..args.clone()
+        }
+        .resolve()
+        .unwrap_err()
+        .to_string();
+        assert_eq!(message, "--lr NaN must be a number from zero up");
+        let message = TrainArgs {
+            batch_size: Some(0),
+            ..args
+        }
+        .resolve()
+        .unwrap_err()
+        .to_string();
+        assert_eq!(message, "--batch-size 0 must be above zero");
+        let message = TrainArgs::default().resolve().unwrap_err().to_string();
+        assert!(message.starts_with("no shards given"), "{message}");
+    }
+}

@@ -1,0 +1,76 @@
+//! What can go wrong in training and evaluation. Messages start with the file where there is one.
+
+use std::path::PathBuf;
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// One variant a way to be wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Shards are missing, damaged or not what they should be.
+    #[error(transparent)]
+    Data(#[from] lift_data::error::Error),
+    /// The model or the classifier file cannot be used.
+    #[error(transparent)]
+    Clip(#[from] lift_clip::Error),
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A setting that cannot be.
+    #[error("{0}")]
+    Config(String),
+    /// The classes of two inputs differ.
+    #[error(
+        "{path}: its classes are not those of {other}: {difference}\nhint: make the classifier from the same shards, `lift-text classifier --shards DIR`"
+    )]
+    ClassesDiffer {
+        /// The classifier file or run.
+        path: PathBuf,
+        /// The shards.
+        other: PathBuf,
+        /// The first difference.
+        difference: String,
+    },
+    /// A file of a run does not hold what a run holds.
+    #[error("{path}: {reason}")]
+    BadRun {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Tuned tensors do not form a model.
+    #[error("{0}")]
+    Tensors(String),
+    /// The loss is no number any more.
+    #[error(
+        "the loss is {loss} at step {step} (epoch {epoch}, learning rate {lr})\nhint: a lower --lr is the usual cure"
+    )]
+    Diverged {
+        /// The loss that was seen.
+        loss: f64,
+        /// Steps done.
+        step: usize,
+        /// Epoch, from 0.
+        epoch: usize,
+        /// The learning rate of the step.
+        lr: f64,
+    },
+    /// The thread that prepares batches ended before its work did.
+    #[error("the loader stopped before the end of the epoch")]
+    LoaderStopped,
+}
+
+impl Error {
+    /// Attaches `path` to an I/O error.
+    pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+}

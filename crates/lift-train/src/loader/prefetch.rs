@@ -1,0 +1,260 @@
+//! Batches prepared ahead by a pool of threads and handed over in order through a bounded queue.
+//!
+//! Memory is bounded by the queue's depth: at most `depth + 2` batches exist at a time.
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, sync_channel},
+    },
+    thread,
+};
+
+use lift_data::{
+    resize::{CropBox, Resizer, RgbView, short_side_size},
+    shard::ShardReader,
+};
+use rayon::prelude::*;
+
+use super::{augment::mda_crop, sampler::image_rng};
+use crate::error::{Error, Result};
+
+/// Batches that may wait in the queue.
+const DEPTH: usize = 2;
+
+/// Which part of an image a batch holds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum View {
+    /// A random square crop of at least this relative area, for training.
+    Random {
+        /// See [`super::AreaSchedule::smallest_area`].
+        smallest_area: f64,
+        /// Of the run.
+        seed: u64,
+        /// From 0.
+        epoch: usize,
+    },
+    /// Short side to `resolution + resolution / 7`, centre crop.
+    Center,
+    /// Short side to `resolution + expand`; top left, top right, bottom left, bottom right, centre.
+    FiveCrop {
+        /// Pixels beyond the resolution.
+        expand: u32,
+    },
+}
+
+impl View {
+    /// Crops an image gives.
+    pub fn crops(self) -> usize {
+        match self {
+            Self::FiveCrop { .. } => 5,
+            Self::Random { .. } | Self::Center => 1,
+        }
+    }
+}
+
+/// Pixels and labels of some images.
+#[derive(Debug)]
+pub struct Batch {
+    /// (images, crops, resolution, resolution, 3), row-major.
+    pub pixels: Vec<u8>,
+    /// One label an image.
+    pub labels: Vec<i64>,
+    /// Side of a crop in pixels.
+    pub resolution: u32,
+}
+
+/// Turns rows of shards into batches.
+#[derive(Clone)]
+pub struct Loader {
+    reader: Arc<ShardReader>,
+    pool: Arc<rayon::ThreadPool>,
+    resolution: u32,
+    batch_size: usize,
+}
+
+/// What a worker thread keeps from image to image.
+#[derive(Default)]
+struct Scratch {
+    resizer: Resizer,
+    rgb: Vec<u8>,
+    resized: Vec<u8>,
+}
+
+impl Loader {
+    /// A loader with `threads` workers (0: one a core) for square crops of `resolution` pixels.
+    ///
+    /// # Errors
+    /// When the threads cannot be started.
+    pub fn new(
+        reader: Arc<ShardReader>,
+        resolution: u32,
+        batch_size: usize,
+        threads: usize,
+    ) -> Result<Self> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("loader-{i}"))
+            .build();
+        let pool =
+            Arc::new(pool.map_err(|e| {
+                Error::Config(format!("cannot start {threads} loader threads: {e}"))
+            })?);
+        Ok(Self {
+            reader,
+            pool,
+            resolution,
+            batch_size,
+        })
+    }
+
+    /// The shards that are read.
+    pub fn reader(&self) -> &ShardReader {
+        &self.reader
+    }
+
+    /// The batches of `order` (row numbers), in order; the last one may be smaller.
+    pub fn batches(&self, order: Vec<usize>, view: View) -> Batches {
+        let (sender, receiver) = sync_channel(DEPTH);
+        let loader = self.clone();
+        thread::spawn(move || {
+            for rows in order.chunks(loader.batch_size) {
+                let batch = loader.batch(rows, view);
+                let failed = batch.is_err();
+                // A closed channel means that nobody wants more.
+                if sender.send(batch).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        Batches { receiver }
+    }
+
+    fn batch(&self, rows: &[usize], view: View) -> Result<Batch> {
+        let bytes = view.crops() * (self.resolution as usize).pow(2) * 3;
+        let mut pixels = vec![0u8; rows.len() * bytes];
+        self.pool.install(|| {
+            pixels
+                .par_chunks_mut(bytes)
+                .zip(rows)
+                .try_for_each_init(Scratch::default, |scratch, (out, &row)| {
+                    self.image(row, view, scratch, out)
+                })
+        })?;
+        let labels = rows
+            .iter()
+            .map(|&row| i64::from(self.reader.row(row).label))
+            .collect();
+        Ok(Batch {
+            pixels,
+            labels,
+            resolution: self.resolution,
+        })
+    }
+
+    fn image(&self, row: usize, view: View, scratch: &mut Scratch, out: &mut [u8]) -> Result<()> {
+        let (width, height) = self.reader.read_rgb(row, &mut scratch.rgb)?;
+        let source = RgbView {
+            width,
+            height,
+            pixels: &scratch.rgb,
+        };
+        let side = self.resolution;
+        match view {
+            View::Random {
+                smallest_area,
+                seed,
+                epoch,
+            } => {
+                let mut rng = image_rng(seed, epoch, self.reader.row(row).id);
+                let crop = mda_crop(width, height, smallest_area, &mut rng);
+                scratch.resizer.crop_resize(source, crop, side, side, out)?;
+            }
+            View::Center | View::FiveCrop { .. } => {
+                let short = side
+                    + if let View::FiveCrop { expand } = view {
+                        expand
+                    } else {
+                        side / 7
+                    };
+                let (w, h) = short_side_size(width, height, short);
+                let whole = CropBox {
+                    left: 0,
+                    top: 0,
+                    width,
+                    height,
+                };
+                scratch.resized.resize((w * h * 3) as usize, 0);
+                scratch
+                    .resizer
+                    .crop_resize(source, whole, w, h, &mut scratch.resized)?;
+                let corners = crop_corners(view, w, h, side);
+                for (out, (left, top)) in out.chunks_mut((side * side * 3) as usize).zip(corners) {
+                    copy_square(&scratch.resized, w, left, top, side, out);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Top-left corners of the crops, in torchvision's order and rounding.
+fn crop_corners(view: View, width: u32, height: u32, side: u32) -> Vec<(u32, u32)> {
+    let (right, bottom) = (width - side, height - side);
+    // Python rounds halves to even: `int(round((w - side) / 2))`.
+    let half = |n: u32| if n % 4 == 3 { n / 2 + 1 } else { n / 2 };
+    let center = (half(right), half(bottom));
+    match view {
+        View::FiveCrop { .. } => vec![(0, 0), (right, 0), (0, bottom), (right, bottom), center],
+        View::Center | View::Random { .. } => vec![center],
+    }
+}
+
+fn copy_square(image: &[u8], width: u32, left: u32, top: u32, side: u32, out: &mut [u8]) {
+    let (width, left, top, row_bytes) = (
+        width as usize,
+        left as usize,
+        top as usize,
+        side as usize * 3,
+    );
+    for (y, out) in out.chunks_mut(row_bytes).enumerate() {
+        let begin = ((top + y) * width + left) * 3;
+        out.copy_from_slice(&image[begin..begin + row_bytes]);
+    }
+}
+
+/// The queue's end that is read.
+pub struct Batches {
+    receiver: Receiver<Result<Batch>>,
+}
+
+impl Iterator for Batches {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.receiver.recv().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn corners_follow_torchvision() {
+        // 13 x 10 image, side 8: (w - 8) / 2 = 2.5 -> 2, (h - 8) / 2 = 1.
+        assert_eq!(crop_corners(View::Center, 13, 10, 8), [(2, 1)]);
+        // 15 x 8: 3.5 -> 4.
+        assert_eq!(crop_corners(View::Center, 15, 8, 8), [(4, 0)]);
+        let five = crop_corners(View::FiveCrop { expand: 3 }, 13, 10, 8);
+        assert_eq!(five, [(0, 0), (5, 0), (0, 2), (5, 2), (2, 1)]);
+    }
+
+    #[test]
+    fn squares_are_cut_at_their_place() {
+        let image: Vec<u8> = (0..4 * 3 * 3).collect();
+        let mut out = vec![0; 2 * 2 * 3];
+        copy_square(&image, 4, 1, 1, 2, &mut out);
+        assert_eq!(out, [15, 16, 17, 18, 19, 20, 27, 28, 29, 30, 31, 32]);
+    }
+}
