@@ -14,6 +14,7 @@ pub mod layout;
 pub mod longtail;
 pub mod manifest;
 pub mod resize;
+pub mod shapes;
 pub mod shard;
 pub mod split;
 #[cfg(test)]
