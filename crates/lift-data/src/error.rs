@@ -71,15 +71,23 @@ pub enum Error {
         /// Where the image came from.
         source_path: String,
     },
-    /// An image cannot be decoded.
-    #[error(
-        "{path}: cannot decode: {source}\nhint: repair or remove the file, or allow up to N such files with --max-bad N"
-    )]
+    /// A stored image cannot be decoded.
+    #[error("{path}: cannot decode: {source}")]
     Decode {
-        /// The image's path, as in the list.
+        /// The image's path, as in the shard.
         path: String,
         /// What is wrong with it.
         source: crate::decode::DecodeError,
+    },
+    /// A source image cannot be read or decoded, and none may be bad.
+    #[error(
+        "{path}: {reason}\nhint: repair or remove the file, or leave out up to N bad ones with --max-bad N"
+    )]
+    BadImage {
+        /// The image's path.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
     },
     /// More images were bad than the user allowed.
     #[error(

@@ -7,18 +7,24 @@
 #![forbid(unsafe_code)]
 
 mod atomic;
+pub mod build;
 pub mod classes;
+pub mod dataset;
 pub mod decode;
 pub mod error;
 pub mod layout;
 pub mod longtail;
 pub mod manifest;
+pub mod progress;
 pub mod resize;
 pub mod shapes;
 pub mod shard;
+pub mod source;
 pub mod split;
+pub mod stats;
 #[cfg(test)]
 mod testing;
+pub mod verify;
 
 pub use classes::ClassNames;
 pub use error::{Error, Result};

@@ -13,6 +13,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use xxhash_rust::xxh3::Xxh3;
 
 pub use reader::ShardReader;
+pub(crate) use reader::{ShardIndex, read_row};
 pub use writer::{NewRow, ShardWriter};
 
 /// The column that holds the image's bytes.

@@ -135,9 +135,11 @@ impl ShardReader {
 }
 
 /// What can be wrong with one stored image.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum RowFault {
+    #[error("cannot read: {0}")]
     Read(std::io::Error),
+    #[error("checksum mismatch")]
     Checksum,
 }
 

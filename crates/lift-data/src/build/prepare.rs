@@ -1,0 +1,153 @@
+//! One image from its source bytes to the bytes that a row stores.
+//!
+//! Every thread has its own [`Preparer`]; it holds buffers, no results. Invariant: the outcome depends
+//! on the image and the preprocessing alone, and a bad image is a value, never a panic.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
+
+use image::codecs::jpeg::JpegEncoder;
+
+use crate::decode::{self, DecodeError, Orientation, RgbImage};
+use crate::error::Result;
+use crate::manifest::Encoding;
+use crate::resize::{CropBox, Resizer, RgbView, short_side_size};
+use crate::source::{Content, Item};
+
+/// What is done to every image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Preprocess {
+    /// How it is stored.
+    pub encoding: Encoding,
+    /// JPEG quality, 1 to 100.
+    pub jpeg_quality: u8,
+    /// Short side in pixels that larger images are shrunk to; `None` keeps sizes.
+    pub short_side: Option<u32>,
+    /// Whether EXIF turns it.
+    pub orientation: Orientation,
+}
+
+/// An image that is ready to be written.
+pub(crate) struct Prepared {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Why a source image cannot become a row.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BadImage {
+    #[error("cannot read: {0}")]
+    Read(io::Error),
+    #[error("cannot decode: {0}")]
+    Decode(DecodeError),
+    #[error("cannot encode: {0}")]
+    Encode(String),
+}
+
+pub(crate) struct Preparer<'a> {
+    root: &'a Path,
+    preprocess: Preprocess,
+    resizer: Resizer,
+    file_bytes: Vec<u8>,
+}
+
+impl<'a> Preparer<'a> {
+    pub(crate) fn new(root: &'a Path, preprocess: Preprocess) -> Self {
+        Self {
+            root,
+            preprocess,
+            resizer: Resizer::new(),
+            file_bytes: Vec::new(),
+        }
+    }
+
+    pub(crate) fn prepare(&mut self, item: &Item) -> std::result::Result<Prepared, BadImage> {
+        let attempt = panic::catch_unwind(AssertUnwindSafe(|| self.try_prepare(item)));
+        attempt.unwrap_or_else(|_| {
+            self.resizer = Resizer::new();
+            Err(BadImage::Encode(
+                "the image library failed on it".to_owned(),
+            ))
+        })
+    }
+
+    fn try_prepare(&mut self, item: &Item) -> std::result::Result<Prepared, BadImage> {
+        let bytes = match &item.content {
+            Content::Memory(bytes) => bytes,
+            Content::File => {
+                self.file_bytes.clear();
+                File::open(self.root.join(&item.path))
+                    .and_then(|mut file| file.read_to_end(&mut self.file_bytes))
+                    .map_err(BadImage::Read)?;
+                &self.file_bytes
+            }
+        };
+        // Stored bytes are decoded as well where they stay as they are: a shard holds no bad image.
+        let image =
+            decode::decode_rgb(bytes, self.preprocess.orientation).map_err(BadImage::Decode)?;
+        let encode = |err: crate::Error| BadImage::Encode(err.to_string());
+        match self.preprocess.encoding {
+            Encoding::Original => Ok(Prepared {
+                width: image.width,
+                height: image.height,
+                bytes: bytes.clone(),
+            }),
+            Encoding::Rgb8 => {
+                let image =
+                    shrink(&mut self.resizer, image, self.preprocess.short_side).map_err(encode)?;
+                Ok(Prepared {
+                    width: image.width,
+                    height: image.height,
+                    bytes: image.pixels,
+                })
+            }
+            Encoding::Jpeg => {
+                let image =
+                    shrink(&mut self.resizer, image, self.preprocess.short_side).map_err(encode)?;
+                encode_jpeg(&image, self.preprocess.jpeg_quality)
+            }
+        }
+    }
+}
+
+/// Resizes to the short side; never enlarges.
+fn shrink(resizer: &mut Resizer, image: RgbImage, short_side: Option<u32>) -> Result<RgbImage> {
+    let short = match short_side {
+        Some(short) if image.width.min(image.height) > short => short,
+        _ => return Ok(image),
+    };
+    let (width, height) = short_side_size(image.width, image.height, short);
+    let mut pixels = vec![0; width as usize * height as usize * 3];
+    let view = RgbView {
+        width: image.width,
+        height: image.height,
+        pixels: &image.pixels,
+    };
+    let whole = CropBox::whole(image.width, image.height);
+    resizer.crop_resize(view, whole, width, height, &mut pixels)?;
+    Ok(RgbImage {
+        width,
+        height,
+        pixels,
+    })
+}
+
+fn encode_jpeg(image: &RgbImage, quality: u8) -> std::result::Result<Prepared, BadImage> {
+    let mut bytes = Vec::new();
+    JpegEncoder::new_with_quality(&mut bytes, quality)
+        .encode(
+            &image.pixels,
+            image.width,
+            image.height,
+            image::ExtendedColorType::Rgb8,
+        )
+        .map_err(|err| BadImage::Encode(err.to_string()))?;
+    Ok(Prepared {
+        width: image.width,
+        height: image.height,
+        bytes,
+    })
+}

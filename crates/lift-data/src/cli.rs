@@ -1,0 +1,123 @@
+//! The command line: what was typed becomes a typed options struct, once, here.
+//!
+//! Data goes to standard output, everything else to standard error. Invariant: a command is one
+//! function, and this folder is the only place that prints results.
+
+mod build;
+mod draw;
+mod stats;
+mod verify;
+
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// Long-tailed image datasets: build Parquet shards from images, describe them, verify them.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "`lift-data <command> --help` shows examples.")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build shards from a dataset's images
+    Build(Box<build::BuildArgs>),
+    /// Describe a class distribution: counts, imbalance ratio, bands, Gini
+    Stats(stats::StatsArgs),
+    /// Read all of a shard folder and say whether it is whole
+    Verify(verify::VerifyArgs),
+    /// Draw a dataset that needs no download
+    #[command(subcommand)]
+    Draw(draw::Draw),
+    /// Print a shell completion script
+    Completions {
+        /// For this shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Why the program ends with an error.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The command line does not say what to do.
+    #[error("{0}\n\nFor more information, try '--help'.")]
+    Usage(String),
+    /// It could not be done.
+    #[error(transparent)]
+    Failed(#[from] lift_data::Error),
+    /// A shard folder is damaged; what is wrong was printed.
+    #[error("{}: not whole: {problems} problem(s)\nhint: build it again", dir.display())]
+    NotWhole {
+        /// What was verified.
+        dir: PathBuf,
+        /// How many problems were printed.
+        problems: usize,
+    },
+    /// Standard output could not be written.
+    #[error("standard output: cannot write: {0}")]
+    Output(io::Error),
+}
+
+impl CliError {
+    /// 2 for wrong usage, else 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            CliError::Usage(_) => 2,
+            CliError::Failed(_) | CliError::NotWhole { .. } | CliError::Output(_) => 1,
+        }
+    }
+}
+
+/// Runs the command.
+pub fn run(cli: Cli) -> Result<(), CliError> {
+    match cli.command {
+        Command::Build(args) => build::run(*args),
+        Command::Stats(args) => stats::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Draw(draw) => draw::run(&draw),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "lift-data", &mut script);
+            print(&script)
+        }
+    }
+}
+
+/// Writes to standard output; a reader that went away (`| head`) is no error.
+fn print(text: &[u8]) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => Err(CliError::Output(err)),
+        _ => Ok(()),
+    }
+}
+
+/// Prints one JSON document.
+fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
+    let mut text = serde_json::to_vec_pretty(value).expect("results are plain data");
+    text.push(b'\n');
+    print(&text)
+}
+
+/// All cores, where `--threads` is not given.
+fn all_cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -1,0 +1,91 @@
+//! `lift-data stats`: a class distribution as a table or as JSON.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use lift_data::BandEdges;
+use lift_data::stats::{Stats, stats};
+
+use super::{CliError, grouped, print, print_json};
+
+/// `lift-data stats`
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  lift-data stats shards              both splits of a build
+  lift-data stats photos              an image folder, before building
+  lift-data stats ImageNet_LT_train.txt --json
+
+Bands follow the training counts: many > 100, medium 20 to 100, few < 20 images a class.")]
+pub struct StatsArgs {
+    /// Shard folder, image folder, folder of lists, or list file
+    #[arg(value_name = "DIR|LIST")]
+    path: PathBuf,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// Describes what is at the path.
+pub fn run(args: &StatsArgs) -> Result<(), CliError> {
+    let splits = stats(&args.path)?;
+    if args.json {
+        return print_json(&serde_json::json!({ "splits": splits }));
+    }
+    print(table(&splits).as_bytes())
+}
+
+fn table(splits: &[Stats]) -> String {
+    let row = |name: &str, value: &dyn Fn(&Stats) -> String| {
+        let mut cells = vec![name.to_owned()];
+        cells.extend(splits.iter().map(value));
+        cells
+    };
+    let edges = BandEdges::default();
+    let mut rows = vec![
+        row("", &|s| {
+            s.split.map_or("all".to_owned(), |split| split.to_string())
+        }),
+        row("images", &|s| grouped(s.images)),
+        row("classes", &|s| grouped(s.classes as u64)),
+        row("largest class", &|s| grouped(s.largest)),
+        row("smallest class", &|s| grouped(s.smallest)),
+        row("imbalance ratio", &|s| {
+            s.imbalance_ratio
+                .map_or("-".to_owned(), |x| format!("{x:.1}"))
+        }),
+        row("Gini", &|s| format!("{:.3}", s.gini)),
+    ];
+    let bands = [
+        format!("many (> {})", edges.many_above),
+        format!("medium ({} to {})", edges.few_below, edges.many_above),
+        format!("few (< {})", edges.few_below),
+    ];
+    for (band, name) in bands.iter().enumerate() {
+        rows.push(row(&format!("{name}: classes"), &|s| {
+            grouped(s.bands[band].classes as u64)
+        }));
+        rows.push(row(&format!("{name}: images"), &|s| {
+            grouped(s.bands[band].images)
+        }));
+    }
+    align(&rows)
+}
+
+/// The first column to the left, numbers to the right.
+fn align(rows: &[Vec<String>]) -> String {
+    let columns = rows[0].len();
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let _ = write!(text, "{:<1$}", row[0], widths[0]);
+        for (cell, width) in row.iter().zip(&widths).skip(1) {
+            let _ = write!(text, "  {cell:>width$}");
+        }
+        text.push('\n');
+    }
+    text
+}

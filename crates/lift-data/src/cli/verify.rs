@@ -1,0 +1,54 @@
+//! `lift-data verify`: reads everything and says whether it is whole.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use lift_data::stats::require_shard_dirs;
+use lift_data::verify::verify;
+
+use super::{CliError, grouped, print};
+
+/// `lift-data verify`
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Reads every byte of every shard: file hashes, the checksum of each row, row and class counts against
+the manifest. Exit code 1 when something is wrong; each problem is a line that names shard and row.
+
+Example:
+  lift-data verify shards")]
+pub struct VerifyArgs {
+    /// Shard folder, or a folder with train/ and test/ shard folders
+    dir: PathBuf,
+}
+
+/// Verifies the shard folders at the path.
+pub fn run(args: &VerifyArgs) -> Result<(), CliError> {
+    let mut problems = 0;
+    for dir in require_shard_dirs(&args.dir)? {
+        let verdict = verify(&dir)?;
+        let mut text = String::new();
+        for problem in &verdict.problems {
+            let _ = writeln!(text, "{}/{problem}", dir.display());
+        }
+        if verdict.is_whole() {
+            let (rows, bytes) = (grouped(verdict.rows), verdict.bytes as f64 / 1e6);
+            let _ = writeln!(
+                text,
+                "{}: whole: {rows} images, {bytes:.1} MB in {} shard(s)",
+                dir.display(),
+                verdict.shards
+            );
+        }
+        print(text.as_bytes())?;
+        problems += verdict.problems.len();
+    }
+    match problems {
+        0 => Ok(()),
+        _ => Err(CliError::NotWhole {
+            dir: args.dir.clone(),
+            problems,
+        }),
+    }
+}

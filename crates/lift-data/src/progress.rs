@@ -1,0 +1,117 @@
+//! Progress of a long run on standard error: a bar on a terminal, plain lines otherwise.
+//!
+//! It decides nothing. Invariant: standard output is never touched, and a run that takes seconds
+//! prints no plain line.
+
+use std::cell::Cell;
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Time between plain lines.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Where progress goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reporting {
+    /// To standard error.
+    Stderr,
+    /// Nowhere.
+    Silent,
+}
+
+impl Reporting {
+    /// Starts counting to `total` images; `what` is named in front.
+    pub(crate) fn start(self, what: &'static str, total: u64) -> Progress {
+        let sink = match self {
+            Reporting::Silent => Sink::None,
+            Reporting::Stderr if std::io::stderr().is_terminal() => Sink::Bar(bar(what, total)),
+            Reporting::Stderr => Sink::Lines {
+                next: Cell::new(LINE_EVERY),
+            },
+        };
+        Progress {
+            what,
+            total,
+            done: Cell::new(0),
+            start: Instant::now(),
+            sink,
+        }
+    }
+}
+
+/// A count of images on its way to a total.
+pub(crate) struct Progress {
+    what: &'static str,
+    total: u64,
+    done: Cell<u64>,
+    start: Instant,
+    sink: Sink,
+}
+
+enum Sink {
+    Bar(ProgressBar),
+    Lines { next: Cell<Duration> },
+    None,
+}
+
+impl Progress {
+    /// One more image.
+    pub(crate) fn advance(&self) {
+        self.done.set(self.done.get() + 1);
+        match &self.sink {
+            Sink::Bar(bar) => bar.inc(1),
+            Sink::Lines { next } if self.start.elapsed() >= next.get() => {
+                let elapsed = self.start.elapsed();
+                next.set(elapsed + LINE_EVERY);
+                eprintln!("{}", self.line(elapsed.as_secs_f64()));
+            }
+            Sink::Lines { .. } | Sink::None => {}
+        }
+    }
+
+    /// Takes the bar away; a summary follows.
+    pub(crate) fn finish(&self) {
+        if let Sink::Bar(bar) = &self.sink {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn line(&self, seconds: f64) -> String {
+        let (done, rate) = (self.done.get(), self.done.get() as f64 / seconds);
+        let left = (self.total - done.min(self.total)) as f64 / rate;
+        format!(
+            "{}: {done} of {} images, {rate:.0} images/s, {left:.0} s left",
+            self.what, self.total
+        )
+    }
+}
+
+fn bar(what: &'static str, total: u64) -> ProgressBar {
+    let template = "{prefix} {wide_bar} {human_pos}/{human_len} images, {per_sec}, {eta} left";
+    let style = ProgressStyle::with_template(template)
+        .expect("the template is right")
+        .with_key(
+            "per_sec",
+            |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+                let _ = write!(out, "{:.0} images/s", state.per_sec());
+            },
+        );
+    ProgressBar::new(total).with_style(style).with_prefix(what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_line_says_rate_and_time_left() {
+        let progress = Reporting::Silent.start("train", 100);
+        (0..25).for_each(|_| progress.advance());
+        assert_eq!(
+            progress.line(5.0),
+            "train: 25 of 100 images, 5 images/s, 15 s left"
+        );
+    }
+}

@@ -1,0 +1,103 @@
+//! Where images come from: class folders, list files, CIFAR in Parquet.
+//!
+//! A source is read into a list of images with labels; nothing is decoded here and no image file is
+//! opened. Invariant: the order of the list depends on the source alone (names are sorted bytewise),
+//! and every label is below the number of classes.
+
+pub mod cifar;
+pub mod folder;
+pub mod list;
+
+use std::path::{Path, PathBuf};
+
+use crate::classes::ClassNames;
+use crate::error::{Error, Result};
+use crate::split::Split;
+
+/// One image of a source.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// Its path relative to [`SplitList::root`], or what identifies it there.
+    pub path: String,
+    /// Its class.
+    pub label: u32,
+    /// Where its bytes are.
+    pub content: Content,
+}
+
+/// Where an image's bytes are.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// In the file at `root/path`.
+    File,
+    /// Here.
+    Memory(Vec<u8>),
+}
+
+/// The images of one split, in the order in which they become rows.
+#[derive(Debug, Clone)]
+pub struct SplitList {
+    /// Which split.
+    pub split: Split,
+    /// What the images' paths are relative to.
+    pub root: PathBuf,
+    /// The images.
+    pub items: Vec<Item>,
+    /// The imbalance ratio that the images were chosen for.
+    pub imbalance_ratio: Option<f64>,
+}
+
+impl SplitList {
+    /// Images of each class, in label order.
+    pub fn class_counts(&self, num_classes: usize) -> Vec<u64> {
+        let mut counts = vec![0; num_classes];
+        for item in &self.items {
+            counts[item.label as usize] += 1;
+        }
+        counts
+    }
+
+    /// Fails on a split without images and on a training class without images.
+    pub fn check_not_empty(&self, class_names: &ClassNames) -> Result<()> {
+        if self.items.is_empty() {
+            return Err(Error::Source {
+                path: self.root.clone(),
+                reason: format!("the {} split has no image", self.split),
+                hint: "check that this is the right folder or list".to_owned(),
+            });
+        }
+        check_counts(
+            self.split,
+            &self.root,
+            class_names,
+            &self.class_counts(class_names.len()),
+        )
+    }
+}
+
+/// Fails where a class of the training split has no image.
+pub(crate) fn check_counts(
+    split: Split,
+    path: &Path,
+    class_names: &ClassNames,
+    counts: &[u64],
+) -> Result<()> {
+    let empty = counts.iter().position(|&count| count == 0);
+    match empty {
+        Some(class) if split == Split::Train => Err(Error::EmptyClass {
+            path: path.to_owned(),
+            label: class as u32,
+            name: class_names.as_slice()[class].clone(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// A source as it was read: its classes and the splits that were asked for.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Class names in label order.
+    pub class_names: ClassNames,
+    /// The splits, in the order asked for.
+    pub splits: Vec<SplitList>,
+}

@@ -1,0 +1,219 @@
+//! List files: one `relative/path.jpg label` a line, as the papers' repositories have them.
+//!
+//! It opens no image. Invariant: the label is what follows the line's last blank, so paths may hold
+//! blanks, and every error names the file and the line.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{Content, Item, Source, SplitList};
+use crate::classes::ClassNames;
+use crate::error::{Error, Result};
+use crate::split::Split;
+
+/// More classes than any list has; a larger number is a typing error, not a label.
+const MAX_CLASSES: i64 = 1 << 20;
+
+/// Reads the lists of `splits`.
+///
+/// `source` is a list file (then there is one split), or a folder with `train.txt` and `test.txt`
+/// (or `val.txt`). Paths start at `root`, by default the lists' folder. Without `class_names` a
+/// class is named by its number, and the largest label found in any of the lists is the last class.
+pub fn read(
+    source: &Path,
+    splits: &[Split],
+    root: Option<&Path>,
+    class_names: Option<ClassNames>,
+) -> Result<Source> {
+    let parent = if source.is_dir() {
+        source
+    } else {
+        source.parent().unwrap_or(Path::new(""))
+    };
+    let root = root.unwrap_or(parent);
+    let mut lists = Vec::new();
+    for &split in splits {
+        let file = list_file(source, split, splits.len())?;
+        lists.push((split, parse(&file, class_names.as_ref())?));
+    }
+    let class_names = match class_names {
+        Some(names) => names,
+        None => {
+            let train = source.join("train.txt");
+            let also = match lists.iter().any(|(split, _)| *split == Split::Train) {
+                false if train.is_file() => parse(&train, None)?,
+                _ => Vec::new(),
+            };
+            let all = lists.iter().flat_map(|(_, items)| items).chain(&also);
+            let classes = all.map(|item| item.label + 1).max().unwrap_or(0);
+            let names = (0..classes).map(|label| label.to_string()).collect();
+            ClassNames::with_origin(names, &source.display().to_string())?
+        }
+    };
+    let splits = lists
+        .into_iter()
+        .map(|(split, items)| SplitList {
+            split,
+            root: root.to_owned(),
+            items,
+            imbalance_ratio: None,
+        })
+        .collect();
+    Ok(Source {
+        class_names,
+        splits,
+    })
+}
+
+/// Whether `dir` is a folder of lists.
+pub fn splits_in(dir: &Path) -> Vec<Split> {
+    [Split::Train, Split::Test]
+        .into_iter()
+        .filter(|&split| names(split).iter().any(|name| dir.join(name).is_file()))
+        .collect()
+}
+
+fn names(split: Split) -> &'static [&'static str] {
+    match split {
+        Split::Train => &["train.txt"],
+        Split::Test => &["test.txt", "val.txt"],
+    }
+}
+
+fn list_file(source: &Path, split: Split, wanted: usize) -> Result<PathBuf> {
+    let wrong = |reason: String, hint: &str| {
+        Err(Error::Source {
+            path: source.to_owned(),
+            reason,
+            hint: hint.to_owned(),
+        })
+    };
+    if source.is_file() {
+        if wanted != 1 {
+            return wrong(
+                "a single list file cannot be both splits".to_owned(),
+                "say which with --split train or --split test, or name a folder with train.txt and test.txt",
+            );
+        }
+        return Ok(source.to_owned());
+    }
+    if !source.is_dir() {
+        return wrong(
+            "no such file or folder".to_owned(),
+            "name a list file, or a folder with train.txt and test.txt",
+        );
+    }
+    match names(split)
+        .iter()
+        .map(|name| source.join(name))
+        .find(|file| file.is_file())
+    {
+        Some(file) => Ok(file),
+        None => wrong(
+            format!("there is no {} in it", names(split).join(" or ")),
+            "a folder of lists holds train.txt and test.txt (or val.txt); for one of them use --split",
+        ),
+    }
+}
+
+fn parse(file: &Path, class_names: Option<&ClassNames>) -> Result<Vec<Item>> {
+    let text = fs::read_to_string(file).map_err(Error::read(file))?;
+    let mut items = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() {
+            continue;
+        }
+        let (path, label) = parse_line(line).map_err(|reason| Error::ListLine {
+            path: file.to_owned(),
+            line: number + 1,
+            reason,
+        })?;
+        let num_classes = class_names.map_or(MAX_CLASSES, |names| names.len() as i64);
+        if !(0..num_classes).contains(&label) {
+            return Err(Error::Label {
+                location: format!("{}:{}", file.display(), number + 1),
+                label,
+                num_classes: num_classes as usize,
+            });
+        }
+        items.push(Item {
+            path: path.to_owned(),
+            label: label as u32,
+            content: Content::File,
+        });
+    }
+    if items.is_empty() {
+        return Err(Error::Source {
+            path: file.to_owned(),
+            reason: "the list is empty".to_owned(),
+            hint: "every line is `relative/path.jpg label`".to_owned(),
+        });
+    }
+    Ok(items)
+}
+
+fn parse_line(line: &str) -> std::result::Result<(&str, i64), String> {
+    let (path, label) = line
+        .rsplit_once([' ', '\t'])
+        .ok_or_else(|| format!("no label in `{line}`"))?;
+    let label = label
+        .parse()
+        .map_err(|_| format!("`{label}` is not a label"))?;
+    Ok((path.trim_end(), label))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("train.txt");
+        fs::write(&file, text).unwrap();
+        (dir, file)
+    }
+
+    #[test]
+    fn the_label_follows_the_last_blank() {
+        let (_dir, file) = list("a b/c 1.jpg 1\r\nx.jpg\t0\n\n");
+        let source = read(&file, &[Split::Train], None, None).unwrap();
+        let items: Vec<_> = source.splits[0]
+            .items
+            .iter()
+            .map(|item| (item.path.as_str(), item.label))
+            .collect();
+        assert_eq!(items, [("a b/c 1.jpg", 1), ("x.jpg", 0)]);
+        assert_eq!(source.class_names.as_slice(), ["0", "1"]);
+    }
+
+    #[test]
+    fn errors_name_file_and_line() {
+        let names = || ClassNames::new(vec!["a".to_owned(), "b".to_owned()]).ok();
+        for (text, message) in [
+            ("a.jpg 0\nb.jpg\n", "train.txt:2: no label in `b.jpg`"),
+            ("a.jpg x\n", "train.txt:1: `x` is not a label"),
+            (
+                "a.jpg 0\nb.jpg 2\n",
+                "train.txt:2: label 2 is out of range: there are 2 classes",
+            ),
+            ("a.jpg -1\n", "train.txt:1: label -1 is out of range"),
+            ("\n", "train.txt: the list is empty"),
+        ] {
+            let (_dir, file) = list(text);
+            let err = read(&file, &[Split::Train], None, names())
+                .unwrap_err()
+                .to_string();
+            assert!(err.contains(message), "{err}");
+        }
+    }
+
+    #[test]
+    fn a_test_list_shares_the_training_lists_classes() {
+        let (dir, _) = list("a.jpg 0\nb.jpg 4\n");
+        fs::write(dir.path().join("val.txt"), "c.jpg 1\n").unwrap();
+        let source = read(dir.path(), &[Split::Test], None, None).unwrap();
+        assert_eq!(source.class_names.len(), 5);
+        assert_eq!(source.splits[0].items.len(), 1);
+    }
+}
