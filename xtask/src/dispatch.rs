@@ -1,0 +1,22 @@
+//! From what was asked for to the function that does it.
+
+use anyhow::Result;
+
+use crate::args::{HELP, Request};
+use crate::checkout::Checkout;
+use crate::steps::Steps;
+use crate::{demo, libtorch, suite};
+
+/// Does what `request` says in the checkout that cargo started this program in.
+pub fn run(request: Request) -> Result<()> {
+    let checkout = Checkout::find()?;
+    let mut steps = Steps::default();
+    match request {
+        Request::Help => print!("{HELP}"),
+        Request::Setup => libtorch::set_up(&checkout, &mut steps)?,
+        Request::Test => suite::run(&checkout, &mut steps)?,
+        Request::Demo { seed } => demo::run(&checkout, &mut steps, seed)?,
+        Request::PretrainDemo { rest } => demo::pretrain(&checkout, &mut steps, &rest)?,
+    }
+    Ok(())
+}
