@@ -28,7 +28,7 @@ pub(crate) fn publish(temporary: &Path, path: &Path) -> Result<()> {
 }
 
 /// Writes `bytes` as `path`, replacing what was there.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let temporary = temporary_name(path);
     let mut file = File::create(&temporary).map_err(Error::write(&temporary))?;
     file.write_all(bytes).map_err(Error::write(&temporary))?;

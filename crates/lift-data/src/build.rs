@@ -293,6 +293,7 @@ struct UnfinishedFolder<'a> {
 
 impl<'a> UnfinishedFolder<'a> {
     fn create(dir: &'a Path) -> Result<Self> {
+        check_vacant(dir)?;
         fs::create_dir_all(dir).map_err(Error::write(dir))?;
         Ok(Self { dir, kept: false })
     }

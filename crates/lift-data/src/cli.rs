@@ -51,7 +51,7 @@ pub enum CliError {
     #[error(transparent)]
     Failed(#[from] lift_data::Error),
     /// A shard folder is damaged; what is wrong was printed.
-    #[error("{}: not whole: {problems} problem(s)\nhint: build it again", dir.display())]
+    #[error("{}: not whole, problems found: {problems}\nhint: build it again", dir.display())]
     NotWhole {
         /// What was verified.
         dir: PathBuf,
@@ -120,4 +120,23 @@ fn grouped(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// Bytes in decimal units, as disks are sold: `34.5 MB`.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} bytes"),
+        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
+
+/// `1 shard`, `2 shards`.
+fn shards(number: u64) -> String {
+    format!(
+        "{} shard{}",
+        grouped(number),
+        if number == 1 { "" } else { "s" }
+    )
 }

@@ -6,7 +6,7 @@
 
 #![forbid(unsafe_code)]
 
-mod atomic;
+pub mod atomic;
 pub mod build;
 pub mod classes;
 pub mod dataset;

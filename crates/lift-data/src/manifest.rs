@@ -45,6 +45,10 @@ pub struct ShardEntry {
     pub bytes: u64,
     /// XXH3-64 of the whole file, 16 hex digits.
     pub xxh3: String,
+    /// Length of what follows the last row group: page index and footer.
+    pub footer_bytes: u64,
+    /// XXH3-64 of that part; checked before it is parsed.
+    pub footer_xxh3: String,
 }
 
 /// What a shard folder holds: one split of one dataset.
@@ -213,6 +217,8 @@ mod tests {
                 rows: 3,
                 bytes: 10,
                 xxh3: "0".repeat(16),
+                footer_bytes: 5,
+                footer_xxh3: "0".repeat(16),
             }],
         }
     }

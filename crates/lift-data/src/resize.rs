@@ -48,6 +48,8 @@ impl CropBox {
 #[derive(Debug, Default)]
 pub struct Resizer {
     inner: fir::Resizer,
+    /// Rows that are resized, columns that are not yet.
+    between: Vec<u8>,
 }
 
 impl Resizer {
@@ -73,6 +75,34 @@ impl Resizer {
             copy_rows(src, crop, dst);
             return Ok(());
         }
+        if crop.height == dst_height || crop.width == dst_width {
+            return self.pass(src, crop, dst_width, dst_height, dst);
+        }
+        // Pillow's order, rows first: between the passes values are cut to 0..=255, so that the other
+        // order (which the library would often choose) is up to 4 grey levels off at sharp edges.
+        let mut between = std::mem::take(&mut self.between);
+        between.resize(dst_width as usize * crop.height as usize * 3, 0);
+        let rows = self.pass(src, crop, dst_width, crop.height, &mut between);
+        let view = RgbView {
+            width: dst_width,
+            height: crop.height,
+            pixels: &between,
+        };
+        let whole = CropBox::whole(view.width, view.height);
+        let outcome = rows.and_then(|()| self.pass(view, whole, dst_width, dst_height, dst));
+        self.between = between;
+        outcome
+    }
+
+    /// One call of the library; all sizes are checked.
+    fn pass(
+        &mut self,
+        src: RgbView<'_>,
+        crop: CropBox,
+        dst_width: u32,
+        dst_height: u32,
+        dst: &mut [u8],
+    ) -> Result<()> {
         let failed = |reason: String| Error::Resize { reason };
         let source = ImageRef::new(src.width, src.height, src.pixels, PixelType::U8x3)
             .map_err(|err| failed(err.to_string()))?;

@@ -81,7 +81,7 @@ fn verify_shard(
         Ok(hash) if hash == entry.xxh3 => {}
         Ok(_) if problems.len() > before => {}
         Ok(hash) => problems.push(format!(
-            "{file}: its hash is {hash}, the manifest says {}: the damage lies outside the images (paths, page headers or footer)",
+            "{file}: its hash is {hash}, the manifest says {}: the damage lies outside the images (paths or page headers)",
             entry.xxh3
         )),
         Err(err) => problems.push(format!("{file}: cannot read: {err}")),

@@ -13,7 +13,7 @@ use lift_data::decode::Orientation;
 use lift_data::progress::Reporting;
 use lift_data::{ClassNames, Encoding, Error, Split};
 
-use super::{CliError, all_cores, grouped, print_json};
+use super::{CliError, all_cores, grouped, print_json, shards, size};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -154,7 +154,7 @@ fn read_recipe(path: &Path) -> Result<DataTable, Error> {
     let recipe: Recipe = toml::from_str(&text).map_err(|err| {
         let line = err
             .span()
-            .map(|span| text[..span.start].lines().count().max(1));
+            .map(|span| 1 + text[..span.start].matches('\n').count());
         let place = line
             .map(|line| format!("line {line}: "))
             .unwrap_or_default();
@@ -189,7 +189,10 @@ impl DataTable {
 
     fn into_options(self) -> Result<BuildOptions, CliError> {
         let missing = |what: &str| CliError::Usage(format!("{what} is missing"));
-        let dataset = match self.dataset.ok_or_else(|| missing("the dataset"))? {
+        let dataset = match self
+            .dataset
+            .ok_or_else(|| missing("the dataset (shapes-lt, cifar100-lt, folder or list)"))?
+        {
             DatasetName::ShapesLt => Dataset::ShapesLt,
             DatasetName::Cifar100Lt => Dataset::Cifar100Lt,
             DatasetName::Folder => Dataset::Folder,
@@ -263,12 +266,12 @@ fn print_summary(report: &BuildReport) {
             n => format!(", {n} bad left out (see quarantine.jsonl)"),
         };
         eprintln!(
-            "{}: {} images of {} classes{bad}, {:.1} MB in {} shard(s), {:.1} s, {} images/s -> {}",
+            "{}: {} images of {} classes{bad}, {} in {}, {:.1} s, {} images/s -> {}",
             split.split,
             grouped(split.images),
             split.classes,
-            split.bytes as f64 / 1e6,
-            split.shards,
+            size(split.bytes),
+            shards(split.shards as u64),
             split.seconds,
             grouped(split.images_per_second as u64),
             split.dir.display(),

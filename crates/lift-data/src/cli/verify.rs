@@ -8,7 +8,7 @@ use clap::Args;
 use lift_data::stats::require_shard_dirs;
 use lift_data::verify::verify;
 
-use super::{CliError, grouped, print};
+use super::{CliError, grouped, print, shards, size};
 
 /// `lift-data verify`
 #[derive(Debug, Args)]
@@ -33,12 +33,12 @@ pub fn run(args: &VerifyArgs) -> Result<(), CliError> {
             let _ = writeln!(text, "{}/{problem}", dir.display());
         }
         if verdict.is_whole() {
-            let (rows, bytes) = (grouped(verdict.rows), verdict.bytes as f64 / 1e6);
+            let (rows, bytes) = (grouped(verdict.rows), size(verdict.bytes));
             let _ = writeln!(
                 text,
-                "{}: whole: {rows} images, {bytes:.1} MB in {} shard(s)",
+                "{}: whole: {rows} images, {bytes} in {}",
                 dir.display(),
-                verdict.shards
+                shards(verdict.shards as u64)
             );
         }
         print(text.as_bytes())?;

@@ -1,1 +1,162 @@
+use std::io::Cursor;
 
+use image::{DynamicImage, ImageFormat, Rgb, Rgba};
+
+use super::*;
+
+fn encode(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    image
+        .write_to(&mut Cursor::new(&mut bytes), format)
+        .unwrap();
+    bytes
+}
+
+fn gradient(width: u32, height: u32) -> DynamicImage {
+    let pixel = |x, y| Rgb([(x * 9) as u8, (y * 7) as u8, ((x + y) * 3) as u8]);
+    image::RgbImage::from_fn(width, height, pixel).into()
+}
+
+fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
+    decode_rgb(bytes, Orientation::Exif)
+}
+
+/// A JPEG with an EXIF segment that holds the orientation tag alone.
+fn with_exif_orientation(jpeg: &[u8], orientation: u8) -> Vec<u8> {
+    let mut exif = b"Exif\0\0MM\0\x2A\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
+    exif.extend([orientation, 0, 0, 0, 0, 0, 0]);
+    let mut bytes = jpeg[..2].to_vec();
+    bytes.extend([0xFF, 0xE1]);
+    bytes.extend((exif.len() as u16 + 2).to_be_bytes());
+    bytes.extend(exif);
+    bytes.extend(&jpeg[2..]);
+    bytes
+}
+
+#[test]
+fn lossless_formats_give_their_pixels_whatever_their_name() {
+    let image = gradient(7, 5);
+    for format in [
+        ImageFormat::Png,
+        ImageFormat::Bmp,
+        ImageFormat::Tiff,
+        ImageFormat::WebP,
+    ] {
+        let decoded = decode(&encode(&image, format)).unwrap();
+        assert_eq!((decoded.width, decoded.height), (7, 5), "{format:?}");
+        assert_eq!(decoded.pixels, image.as_bytes(), "{format:?}");
+    }
+}
+
+#[test]
+fn grey_and_16_bit_become_rgb8() {
+    let grey = encode(&gradient(4, 4).to_luma8().into(), ImageFormat::Png);
+    let pixels = decode(&grey).unwrap().pixels;
+    assert!(pixels.chunks(3).all(|p| p[0] == p[1] && p[1] == p[2]));
+    let deep = encode(&gradient(4, 4).to_rgb16().into(), ImageFormat::Png);
+    assert_eq!(decode(&deep).unwrap().pixels, gradient(4, 4).as_bytes());
+    let grey_jpeg = encode(&gradient(9, 4).to_luma8().into(), ImageFormat::Jpeg);
+    assert_eq!(decode(&grey_jpeg).unwrap().pixels.len(), 9 * 4 * 3);
+}
+
+#[test]
+fn the_first_frame_of_a_gif_counts() {
+    let red = image::RgbImage::from_pixel(3, 2, Rgb([255, 0, 0]));
+    let decoded = decode(&encode(
+        &DynamicImage::from(red).to_rgba8().into(),
+        ImageFormat::Gif,
+    ));
+    assert_eq!(decoded.unwrap().pixels, [255, 0, 0].repeat(6));
+}
+
+#[test]
+fn transparency_lies_over_white() {
+    let mut image = image::RgbaImage::from_pixel(2, 1, Rgba([10, 20, 30, 0]));
+    image.put_pixel(1, 0, Rgba([0, 100, 200, 128]));
+    let decoded = decode(&encode(&image.into(), ImageFormat::Png)).unwrap();
+    assert_eq!(decoded.pixels, [255, 255, 255, 127, 177, 227]);
+}
+
+#[test]
+fn exif_turns_the_image_when_asked() {
+    let jpeg = encode(&gradient(16, 8), ImageFormat::Jpeg);
+    let plain = decode(&jpeg).unwrap();
+    for orientation in 1..=8 {
+        let tagged = with_exif_orientation(&jpeg, orientation);
+        let upright = decode_rgb(&tagged, Orientation::Exif).unwrap();
+        let swapped = orientation >= 5;
+        assert_eq!(
+            (upright.width, upright.height),
+            if swapped { (8, 16) } else { (16, 8) },
+            "orientation {orientation}"
+        );
+        assert_eq!(upright.pixels == plain.pixels, orientation == 1);
+        assert_eq!(decode_rgb(&tagged, Orientation::Ignore).unwrap(), plain);
+    }
+    // 6: the camera lay on its left side, so the first row is the last column.
+    let right = decode(&with_exif_orientation(&jpeg, 6)).unwrap();
+    assert_eq!(right.pixels[..3], plain.pixels[7 * 16 * 3..][..3]);
+}
+
+#[test]
+fn what_is_no_image_says_why() {
+    assert_eq!(decode(b""), Err(DecodeError::Empty));
+    assert_eq!(
+        decode(b"<html>not found</html>"),
+        Err(DecodeError::UnknownFormat)
+    );
+    assert_eq!(decode(&[0; 64]), Err(DecodeError::UnknownFormat));
+    let jpeg = encode(&gradient(64, 64), ImageFormat::Jpeg);
+    for end in [30, jpeg.len() / 2, jpeg.len() - 2] {
+        let err = decode(&jpeg[..end]).unwrap_err();
+        assert_eq!(
+            err,
+            DecodeError::Truncated { format: "JPEG" },
+            "{end} bytes"
+        );
+    }
+    let png = encode(&gradient(64, 64), ImageFormat::Png);
+    let err = decode(&png[..png.len() / 2]).unwrap_err();
+    assert!(
+        matches!(err, DecodeError::Malformed { format: "PNG", .. }),
+        "{err}"
+    );
+}
+
+#[test]
+fn an_end_marker_in_the_exif_thumbnail_is_no_end() {
+    let jpeg = encode(&gradient(64, 64), ImageFormat::Jpeg);
+    let mut bytes = jpeg[..2].to_vec();
+    bytes.extend([0xFF, 0xE1, 0, 6, 0xFF, 0xD8, 0xFF, 0xD9]);
+    bytes.extend(&jpeg[2..jpeg.len() / 2]);
+    assert_eq!(
+        decode(&bytes),
+        Err(DecodeError::Truncated { format: "JPEG" })
+    );
+}
+
+#[test]
+fn a_huge_header_costs_nothing() {
+    // A BMP header of 60,000 x 60,000 pixels without any.
+    let mut bmp = encode(&gradient(1, 1), ImageFormat::Bmp);
+    bmp[18..22].copy_from_slice(&60_000_u32.to_le_bytes());
+    bmp[22..26].copy_from_slice(&60_000_u32.to_le_bytes());
+    assert_eq!(
+        decode(&bmp),
+        Err(DecodeError::Size {
+            width: 60_000,
+            height: 60_000
+        })
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn damaged_files_never_panic(at in 0_usize..4000, value: u8, jpeg: bool) {
+        let format = if jpeg { ImageFormat::Jpeg } else { ImageFormat::Png };
+        let mut bytes = encode(&gradient(40, 30), format);
+        let at = at % bytes.len();
+        bytes[at] = value;
+        let _ = decode(&bytes);
+    }
+}

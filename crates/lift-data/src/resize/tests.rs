@@ -82,6 +82,7 @@ struct Picture {
 
 #[derive(serde::Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
+#[expect(clippy::enum_variant_names, reason = "the words of the goldens")]
 enum Op {
     ResizedCrop {
         left: u32,

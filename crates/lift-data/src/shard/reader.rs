@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -13,6 +14,7 @@ use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type, UInt64Type};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{IMAGE, MAX_IMAGE_BYTES, Row, row_checksum};
 use crate::decode::{self, DecodeError};
@@ -188,8 +190,13 @@ impl ShardIndex {
                 entry.bytes
             )));
         }
+        check_footer(&file, entry).map_err(bad)?;
         let clone = file.try_clone().map_err(Error::read(&path))?;
-        let (mut rows, paths) = read_small_columns(clone).map_err(bad)?;
+        // Their pages are parsed before their content is checked row by row.
+        let small_columns = panic::catch_unwind(AssertUnwindSafe(|| read_small_columns(clone)));
+        let (mut rows, paths) = small_columns
+            .unwrap_or_else(|_| Err("its columns cannot be read".to_owned()))
+            .map_err(bad)?;
         if rows.len() as u64 != entry.rows {
             return Err(bad(format!(
                 "{} rows, the manifest says {}",
@@ -209,6 +216,21 @@ impl ShardIndex {
             paths,
         })
     }
+}
+
+/// The Parquet library may panic or allocate without bound on a damaged footer: it never sees one.
+fn check_footer(file: &File, entry: &ShardEntry) -> std::result::Result<(), String> {
+    let start = entry
+        .bytes
+        .checked_sub(entry.footer_bytes)
+        .ok_or("the manifest's footer is longer than the file")?;
+    let mut footer = vec![0; entry.footer_bytes as usize];
+    file.read_exact_at(&mut footer, start)
+        .map_err(|err| format!("cannot read the footer: {err}"))?;
+    if format!("{:016x}", xxh3_64(&footer)) != entry.footer_xxh3 {
+        return Err("checksum mismatch in the footer".to_owned());
+    }
+    Ok(())
 }
 
 fn check_row(row: &Row, manifest: &Manifest, file_bytes: u64) -> std::result::Result<(), String> {

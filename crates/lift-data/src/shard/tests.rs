@@ -1,1 +1,268 @@
+use std::fs;
+use std::path::Path;
 
+use proptest::prelude::*;
+
+use super::*;
+use crate::classes::ClassNames;
+use crate::decode::Orientation;
+use crate::error::Error;
+use crate::manifest::{Encoding, FORMAT_VERSION, Manifest};
+use crate::split::Split;
+
+#[derive(Debug, Clone)]
+struct Image {
+    path: String,
+    label: u32,
+    width: u32,
+    height: u32,
+    bytes: Vec<u8>,
+}
+
+const CLASSES: u32 = 5;
+
+fn write(dir: &Path, images: &[Image], encoding: Encoding, target_bytes: u64) -> Manifest {
+    let mut writer = ShardWriter::new(dir, Split::Train, target_bytes);
+    let mut class_counts = vec![0; CLASSES as usize];
+    for (id, image) in (0..).zip(images) {
+        let row = NewRow {
+            id,
+            path: &image.path,
+            label: image.label,
+            width: image.width,
+            height: image.height,
+        };
+        writer.push(row, &image.bytes).unwrap();
+        class_counts[image.label as usize] += 1;
+    }
+    let class_names =
+        ClassNames::new((0..CLASSES).map(|class| format!("class {class}")).collect()).unwrap();
+    let manifest = Manifest {
+        format_version: FORMAT_VERSION,
+        tool_version: "test".to_owned(),
+        dataset: "test".to_owned(),
+        split: Split::Train,
+        class_hash: class_names.hash(),
+        class_names,
+        class_counts,
+        rows: images.len() as u64,
+        encoding,
+        jpeg_quality: None,
+        short_side: None,
+        filter: None,
+        orientation: Orientation::Ignore,
+        seed: 0,
+        imbalance_ratio: None,
+        quarantined: 0,
+        shards: writer.finish().unwrap(),
+    };
+    manifest.save(dir).unwrap();
+    manifest
+}
+
+fn any_pixels() -> impl Strategy<Value = Image> {
+    let size = (1_u32..40, 1_u32..40);
+    let bytes = size.prop_flat_map(|(width, height)| {
+        let len = (width * height * 3) as usize;
+        (
+            Just((width, height)),
+            prop::collection::vec(any::<u8>(), len),
+        )
+    });
+    (bytes, 0..CLASSES, "[ -~äß/]{0,20}").prop_map(|(((width, height), bytes), label, path)| {
+        Image {
+            path,
+            label,
+            width,
+            height,
+            bytes,
+        }
+    })
+}
+
+fn any_bytes() -> impl Strategy<Value = Image> {
+    let bytes = prop::collection::vec(any::<u8>(), 0..2000);
+    (bytes, 0..CLASSES, 1_u32..70_000, 1_u32..70_000).prop_map(|(bytes, label, width, height)| {
+        Image {
+            path: "a".to_owned(),
+            label,
+            width,
+            height,
+            bytes,
+        }
+    })
+}
+
+fn assert_reads_back(dir: &Path, images: &[Image]) {
+    let reader = ShardReader::open(dir).unwrap();
+    assert_eq!(reader.len(), images.len());
+    let mut buf = vec![1; 7];
+    for (i, image) in images.iter().enumerate() {
+        let row = reader.row(i);
+        assert_eq!(
+            (row.id, row.label, row.width, row.height),
+            (i as u64, image.label, image.width, image.height)
+        );
+        assert_eq!(reader.path(i), image.path);
+        reader.read_bytes(i, &mut buf).unwrap();
+        assert_eq!(buf, image.bytes);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn pixels_of_any_size_round_trip(
+        images in prop::collection::vec(any_pixels(), 1..30),
+        target_bytes in 1_u64..20_000,
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), &images, Encoding::Rgb8, target_bytes);
+        assert_reads_back(dir.path(), &images);
+        let reader = ShardReader::open(dir.path()).unwrap();
+        let mut buf = Vec::new();
+        let size = reader.read_rgb(0, &mut buf).unwrap();
+        prop_assert_eq!(size, (images[0].width, images[0].height));
+        prop_assert_eq!(&buf, &images[0].bytes);
+    }
+
+    #[test]
+    fn any_bytes_round_trip(images in prop::collection::vec(any_bytes(), 1..30)) {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), &images, Encoding::Original, 1 << 20);
+        assert_reads_back(dir.path(), &images);
+    }
+}
+
+fn three_images() -> Vec<Image> {
+    let image = |i: u32| Image {
+        path: format!("{i}.png"),
+        label: i,
+        width: 4,
+        height: 2 + i,
+        bytes: (0..4 * (2 + i) * 3)
+            .map(|byte| (byte * 7 + i) as u8)
+            .collect(),
+    };
+    (0..3).map(image).collect()
+}
+
+#[test]
+fn shards_end_before_the_target_and_hold_at_least_one() {
+    let dir = tempfile::tempdir().unwrap();
+    // The images have 24, 36 and 48 bytes.
+    let manifest = write(dir.path(), &three_images(), Encoding::Rgb8, 60);
+    let rows: Vec<_> = manifest
+        .shards
+        .iter()
+        .map(|shard| (shard.file.as_str(), shard.rows))
+        .collect();
+    assert_eq!(
+        rows,
+        [("train-00000.parquet", 2), ("train-00001.parquet", 1)]
+    );
+    assert_reads_back(dir.path(), &three_images());
+    assert_eq!(
+        write(dir.path(), &three_images(), Encoding::Rgb8, 0)
+            .shards
+            .len(),
+        3
+    );
+}
+
+#[test]
+fn row_groups_end_and_images_stay_in_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let large = |i: u32| Image {
+        path: format!("{i}"),
+        label: i % CLASSES,
+        width: 1000,
+        height: 1000,
+        bytes: vec![i as u8; 3_000_000],
+    };
+    let images: Vec<_> = (0..14).map(large).collect();
+    write(dir.path(), &images, Encoding::Rgb8, 1 << 30);
+    assert_reads_back(dir.path(), &images);
+}
+
+#[test]
+fn every_flipped_byte_of_an_image_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let images = three_images();
+    let manifest = write(dir.path(), &images, Encoding::Rgb8, 1 << 20);
+    let file = dir.path().join(&manifest.shards[0].file);
+    let whole = fs::read(&file).unwrap();
+    let row = ShardReader::open(dir.path()).unwrap().row(1).clone();
+    let mut buf = Vec::new();
+    for at in row.offset..row.offset + u64::from(row.num_bytes) {
+        let mut damaged = whole.clone();
+        damaged[at as usize] ^= 0x10;
+        fs::write(&file, damaged).unwrap();
+        let reader = ShardReader::open(dir.path()).unwrap();
+        let err = reader.read_bytes(1, &mut buf).unwrap_err();
+        assert!(matches!(err, Error::Checksum { row: 1, .. }), "{err}");
+        reader.read_bytes(0, &mut buf).unwrap();
+        reader.read_bytes(2, &mut buf).unwrap();
+    }
+}
+
+#[test]
+fn verify_names_the_row_or_what_lies_outside() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = write(dir.path(), &three_images(), Encoding::Rgb8, 1 << 20);
+    assert!(crate::verify::verify(dir.path()).unwrap().is_whole());
+    let file = dir.path().join(&manifest.shards[0].file);
+    let whole = fs::read(&file).unwrap();
+    let row = ShardReader::open(dir.path()).unwrap().row(2).clone();
+    for at in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1;
+        fs::write(&file, damaged).unwrap();
+        let problems = crate::verify::verify(dir.path()).unwrap().problems;
+        assert!(!problems.is_empty(), "byte {at}");
+        if (row.offset..row.offset + u64::from(row.num_bytes)).contains(&(at as u64)) {
+            assert_eq!(
+                problems,
+                ["train-00000.parquet: row 2 (2.png): checksum mismatch"]
+            );
+        }
+    }
+}
+
+#[test]
+fn a_changed_label_or_size_fails_the_checksum() {
+    let base = row_checksum(b"pixels", 1, 2, 3, 4);
+    for other in [
+        row_checksum(b"pixelt", 1, 2, 3, 4),
+        row_checksum(b"pixels", 0, 2, 3, 4),
+        row_checksum(b"pixels", 1, 3, 3, 4),
+        row_checksum(b"pixels", 1, 2, 4, 3),
+    ] {
+        assert_ne!(base, other);
+    }
+    // python: xxhash.xxh3_64_hexdigest(b"pixels" + struct.pack("<QIII", 1, 2, 3, 4))
+    assert_eq!(format!("{base:016x}"), "6ae23c7085c43984");
+}
+
+#[test]
+fn a_shard_of_the_wrong_length_is_refused_at_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = write(dir.path(), &three_images(), Encoding::Rgb8, 1 << 20);
+    let file = dir.path().join(&manifest.shards[0].file);
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, &whole[..whole.len() - 1]).unwrap();
+    let err = ShardReader::open(dir.path()).unwrap_err();
+    assert!(matches!(err, Error::Shard { .. }), "{err}");
+    fs::remove_file(&file).unwrap();
+    assert!(matches!(
+        ShardReader::open(dir.path()).unwrap_err(),
+        Error::Read { .. }
+    ));
+}
+
+#[test]
+fn threads_share_a_reader() {
+    fn assert_shared<T: Send + Sync>() {}
+    assert_shared::<ShardReader>();
+}

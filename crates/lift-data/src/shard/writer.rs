@@ -159,6 +159,9 @@ impl OpenShard {
 
     fn finish(mut self) -> Result<ShardEntry> {
         self.flush()?;
+        // The library buffers what it writes; the row groups must be out before the footer begins.
+        self.writer.sync().map_err(Error::write(&self.temporary))?;
+        self.writer.inner_mut().start_footer();
         let sink = self
             .writer
             .into_inner()
@@ -171,7 +174,9 @@ impl OpenShard {
             file: self.file,
             rows: self.rows,
             bytes: sink.bytes,
-            xxh3: format!("{:016x}", sink.hash.digest()),
+            xxh3: hex(&sink.hash),
+            footer_bytes: sink.bytes - sink.footer_start,
+            footer_xxh3: hex(&sink.footer_hash),
         })
     }
 }
@@ -257,11 +262,13 @@ fn properties() -> WriterProperties {
         .build()
 }
 
-/// A file that hashes and counts what is written to it.
+/// A file that hashes and counts what is written to it, and once more what is footer.
 struct HashingFile {
     file: File,
     hash: Xxh3,
     bytes: u64,
+    footer_hash: Xxh3,
+    footer_start: u64,
 }
 
 impl HashingFile {
@@ -270,7 +277,15 @@ impl HashingFile {
             file: File::create(path)?,
             hash: Xxh3::new(),
             bytes: 0,
+            footer_hash: Xxh3::new(),
+            footer_start: 0,
         })
+    }
+
+    /// What is written from here on is page index and footer.
+    fn start_footer(&mut self) {
+        self.footer_hash.reset();
+        self.footer_start = self.bytes;
     }
 }
 
@@ -286,6 +301,7 @@ impl Write for HashingFile {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let written = self.file.write(buf)?;
         self.hash.update(&buf[..written]);
+        self.footer_hash.update(&buf[..written]);
         self.bytes += written as u64;
         Ok(written)
     }
@@ -293,6 +309,10 @@ impl Write for HashingFile {
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
+}
+
+fn hex(hash: &Xxh3) -> String {
+    format!("{:016x}", hash.digest())
 }
 
 fn write_error(path: &Path, err: parquet::errors::ParquetError) -> Error {

@@ -129,14 +129,7 @@ fn parse(file: &Path, class_names: Option<&ClassNames>) -> Result<Vec<Item>> {
             line: number + 1,
             reason,
         })?;
-        let num_classes = class_names.map_or(MAX_CLASSES, |names| names.len() as i64);
-        if !(0..num_classes).contains(&label) {
-            return Err(Error::Label {
-                location: format!("{}:{}", file.display(), number + 1),
-                label,
-                num_classes: num_classes as usize,
-            });
-        }
+        check_label(label, class_names, file, number + 1)?;
         items.push(Item {
             path: path.to_owned(),
             label: label as u32,
@@ -151,6 +144,22 @@ fn parse(file: &Path, class_names: Option<&ClassNames>) -> Result<Vec<Item>> {
         });
     }
     Ok(items)
+}
+
+fn check_label(label: i64, names: Option<&ClassNames>, file: &Path, line: usize) -> Result<()> {
+    match names {
+        Some(names) if !(0..names.len() as i64).contains(&label) => Err(Error::Label {
+            location: format!("{}:{line}", file.display()),
+            label,
+            num_classes: names.len(),
+        }),
+        None if !(0..MAX_CLASSES).contains(&label) => Err(Error::ListLine {
+            path: file.to_owned(),
+            line,
+            reason: format!("label {label} is out of range"),
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn parse_line(line: &str) -> std::result::Result<(&str, i64), String> {
@@ -205,6 +214,15 @@ mod tests {
                 .unwrap_err()
                 .to_string();
             assert!(err.contains(message), "{err}");
+        }
+    }
+
+    #[test]
+    fn labels_are_bounded_without_class_names() {
+        for label in ["-1", "4000000000", "99999999999999999999"] {
+            let (_dir, file) = list(&format!("a.jpg {label}\n"));
+            let err = read(&file, &[Split::Train], None, None).unwrap_err();
+            assert!(matches!(err, Error::ListLine { line: 1, .. }), "{err}");
         }
     }
 

@@ -1,0 +1,349 @@
+//! The program as its users meet it: exit code, standard output, standard error.
+
+mod support;
+
+use support::Workplace;
+
+#[test]
+fn a_folder_is_built_described_and_verified() {
+    let place = Workplace::new();
+    place.class_folders("photos");
+    insta::assert_snapshot!(place.run("build folder --source photos --out shards --threads 2"), @r"
+    exit 0
+    ----
+    train: 16 images of 3 classes, 11.7 kB in 1 shard, [time] -> shards/train
+    test: 6 images of 3 classes, 3.7 kB in 1 shard, [time] -> shards/test
+    ");
+    insta::assert_snapshot!(place.run("stats shards"), @r"
+    exit 0
+                                 train   test
+    images                          16      6
+    classes                          3      3
+    largest class                   12      2
+    smallest class                   1      2
+    imbalance ratio               12.0    1.0
+    Gini                         0.458  0.000
+    many (> 100): classes            0      0
+    many (> 100): images             0      0
+    medium (20 to 100): classes      0      0
+    medium (20 to 100): images       0      0
+    few (< 20): classes              3      3
+    few (< 20): images              16      6
+    ----
+    ");
+    insta::assert_snapshot!(place.run("verify shards"), @r"
+    exit 0
+    shards/train: whole: 16 images, 11.7 kB in 1 shard
+    shards/test: whole: 6 images, 3.7 kB in 1 shard
+    ----
+    ");
+    // The same distribution is seen before the build.
+    let of_folder = place.run("stats photos");
+    assert_eq!(of_folder, place.run("stats shards"));
+}
+
+#[test]
+fn json_is_one_document() {
+    let place = Workplace::new();
+    place.class_folders("photos");
+    insta::assert_snapshot!(place.run("build folder --source photos --out shards --json --split test"), @r#"
+    exit 0
+    {
+      "dataset": "folder",
+      "splits": [
+        {
+          "split": "test",
+          "dir": "shards/test",
+          "images": 6,
+          "classes": 3,
+          "quarantined": 0,
+          "shards": 1,
+          "bytes": 3731,
+          "seconds": [time],
+          "images_per_second": [time]
+        }
+      ]
+    }
+    ----
+    test: 6 images of 3 classes, 3.7 kB in 1 shard, [time] -> shards/test
+    "#);
+    insta::assert_snapshot!(place.run("stats shards --json"), @r#"
+    exit 0
+    {
+      "splits": [
+        {
+          "bands": [
+            {
+              "band": "many",
+              "classes": 0,
+              "images": 0
+            },
+            {
+              "band": "medium",
+              "classes": 0,
+              "images": 0
+            },
+            {
+              "band": "few",
+              "classes": 3,
+              "images": 6
+            }
+          ],
+          "classes": 3,
+          "gini": 0.0,
+          "images": 6,
+          "imbalance_ratio": 1.0,
+          "largest": 2,
+          "path": "shards/test",
+          "smallest": 2,
+          "split": "test"
+        }
+      ]
+    }
+    ----
+    "#);
+}
+
+#[test]
+fn the_bytes_do_not_depend_on_threads() {
+    let place = Workplace::new();
+    place.class_folders("photos");
+    for encoding in ["rgb8", "jpeg", "original"] {
+        for threads in 1..=3 {
+            let out = format!("{encoding}-{threads}");
+            place.run(&format!(
+                "build folder --source photos --out {out} --encoding {encoding} --threads {threads} --short-side 8"
+            ));
+            assert_eq!(
+                place.files(&out),
+                place.files(&format!("{encoding}-1")),
+                "{threads} threads"
+            );
+            assert_eq!(place.files(&out).len(), 4);
+        }
+    }
+    assert_ne!(place.files("rgb8-1"), place.files("jpeg-1"));
+}
+
+#[test]
+fn a_list_with_blanks_in_paths_is_built() {
+    let place = Workplace::new();
+    place.image("root/a b.png", 3, 2);
+    place.image("root/c.png", 2, 2);
+    place.write("lists/train.txt", "a b.png 1\nc.png 0\n");
+    place.write("lists/val.txt", "c.png 0\n");
+    place.write("names.txt", "cat\ndog\n");
+    let build = "build list --source lists --root root --classnames names.txt --out shards";
+    insta::assert_snapshot!(place.run(build), @r"
+    exit 0
+    ----
+    train: 2 images of 2 classes, 1.2 kB in 1 shard, [time] -> shards/train
+    test: 1 images of 2 classes, 1.1 kB in 1 shard, [time] -> shards/test
+    ");
+    insta::assert_snapshot!(place.run("stats lists/train.txt"), @r"
+    exit 0
+                                   all
+    images                           2
+    classes                          2
+    largest class                    1
+    smallest class                   1
+    imbalance ratio                1.0
+    Gini                         0.000
+    many (> 100): classes            0
+    many (> 100): images             0
+    medium (20 to 100): classes      0
+    medium (20 to 100): images       0
+    few (< 20): classes              2
+    few (< 20): images               2
+    ----
+    ");
+}
+
+#[test]
+fn bad_input_is_named_with_a_hint() {
+    let place = Workplace::new();
+    place.class_folders("photos");
+    place.write("empty.txt", "");
+    place.write("odd.txt", "cat/0.png 0\ncat/1.png\n");
+    place.write("far.txt", "cat/0.png 0\ncat/1.png 7\n");
+    place.write("gap.txt", "cat/0.png 0\ncat/1.png 2\n");
+    place.write("gone.txt", "cat/none.png 0\n");
+    place.write("names.txt", "cat\ndog\n");
+    let list = |name: &str| {
+        place.run(&format!(
+            "build list --source {name} --root photos/train --split train --out out"
+        ))
+    };
+    insta::assert_snapshot!(place.run("build folder --source none --out out"), @r"
+    exit 1
+    ----
+    error: none: no such folder
+    hint: name the folder that holds the images
+    ");
+    insta::assert_snapshot!(list("empty.txt"), @r"
+    exit 1
+    ----
+    error: empty.txt: the list is empty
+    hint: every line is `relative/path.jpg label`
+    ");
+    insta::assert_snapshot!(list("odd.txt"), @r"
+    exit 1
+    ----
+    error: odd.txt:2: no label in `cat/1.png`
+    hint: every line is `relative/path.jpg label`, the label a whole number from 0
+    ");
+    insta::assert_snapshot!(
+        place.run("build list --source far.txt --classnames names.txt --split test --out out"), @r"
+    exit 1
+    ----
+    error: far.txt:2: label 7 is out of range: there are 2 classes, labels are 0 to 1
+    hint: labels count from 0; check the list against the class names
+    "
+    );
+    insta::assert_snapshot!(list("gap.txt"), @r"
+    exit 1
+    ----
+    error: photos/train: class 1 (1) has no training image
+    hint: add images of it, or take it out of the class names
+    ");
+    insta::assert_snapshot!(list("gone.txt"), @r"
+    exit 1
+    ----
+    error: photos/train/cat/none.png: cannot read: No such file or directory (os error 2)
+    hint: repair or remove the file, or leave out up to N bad ones with --max-bad N
+    ");
+    assert_eq!(place.files("out").len(), 0, "failed builds leave nothing");
+}
+
+#[test]
+fn existing_output_is_refused() {
+    let place = Workplace::new();
+    place.class_folders("photos");
+    place.run("build folder --source photos --out shards");
+    let before = place.files("shards");
+    insta::assert_snapshot!(place.run("build folder --source photos --out shards"), @r"
+    exit 1
+    ----
+    error: shards/train: already exists and is not empty
+    hint: remove it, or choose another --out
+    ");
+    place.write("left/train/train-00000.parquet.tmp", "half");
+    insta::assert_snapshot!(place.run("build folder --source photos --out left"), @r"
+    exit 1
+    ----
+    error: left/train: already exists and is not empty
+    hint: remove it, or choose another --out
+    ");
+    assert_eq!(place.files("shards"), before);
+}
+
+#[test]
+fn a_corrupt_image_stops_the_build_unless_allowed() {
+    let place = Workplace::new();
+    place.class_folders("photos");
+    place.write("photos/train/cat/0.png", "not an image");
+    place.write("photos/train/dog/2.png", "");
+    insta::assert_snapshot!(place.run("build folder --source photos --out shards"), @r"
+    exit 1
+    ----
+    error: photos/train/cat/0.png: cannot decode: not an image of a known format (JPEG, PNG, WebP, GIF, BMP, TIFF)
+    hint: repair or remove the file, or leave out up to N bad ones with --max-bad N
+    ");
+    insta::assert_snapshot!(place.run("build folder --source photos --out shards --max-bad 1"), @r"
+    exit 1
+    ----
+    error: photos/train/dog/2.png: cannot decode: the file is empty (bad image number 2, --max-bad is 1)
+    hint: repair or remove the bad files, or allow more with --max-bad
+    ");
+    insta::assert_snapshot!(place.run("build folder --source photos --out shards --max-bad 2"), @r"
+    exit 0
+    ----
+    train: 14 images of 3 classes, 2 bad left out (see quarantine.jsonl), 10.4 kB in 1 shard, [time] -> shards/train
+    test: 6 images of 3 classes, 3.7 kB in 1 shard, [time] -> shards/test
+    ");
+    insta::assert_snapshot!(place.read("shards/train/quarantine.jsonl"), @r#"
+    {"id":0,"path":"cat/0.png","label":0,"reason":"cannot decode: not an image of a known format (JPEG, PNG, WebP, GIF, BMP, TIFF)"}
+    {"id":8,"path":"dog/2.png","label":2,"reason":"cannot decode: the file is empty"}
+    "#);
+    insta::assert_snapshot!(place.run("verify shards"), @r"
+    exit 0
+    shards/train: whole: 14 images, 10.4 kB in 1 shard
+    shards/test: whole: 6 images, 3.7 kB in 1 shard
+    ----
+    ");
+}
+
+#[test]
+fn damage_is_found() {
+    let place = Workplace::new();
+    place.class_folders("photos");
+    place.run("build folder --source photos --out shards --short-side 0");
+    place.flip("shards/train/train-00000.parquet", 100);
+    insta::assert_snapshot!(place.run("verify shards"), @r"
+    exit 1
+    shards/train/train-00000.parquet: row 9 (dog/3.png): checksum mismatch
+    shards/test: whole: 6 images, 3.7 kB in 1 shard
+    ----
+    error: shards: not whole, problems found: 1
+    hint: build it again
+    ");
+    insta::assert_snapshot!(place.run("verify photos"), @r"
+    exit 1
+    ----
+    error: photos: not complete: there is no manifest.json
+    hint: name the folder of one split that `lift-data build` wrote (such as OUT/train), or run the build again
+    ");
+}
+
+#[test]
+fn a_recipe_gives_what_flags_do_not() {
+    let place = Workplace::new();
+    place.class_folders("photos");
+    let recipe = "[data]\ndataset = 'folder'\nsource = 'photos'\nout = 'no'\nshort_side = 4\n[train]\nlr = 1\n";
+    place.write("recipe.toml", recipe);
+    insta::assert_snapshot!(place.run("build --config recipe.toml --out yes --split test"), @r"
+    exit 0
+    ----
+    test: 6 images of 3 classes, 1.8 kB in 1 shard, [time] -> yes/test
+    ");
+    assert!(
+        place
+            .read("yes/test/manifest.json")
+            .contains("\"short_side\": 4")
+    );
+    place.write("typo.toml", "[data]\ndataset = 'folder'\nshortside = 4\n");
+    insta::assert_snapshot!(place.run("build --config typo.toml --out no"), @r"
+    exit 1
+    ----
+    error: typo.toml: line 3: unknown field `shortside`, expected one of `dataset`, `source`, `out`, `split`, `encoding`, `quality`, `short_side`, `orientation`, `threads`, `seed`, `imbalance_ratio`, `root`, `classnames`, `max_bad`, `shard_mib`
+    hint: [data] takes the flags of `lift-data build` with underscores, and `dataset`
+    ");
+    insta::assert_snapshot!(place.run("build --out no"), @r"
+    exit 2
+    ----
+    error: the dataset (shapes-lt, cifar100-lt, folder or list) is missing
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(
+        place.run("build folder --source photos --out no --imbalance-ratio 10"), @r"
+    exit 2
+    ----
+    error: --imbalance-ratio is for cifar100-lt, not for folder
+
+    For more information, try '--help'.
+    "
+    );
+}
+
+#[test]
+fn help_fits_a_screen_and_version_is_short() {
+    let place = Workplace::new();
+    for command in ["", "build", "stats", "verify", "draw", "completions"] {
+        let lines = place.run(&format!("{command} -h")).lines().count();
+        assert!(lines < 45, "{command}: {lines} lines");
+    }
+    assert!(place.run("build --help").contains("Examples:"));
+    assert!(place.run("--version").contains("lift-data "));
+    assert!(place.run("completions bash").contains("complete -F"));
+}

@@ -1,0 +1,73 @@
+//! CIFAR-100-LT from the real dataset, where it is at hand.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use lift_data::build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, build};
+use lift_data::progress::Reporting;
+use lift_data::{Band, BandEdges, ShardReader, Split};
+
+fn shared(name: &str) -> Option<PathBuf> {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
+    let path = std::env::var_os("LIFT_SHARED")
+        .map_or_else(beside, PathBuf::from)
+        .join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("skipped: {} is not there (set LIFT_SHARED)", path.display());
+    None
+}
+
+#[test]
+fn cifar100_lt_has_its_published_counts() {
+    let Some(source) = shared("data/cifar100") else {
+        return;
+    };
+    for (imbalance_ratio, images, smallest) in
+        [(100.0, 10_847, 5), (50.0, 12_608, 10), (10.0, 19_573, 50)]
+    {
+        let out = tempfile::tempdir().unwrap();
+        let options = BuildOptions {
+            dataset: Dataset::Cifar100Lt,
+            source: source.clone(),
+            root: None,
+            class_names: None,
+            out: out.path().to_owned(),
+            splits: vec![Split::Train, Split::Test],
+            preprocess: Preprocess::default(),
+            threads: NonZeroUsize::new(2).unwrap(),
+            seed: 0,
+            imbalance_ratio,
+            max_bad: 0,
+            bytes_per_shard: BYTES_PER_SHARD,
+        };
+        build(&options, Reporting::Silent).unwrap();
+        let train = ShardReader::open(&out.path().join("train")).unwrap();
+        let test = ShardReader::open(&out.path().join("test")).unwrap();
+        assert_eq!((train.len(), test.len()), (images, 10_000));
+        let manifest = train.manifest();
+        assert_eq!(
+            (manifest.class_counts[0], manifest.class_counts[99]),
+            (500, smallest)
+        );
+        assert_eq!(manifest.class_hash, test.manifest().class_hash);
+        assert_eq!(manifest.class_names.name(99), Some("worm"));
+        if imbalance_ratio == 100.0 {
+            let bands = Band::ALL.map(|band| {
+                let edges = BandEdges::default();
+                manifest
+                    .class_counts
+                    .iter()
+                    .filter(|&&count| edges.band(count) == band)
+                    .count()
+            });
+            assert_eq!(bands, [35, 35, 30]);
+        }
+        let mut pixels = Vec::new();
+        for index in [0, images / 2, images - 1] {
+            assert_eq!(train.read_rgb(index, &mut pixels).unwrap(), (32, 32));
+            assert_eq!(pixels.len(), 32 * 32 * 3);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! A folder of its own to run the program in, and small images to run it on.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A temporary folder that the program runs in, so that paths in its messages are relative.
+pub struct Workplace {
+    dir: tempfile::TempDir,
+}
+
+impl Workplace {
+    pub fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// Exit code, standard output and standard error; times are replaced.
+    pub fn run(&self, arguments: &str) -> String {
+        let arguments: Vec<_> = arguments.split_whitespace().collect();
+        let output = Command::new(env!("CARGO_BIN_EXE_lift-data"))
+            .args(arguments)
+            .current_dir(self.dir.path())
+            .env("NO_COLOR", "1")
+            .env("COLUMNS", "100")
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        format!(
+            "exit {}\n{}----\n{}",
+            output.status.code().unwrap(),
+            without_times(&text(output.stdout)),
+            without_times(&text(output.stderr)),
+        )
+    }
+
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.create_parent(path);
+        fs::write(path, text).unwrap();
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.dir.path().join(path)).unwrap()
+    }
+
+    /// A PNG whose pixels depend on its place and its path.
+    pub fn image(&self, path: &str, width: u32, height: u32) {
+        let salt = path
+            .bytes()
+            .fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
+        let pixel = |x: u32, y: u32| {
+            image::Rgb([
+                salt,
+                salt.wrapping_add((x * 13) as u8),
+                salt.wrapping_sub((y * 17) as u8),
+            ])
+        };
+        let image = image::RgbImage::from_fn(width, height, pixel);
+        image.save(self.create_parent(path)).unwrap();
+    }
+
+    /// `train/` with 3 cats, 12 dogs and 1 cow, `test/` with 2 of each; sizes vary.
+    pub fn class_folders(&self, root: &str) {
+        for (class, count) in [("cat", 3), ("cow", 1), ("dog", 12)] {
+            for i in 0..count {
+                self.image(&format!("{root}/train/{class}/{i}.png"), 9 + i, 20 - i);
+            }
+            for i in 0..2 {
+                self.image(&format!("{root}/test/{class}/{i}.png"), 10, 12 + i);
+            }
+        }
+    }
+
+    /// All files below a folder with their bytes.
+    pub fn files(&self, root: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        let root = self.dir.path().join(root);
+        if root.is_dir() {
+            collect(&root, &root, &mut files);
+        }
+        files
+    }
+
+    /// Changes one bit of a file.
+    pub fn flip(&self, path: &str, at: usize) {
+        let path = self.dir.path().join(path);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[at] ^= 1;
+        fs::write(path, bytes).unwrap();
+    }
+
+    fn create_parent(&self, path: &str) -> PathBuf {
+        let path = self.dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    }
+}
+
+fn collect(root: &Path, dir: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(root, &path, files);
+        } else {
+            files.insert(
+                path.strip_prefix(root).unwrap().to_owned(),
+                fs::read(&path).unwrap(),
+            );
+        }
+    }
+}
+
+/// `0.3 s, 1,234 images/s` becomes `[time]`, and so do JSON's two fields.
+fn without_times(text: &str) -> String {
+    let line = |line: &str| {
+        if line.contains("\"seconds\": ") || line.contains("\"images_per_second\": ") {
+            let (key, value) = line.split_once(": ").unwrap();
+            return format!(
+                "{key}: [time]{}",
+                if value.ends_with(',') { "," } else { "" }
+            );
+        }
+        let Some((before, end)) = line.split_once(" images/s -> ") else {
+            return line.to_owned();
+        };
+        let fields: Vec<_> = before.split(", ").collect();
+        let kept = fields[..fields.len() - 2].join(", ");
+        format!("{kept}, [time] -> {end}")
+    };
+    text.lines().map(|text| line(text) + "\n").collect()
+}
