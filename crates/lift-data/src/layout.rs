@@ -26,3 +26,34 @@ pub fn split_dir(root: &Path, split: Split) -> Result<PathBuf> {
         },
     })
 }
+
+/// The complete shard folders at `root`: itself, or its `train` and `test`. Empty where there is none.
+pub fn shard_dirs(root: &Path) -> Vec<PathBuf> {
+    let complete = |dir: &PathBuf| dir.join(MANIFEST_FILE).is_file();
+    let root = root.to_path_buf();
+    if complete(&root) {
+        return vec![root];
+    }
+    split_dirs(&root).into_iter().filter(complete).collect()
+}
+
+/// As [`shard_dirs`], for who needs all of a dataset.
+///
+/// # Errors
+/// When there is none, or a split's folder is there and not complete.
+pub fn require_shard_dirs(root: &Path) -> Result<Vec<PathBuf>> {
+    let dirs = shard_dirs(root);
+    if dirs.is_empty() {
+        // Says whether the folder is missing or lacks its manifest.
+        Manifest::load(root)?;
+    }
+    let unfinished = |dir: &PathBuf| dir.is_dir() && !dir.join(MANIFEST_FILE).is_file();
+    match split_dirs(root).into_iter().find(unfinished) {
+        Some(dir) => Err(Error::NotComplete { dir }),
+        None => Ok(dirs),
+    }
+}
+
+fn split_dirs(root: &Path) -> [PathBuf; 2] {
+    [Split::Train, Split::Test].map(|split| root.join(split.as_str()))
+}

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::error::{Error, Result};
-use crate::manifest::{MANIFEST_FILE, Manifest};
+use crate::error::Result;
+use crate::layout::shard_dirs;
+use crate::manifest::Manifest;
 use crate::source::{Source, SplitList, folder, list};
 use crate::split::{Band, BandEdges, Split};
 
@@ -87,8 +88,7 @@ impl Stats {
 /// image folder, a list file, or a folder of lists. One entry a split, the training split first.
 pub fn stats(path: &Path) -> Result<Vec<Stats>> {
     let mut splits = if path.is_file() {
-        let source = list::read(path, &[Split::Train], None, None)?;
-        counts_of(source, false)
+        unnamed(list::read(path, &[Split::Train], None, None)?)
     } else {
         read_dir(path)?
     };
@@ -154,48 +154,32 @@ fn read_dir(dir: &Path) -> Result<Vec<Counted>> {
     }
     let lists = list::splits_in(dir);
     if !lists.is_empty() {
-        return Ok(counts_of(list::read(dir, &lists, None, None)?, true));
+        return Ok(named(list::read(dir, &lists, None, None)?));
     }
     let splits = folder::splits_in(dir);
     if splits.is_empty() {
-        return Ok(counts_of(folder::read(dir, &[Split::Train], None)?, false));
+        return Ok(unnamed(folder::read(dir, &[Split::Train], None)?));
     }
-    Ok(counts_of(folder::read(dir, &splits, None)?, true))
+    Ok(named(folder::read(dir, &splits, None)?))
 }
 
-/// The shard folders at `dir`: itself, or its `train/` and `test/`.
-pub fn shard_dirs(dir: &Path) -> Vec<PathBuf> {
-    let complete = |dir: &PathBuf| dir.join(MANIFEST_FILE).is_file();
-    if complete(&dir.to_owned()) {
-        return vec![dir.to_owned()];
-    }
-    [Split::Train, Split::Test]
-        .map(|split| dir.join(split.as_str()))
-        .into_iter()
-        .filter(complete)
-        .collect()
-}
-
-fn counts_of(source: Source, named: bool) -> Vec<Counted> {
+fn named(source: Source) -> Vec<Counted> {
     let num_classes = source.class_names.len();
     let count = |list: SplitList| Counted {
-        split: named.then_some(list.split),
+        split: Some(list.split),
         counts: list.class_counts(num_classes),
         path: list.root,
     };
     source.splits.into_iter().map(count).collect()
 }
 
-/// Fails where `dir` is no shard folder and holds none.
-pub fn require_shard_dirs(dir: &Path) -> Result<Vec<PathBuf>> {
-    let dirs = shard_dirs(dir);
-    if !dirs.is_empty() {
-        return Ok(dirs);
+/// A source that does not say which split it is.
+fn unnamed(source: Source) -> Vec<Counted> {
+    let mut splits = named(source);
+    for counted in &mut splits {
+        counted.split = None;
     }
-    Manifest::load(dir)?;
-    Err(Error::NotComplete {
-        dir: dir.to_owned(),
-    })
+    splits
 }
 
 #[cfg(test)]

@@ -296,6 +296,22 @@ fn damage_is_found() {
 }
 
 #[test]
+fn an_unfinished_split_is_not_passed_over() {
+    let place = Workplace::new();
+    place.class_folders("photos");
+    place.run("build folder --source photos --out shards --split train");
+    assert!(place.run("verify shards").starts_with("exit 0"));
+    // As a build leaves it that was killed in its second split.
+    place.write("shards/test/test-00000.parquet.tmp", "half");
+    insta::assert_snapshot!(place.run("verify shards"), @r"
+    exit 1
+    ----
+    error: shards/test: not complete: there is no manifest.json
+    hint: name the folder of one split that `lift-data build` wrote (such as OUT/train), or run the build again
+    ");
+}
+
+#[test]
 fn a_recipe_gives_what_flags_do_not() {
     let place = Workplace::new();
     place.class_folders("photos");

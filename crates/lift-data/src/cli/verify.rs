@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use lift_data::stats::require_shard_dirs;
+use lift_data::layout::require_shard_dirs;
 use lift_data::verify::verify;
 
 use super::{CliError, grouped, print, shards, size};

@@ -99,7 +99,8 @@ fn read_labels(files: &[PathBuf], num_classes: usize) -> Result<Vec<u32>> {
     let mut labels = Vec::new();
     for file in files {
         let mut row = 0;
-        for_each_batch(file, &["fine_label"], |batch| {
+        for batch in batches(file, &["fine_label"])? {
+            let batch = batch?;
             let column = batch
                 .column_by_name("fine_label")
                 .filter(|column| column.null_count() == 0)
@@ -117,8 +118,7 @@ fn read_labels(files: &[PathBuf], num_classes: usize) -> Result<Vec<u32>> {
                 labels.push(label as u32);
                 row += 1;
             }
-            Ok(())
-        })?;
+        }
     }
     Ok(labels)
 }
@@ -133,7 +133,8 @@ fn read_images(dir: &Path, files: &[PathBuf], labels: &[u32], kept: &[usize]) ->
     for file in files {
         let name = file.strip_prefix(dir).unwrap_or(file).display();
         let mut row = 0;
-        for_each_batch(file, &["img"], |batch| {
+        for batch in batches(file, &["img"])? {
+            let batch = batch?;
             let bytes = batch
                 .column_by_name("img")
                 .and_then(|column| column.as_struct_opt())
@@ -152,8 +153,7 @@ fn read_images(dir: &Path, files: &[PathBuf], labels: &[u32], kept: &[usize]) ->
                 index += 1;
                 row += 1;
             }
-            Ok(())
-        })?;
+        }
     }
     items
         .into_iter()
@@ -161,11 +161,11 @@ fn read_images(dir: &Path, files: &[PathBuf], labels: &[u32], kept: &[usize]) ->
         .ok_or_else(|| wrong_column(dir, "img"))
 }
 
-fn for_each_batch(
-    file: &Path,
+/// The rows of a Parquet file, in batches, with `columns` only.
+fn batches<'a>(
+    file: &'a Path,
     columns: &[&str],
-    mut visit: impl FnMut(&RecordBatch) -> Result<()>,
-) -> Result<()> {
+) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<'a>> {
     let bad = |reason: String| Error::Source {
         path: file.to_owned(),
         reason: format!("cannot read as Parquet: {reason}"),
@@ -180,10 +180,7 @@ fn for_each_batch(
         .with_batch_size(1024)
         .build()
         .map_err(|err| bad(err.to_string()))?;
-    for batch in reader {
-        visit(&batch.map_err(|err| bad(err.to_string()))?)?;
-    }
-    Ok(())
+    Ok(reader.map(move |batch| batch.map_err(|err| bad(err.to_string()))))
 }
 
 fn wrong_column(file: &Path, name: &str) -> Error {
