@@ -59,9 +59,12 @@ fn commands(seed: u64) -> Vec<Vec<String>> {
         format!("lift-text classifier --config {RECIPE}"),
         format!("lift-train zero-shot --config {RECIPE} --out {FOLDER}/zero-shot"),
         format!(
-            "lift-train --config {RECIPE} --preset lp --out {FOLDER}/classifier-only --seed {seed}"
+            "lift-train --config {RECIPE} --preset lp --tte none --out {FOLDER}/classifier-only --seed {seed}"
         ),
         format!("lift-train --config {RECIPE} --out {FOLDER}/lift-plus --seed {seed}"),
+        format!(
+            "lift-train compare {FOLDER}/zero-shot {FOLDER}/classifier-only {FOLDER}/lift-plus"
+        ),
     ];
     lines
         .iter()

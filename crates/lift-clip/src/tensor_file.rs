@@ -3,12 +3,7 @@
 //! The `safetensors` crate parses and checks what is read. It writes metadata in hash-map order, which
 //! changes from run to run, so the header is written here, sorted: the same tensors give the same file.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, io::Write, path::Path};
 
 use safetensors::{Dtype, SafeTensors};
 use tch::{Device, Kind, Tensor};
@@ -93,22 +88,22 @@ impl TensorFile {
 
 /// Writes `parts` one after the other to a temporary sibling of `path`, then renames it to `path`.
 fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
-    };
-    let mut file = tempfile::NamedTempFile::new_in(&folder).map_err(Error::io(&folder))?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    let temporary = path.with_file_name(name);
+    let mut file = fs::File::create(&temporary).map_err(Error::io(&temporary))?;
     for part in parts {
-        file.write_all(part).map_err(Error::io(path))?;
+        file.write_all(part).map_err(Error::io(&temporary))?;
     }
-    file.as_file().sync_all().map_err(Error::io(path))?;
-    file.persist(path).map_err(|e| Error::Io {
-        path: path.into(),
-        source: e.error,
-    })?;
-    fs::File::open(&folder)
+    file.sync_all().map_err(Error::io(&temporary))?;
+    fs::rename(&temporary, path).map_err(Error::io(path))?;
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    fs::File::open(folder)
         .and_then(|f| f.sync_all())
-        .map_err(Error::io(&folder))
+        .map_err(Error::io(folder))
 }
 
 fn kind_of(dtype: Dtype) -> Option<Kind> {

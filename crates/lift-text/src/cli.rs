@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use lift_clip::DeviceChoice;
-use lift_data::{classes::ClassNames, layout::split_dir, manifest::Manifest, split::Split};
+use lift_data::{
+    classes::ClassNames, dataset::DatasetSpec, layout::split_dir, manifest::Manifest, split::Split,
+};
 use serde::Deserialize;
 
 use crate::{
@@ -102,7 +104,7 @@ fn classifier(args: ClassifierArgs) -> Result<()> {
         bail!("no output given\nhint: --out head.safetensors")
     };
     let classes = match (&args.dataset, &args.classnames, &args.shards) {
-        (Some(name), None, None) => bail!("unknown dataset {name}"),
+        (Some(name), None, None) => DatasetSpec::find(name)?.class_names,
         (None, Some(file), None) => ClassNames::from_file(file)?,
         (None, None, Some(shards)) => class_names_of_shards(shards)?,
         _ => bail!("give one of --dataset NAME, --classnames FILE and --shards DIR"),

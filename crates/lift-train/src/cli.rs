@@ -7,7 +7,7 @@ use lift_clip::Precision;
 
 use crate::{
     command::{self, EvalSettings},
-    config::{TrainArgs, precision},
+    config::{TrainArgs, precision, required},
     error::{Error, Result},
     eval::Tte,
 };
@@ -77,13 +77,16 @@ struct EvalArgs {
 struct ZeroShotArgs {
     /// Folder with test shards; train shards beside them give the bands
     #[arg(long, value_name = "DIR")]
-    shards: PathBuf,
+    shards: Option<PathBuf>,
     /// Model folder
     #[arg(long, value_name = "DIR")]
-    model: PathBuf,
+    model: Option<PathBuf>,
     /// Classifier file from `lift-text classifier`
     #[arg(long, value_name = "FILE")]
-    head: PathBuf,
+    head: Option<PathBuf>,
+    /// Recipe whose [train] table gives the shards, the model and the head that are not typed
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Folder to write report.json to
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -161,9 +164,12 @@ impl Cli {
                 command::print(&[report], args.how.json);
             }
             Some(Command::ZeroShot(args)) => {
-                let settings = args.how.settings(args.shards, 24)?;
-                let report =
-                    command::zero_shot(&args.model, &args.head, args.out.as_deref(), &settings)?;
+                let recipe = TrainArgs::of_recipe(args.config.as_deref())?;
+                let shards = required(args.shards.or(recipe.shards), "shards")?;
+                let model = required(args.model.or(recipe.model), "model")?;
+                let head = required(args.head.or(recipe.head), "head")?;
+                let settings = args.how.settings(shards, recipe.expand.unwrap_or(24))?;
+                let report = command::zero_shot(&model, &head, args.out.as_deref(), &settings)?;
                 command::print(&[report], args.how.json);
             }
             Some(Command::Compare { runs, json }) => {

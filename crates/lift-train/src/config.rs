@@ -162,32 +162,30 @@ pub struct TrainConfig {
 }
 
 impl TrainArgs {
+    /// What the `[train]` table of a recipe says; nothing without a recipe.
+    ///
+    /// # Errors
+    /// When the file cannot be read or has a key that is not known.
+    pub fn of_recipe(path: Option<&Path>) -> Result<Self> {
+        path.map_or_else(|| Ok(Self::default()), read_table)
+    }
+
     /// Fills what was not typed from the recipe and the preset, and checks the values.
     ///
     /// # Errors
     /// When the recipe cannot be read, a path is missing, or a value cannot be.
     pub fn resolve(self) -> Result<TrainConfig> {
-        let recipe = match &self.config {
-            Some(path) => read_table(path)?,
-            None => Self::default(),
-        };
+        let recipe = Self::of_recipe(self.config.as_deref())?;
         let preset = self.preset.or(recipe.preset).unwrap_or_default();
         let (tuner, lr) = match preset {
             Preset::LiftPlus => (TunerKind::Adaptformer, 0.02),
             Preset::ClassifierOnly => (TunerKind::None, 0.03),
         };
-        let path = |typed: Option<PathBuf>, recipe: Option<PathBuf>, flag: &str| {
-            typed.or(recipe).ok_or_else(|| {
-                Error::Config(format!(
-                    "no {flag} given\nhint: --{flag} PATH, or `{flag}` in [train] of the recipe"
-                ))
-            })
-        };
         let config = TrainConfig {
-            shards: path(self.shards, recipe.shards, "shards")?,
-            model: path(self.model, recipe.model, "model")?,
-            head: path(self.head, recipe.head, "head")?,
-            out: path(self.out, recipe.out, "out")?,
+            shards: required(self.shards.or(recipe.shards), "shards")?,
+            model: required(self.model.or(recipe.model), "model")?,
+            head: required(self.head.or(recipe.head), "head")?,
+            out: required(self.out.or(recipe.out), "out")?,
             preset,
             tuner: self.tuner.or(recipe.tuner).unwrap_or(tuner),
             tuner_size: self.tuner_size.or(recipe.tuner_size),
@@ -265,6 +263,18 @@ fn read_table(path: &Path) -> Result<TrainArgs> {
     let recipe: Recipe =
         toml::from_str(&text).map_err(|e| Error::Config(format!("{}: {e}", path.display())))?;
     Ok(recipe.train)
+}
+
+/// A path that must have been given.
+///
+/// # Errors
+/// When it was not; the message names the flag.
+pub fn required(path: Option<PathBuf>, flag: &str) -> Result<PathBuf> {
+    path.ok_or_else(|| {
+        Error::Config(format!(
+            "no {flag} given\nhint: --{flag} PATH, or `{flag}` in [train] of the recipe"
+        ))
+    })
 }
 
 /// Reads a precision as typed.

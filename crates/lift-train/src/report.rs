@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use lift_clip::Precision;
+use lift_data::atomic;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -73,7 +74,7 @@ impl Report {
     pub fn write(&self, run: &Path) -> Result<()> {
         let path = run.join("report.json");
         let text = serde_json::to_string_pretty(self).expect("a report is plain data") + "\n";
-        crate::run::write_atomically(&path, text.as_bytes())
+        Ok(atomic::write(&path, text.as_bytes())?)
     }
 
     /// Reads `report.json` of a run.

@@ -1,12 +1,9 @@
 //! A run's folder: `config.toml`, `metrics.jsonl`, `tuned.safetensors`, `report.json`.
 
-use std::{
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use lift_clip::TensorFile;
+use lift_data::atomic;
 
 use crate::{
     config::TrainConfig,
@@ -31,7 +28,7 @@ pub fn create(config: &TrainConfig) -> Result<()> {
     }
     fs::create_dir_all(out).map_err(Error::io(out))?;
     let text = toml::to_string(config).expect("settings are plain data");
-    write_atomically(&out.join("config.toml"), text.as_bytes())
+    Ok(atomic::write(&out.join("config.toml"), text.as_bytes())?)
 }
 
 /// What was tuned, and what it was tuned for.
@@ -132,27 +129,12 @@ impl Tuned {
 /// When it is missing or is no resolved config.
 pub fn read_config(run: &Path) -> Result<TrainConfig> {
     let path = run.join("config.toml");
-    let text = fs::read_to_string(&path).map_err(Error::io(&path))?;
+    let text = fs::read_to_string(&path).map_err(|e| Error::BadRun {
+        path: path.clone(),
+        reason: format!("{e}\nhint: name the folder that `lift-train --out` made"),
+    })?;
     toml::from_str(&text).map_err(|e| Error::BadRun {
         path,
         reason: e.to_string(),
     })
-}
-
-/// Writes under a temporary name beside `path`, syncs and renames.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .map_or_else(|| PathBuf::from("."), Path::to_path_buf);
-    let mut file = tempfile::NamedTempFile::new_in(&folder).map_err(Error::io(&folder))?;
-    file.write_all(bytes).map_err(Error::io(path))?;
-    file.as_file().sync_all().map_err(Error::io(path))?;
-    file.persist(path).map_err(|e| Error::Io {
-        path: path.into(),
-        source: e.error,
-    })?;
-    fs::File::open(&folder)
-        .and_then(|f| f.sync_all())
-        .map_err(Error::io(&folder))
 }
