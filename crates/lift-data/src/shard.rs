@@ -1,9 +1,10 @@
 //! Shards: Parquet files of which every image can be read in place.
 //!
-//! This module and its two children are the only place that knows the Parquet schema
+//! This module and its children are the only place that knows the Parquet schema
 //! (`docs/shard-format.md`). Invariant: every image lies alone on its page, uncompressed, so its bytes
 //! are a plain slice of the file, and its checksum covers them and the row's id, label and size.
 
+mod index;
 mod reader;
 mod writer;
 
@@ -12,8 +13,9 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema};
 use xxhash_rust::xxh3::Xxh3;
 
+pub(crate) use index::ShardIndex;
 pub use reader::ShardReader;
-pub(crate) use reader::{ShardIndex, read_row};
+pub(crate) use reader::read_row;
 pub use writer::{NewRow, ShardWriter};
 
 /// The column that holds the image's bytes.
