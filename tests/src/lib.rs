@@ -1,11 +1,21 @@
-//! What the tests of this package share: the place of the reference data, and how far tensors lie apart.
+//! What the tests of this package share: places, the usual settings, and how far tensors lie apart.
 //!
 //! The reference data lie beside the checkout (`../shared`, or `LIFT_SHARED`) where development happens. Users do
 //! not have them: a test that needs them asks [`shared`] and returns, with the reason printed, when it says `None`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
 
-use tch::{Kind, Tensor};
+use lift_clip::Head;
+use lift_data::{
+    ClassNames, Encoding, Split,
+    build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess},
+    decode::Orientation,
+};
+use lift_text::{ClassifierOptions, Template, build_head};
+use tch::{Device, Kind, Tensor};
 
 /// The repository's root.
 pub fn root() -> PathBuf {
@@ -36,4 +46,42 @@ pub fn largest_difference(ours: &Tensor, theirs: &Tensor) -> f64 {
         .abs()
         .max()
         .double_value(&[])
+}
+
+/// The model of this repository.
+pub fn demo_model() -> PathBuf {
+    root().join("models/shapes-clip")
+}
+
+/// A classifier made with the model of this repository.
+pub fn demo_head(classes: &ClassNames) -> Head {
+    let options = ClassifierOptions {
+        template: Template::default(),
+        batch_size: 32,
+        device: Device::Cpu,
+    };
+    build_head(&demo_model(), classes, &options).expect("the demo's model makes a head")
+}
+
+/// A build of both splits with two threads: pixels, short side at most 64.
+pub fn build_options(dataset: Dataset, source: &Path, out: &Path) -> BuildOptions {
+    BuildOptions {
+        dataset,
+        source: source.into(),
+        root: None,
+        class_names: None,
+        out: out.into(),
+        splits: vec![Split::Train, Split::Test],
+        preprocess: Preprocess {
+            encoding: Encoding::Rgb8,
+            jpeg_quality: 95,
+            short_side: Some(64),
+            orientation: Orientation::Exif,
+        },
+        threads: NonZeroUsize::new(2).expect("two is not zero"),
+        seed: 0,
+        imbalance_ratio: 100.0,
+        max_bad: 0,
+        bytes_per_shard: BYTES_PER_SHARD,
+    }
 }

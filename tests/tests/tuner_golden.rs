@@ -148,3 +148,44 @@ fn last_two_layers_are_read_off_the_tensors() {
 fn modules_combine() {
     replay("adaptformer+lora");
 }
+
+/// bfloat16 keeps 8 bits: logits of scale 25 lie within a few tenths of fp32's, and the tuned tensors still learn.
+#[test]
+fn bf16_follows_fp32_and_gives_fp32_gradients() {
+    let (Some(model), Some(inputs)) = (
+        shared("golden/clip-hf"),
+        shared("golden/train-inputs.safetensors"),
+    ) else {
+        return;
+    };
+    let inputs = TensorFile::read(&inputs).unwrap().tensors;
+    let images = inputs["train_images"].get(0).to_kind(Kind::Float);
+    for name in ["adaptformer", "lora"] {
+        let Some(run) = shared(&format!("golden/tuners/{name}.safetensors")) else {
+            return;
+        };
+        let run = TensorFile::read(&run).unwrap().tensors;
+        let logits = [Kind::Float, Kind::BFloat16].map(|kind| {
+            // The trained tensors, so that the modules add something.
+            let tensors = run.iter();
+            let tensors = tensors
+                .filter_map(|(k, t)| {
+                    Some((k.strip_prefix("final.")?.to_owned(), t.shallow_clone()))
+                })
+                .collect();
+            let visual = Clip::load(&model).unwrap().visual;
+            let model = TunedModel::from_tuned(visual, tensors, 25.0, Device::Cpu, kind).unwrap();
+            let logits = model.forward(&images);
+            logits
+                .cross_entropy_for_logits(&inputs["train_labels"].get(0))
+                .backward();
+            for (name, tensor) in model.tuned() {
+                assert_eq!(tensor.grad().kind(), Kind::Float, "{name}");
+                assert!(tensor.grad().abs().max().double_value(&[]) > 0.0, "{name}");
+            }
+            logits.detach()
+        });
+        let difference = largest_difference(&logits[0], &logits[1]);
+        assert!(difference > 0.0 && difference < 0.5, "{name}: {difference}");
+    }
+}

@@ -23,7 +23,7 @@ pub enum Reporting {
 
 impl Reporting {
     /// Starts counting to `total` images; `what` is named in front.
-    pub(crate) fn start(self, what: &'static str, total: u64) -> Progress {
+    pub fn start(self, what: &'static str, total: u64) -> Progress {
         let sink = match self {
             Reporting::Silent => Sink::None,
             Reporting::Stderr if std::io::stderr().is_terminal() => Sink::Bar(bar(what, total)),
@@ -42,7 +42,7 @@ impl Reporting {
 }
 
 /// A count of images on its way to a total.
-pub(crate) struct Progress {
+pub struct Progress {
     what: &'static str,
     total: u64,
     done: Cell<u64>,
@@ -57,11 +57,11 @@ enum Sink {
 }
 
 impl Progress {
-    /// One more image.
-    pub(crate) fn advance(&self) {
-        self.done.set(self.done.get() + 1);
+    /// So many more images.
+    pub fn advance(&self, images: u64) {
+        self.done.set(self.done.get() + images);
         match &self.sink {
-            Sink::Bar(bar) => bar.inc(1),
+            Sink::Bar(bar) => bar.inc(images),
             Sink::Lines { next } if self.start.elapsed() >= next.get() => {
                 let elapsed = self.start.elapsed();
                 next.set(elapsed + LINE_EVERY);
@@ -71,8 +71,24 @@ impl Progress {
         }
     }
 
+    /// Words behind the bar, such as the loss; plain lines do without.
+    pub fn note(&self, text: String) {
+        if let Sink::Bar(bar) = &self.sink {
+            bar.set_message(text);
+        }
+    }
+
+    /// A line of its own, above the bar if there is one.
+    pub fn say(&self, text: &str) {
+        match &self.sink {
+            Sink::Bar(bar) => bar.println(text),
+            Sink::Lines { .. } => eprintln!("{text}"),
+            Sink::None => {}
+        }
+    }
+
     /// Takes the bar away; a summary follows.
-    pub(crate) fn finish(&self) {
+    pub fn finish(&self) {
         if let Sink::Bar(bar) = &self.sink {
             bar.finish_and_clear();
         }
@@ -89,7 +105,8 @@ impl Progress {
 }
 
 fn bar(what: &'static str, total: u64) -> ProgressBar {
-    let template = "{prefix} {wide_bar} {human_pos}/{human_len} images, {per_sec}, {eta} left";
+    let template =
+        "{prefix} {wide_bar} {human_pos}/{human_len} images, {per_sec}, {eta} left {msg}";
     let style = ProgressStyle::with_template(template)
         .expect("the template is right")
         .with_key(
@@ -108,7 +125,8 @@ mod tests {
     #[test]
     fn a_plain_line_says_rate_and_time_left() {
         let progress = Reporting::Silent.start("train", 100);
-        (0..25).for_each(|_| progress.advance());
+        progress.advance(24);
+        progress.advance(1);
         assert_eq!(
             progress.line(5.0),
             "train: 25 of 100 images, 5 images/s, 15 s left"

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lift_clip::Normalisation;
-use lift_data::split::BandEdges;
+use lift_data::{progress::Reporting, split::BandEdges};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -11,7 +11,6 @@ use crate::{
     error::Result,
     loader::{Batch, Loader, View},
     metrics::{Metrics, Tally},
-    progress::Progress,
 };
 
 /// Test-time ensembling.
@@ -68,7 +67,7 @@ pub fn evaluate(
     };
     let started = Instant::now();
     let reader = loader.reader();
-    let progress = Progress::new("evaluate", reader.len() as u64);
+    let progress = Reporting::Stderr.start("evaluate", reader.len() as u64);
     let mut tally = Tally::new(reader.manifest().class_names.len());
     for batch in loader.batches((0..reader.len()).collect(), view) {
         let batch = batch?;

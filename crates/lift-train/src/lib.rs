@@ -16,7 +16,6 @@ pub mod metrics;
 pub mod model;
 pub mod optim;
 pub mod plan;
-mod progress;
 pub mod report;
 pub mod run;
 pub mod train;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use lift_clip::Normalisation;
+use lift_data::progress::Reporting;
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
@@ -17,7 +18,6 @@ use crate::{
     loss::LogitAdjusted,
     model::TunedModel,
     optim::{Sgd, cosine_lr},
-    progress::Progress,
     report::Training,
 };
 
@@ -53,7 +53,7 @@ pub fn train(
     );
     let log_path = config.out.join("metrics.jsonl");
     let mut log = BufWriter::new(File::create(&log_path).map_err(Error::io(&log_path))?);
-    let progress = Progress::new("train", (rows * config.epochs) as u64);
+    let progress = Reporting::Stderr.start("train", (rows * config.epochs) as u64);
 
     let (mut step, mut images_seen) = (0, 0u64);
     let mut total = Stopwatch::default();
@@ -123,7 +123,7 @@ pub fn train(
                 writeln!(log, "{text}")
                     .and_then(|()| log.flush())
                     .map_err(Error::io(&log_path))?;
-                progress.say(format!(
+                progress.note(format!(
                     "epoch {}/{}  loss {loss:.3}",
                     epoch + 1,
                     config.epochs
@@ -133,7 +133,7 @@ pub fn train(
         }
         let loss = epoch_loss.mean();
         last_epoch_loss = Some(loss);
-        progress.line(&format!(
+        progress.say(&format!(
             "epoch {}/{}  loss {loss:.4}  lr {lr:.5}  {:.0} images/s  {:.0} % of the time waiting for data",
             epoch + 1,
             config.epochs,

@@ -131,7 +131,7 @@ fn write_images(
                 });
             }
         }
-        progress.advance();
+        progress.advance(1);
     }
     Ok(Outcome {
         shards: writer.finish()?,

@@ -47,11 +47,12 @@ pub struct Caption {
 }
 
 impl Caption {
-    /// A random caption that is true of `drawing`: mostly colour and shape, at times one of them alone.
+    /// A random caption that is true of `drawing`: colour and shape, or one of them alone, which is what makes the
+    /// words compose to pairs that were never shown.
     pub fn random(drawing: &Drawing, dice: &mut Dice) -> Self {
         let (colour, shape) = match dice.unit() {
-            x if x < 0.12 => (None, Some(drawing.pair.shape)),
-            x if x < 0.24 => (Some(drawing.pair.colour), None),
+            x if x < 0.28 => (None, Some(drawing.pair.shape)),
+            x if x < 0.5 => (Some(drawing.pair.colour), None),
             _ => (Some(drawing.pair.colour), Some(drawing.pair.shape)),
         };
         let noun = shape.map_or("shape", Shape::word);
@@ -59,7 +60,7 @@ impl Caption {
             || noun.to_owned(),
             |colour| format!("{} {noun}", colour.word()),
         );
-        let background = dice.chance(0.2).then(|| background_word(drawing));
+        let background = dice.chance(0.1).then(|| background_word(drawing));
         let text = match (background, dice.below(5)) {
             (Some(background), _) => format!("a {thing} on a {background} background."),
             (None, 0) => thing,

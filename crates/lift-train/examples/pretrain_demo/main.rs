@@ -29,11 +29,11 @@ struct Args {
     /// Folder for config.json, model.safetensors, tokenizer.json
     #[arg(long)]
     out: PathBuf,
-    #[arg(long, default_value_t = 1200)]
+    #[arg(long, default_value_t = 2000)]
     steps: usize,
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 192)]
     batch_size: usize,
-    #[arg(long, default_value_t = 1e-3)]
+    #[arg(long, default_value_t = 1.5e-3)]
     lr: f64,
     #[arg(long, default_value_t = 0)]
     seed: u64,

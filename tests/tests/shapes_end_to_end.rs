@@ -1,0 +1,287 @@
+//! From drawn images to a tuned model and its report, with the model of this repository: the demo in small.
+
+use std::{
+    fs,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
+
+use lift_clip::{Head, Precision};
+use lift_data::{
+    ClassNames, Split,
+    build::{BuildOptions, Dataset, build},
+    dataset::DatasetSpec,
+    layout::split_dir,
+    progress::Reporting,
+    shapes::{ShapesOptions, write_dataset},
+};
+use lift_tests::{build_options, demo_head, demo_model};
+use lift_train::{
+    command::{self, EvalSettings},
+    config::{Preset, TrainArgs, TrainConfig},
+    eval::Tte,
+    report::Report,
+    tuner::TunerKind,
+};
+use tch::Device;
+
+/// About 460 training images, largest class over smallest 4, and 200 test images; a head for them.
+fn prepare(dir: &Path) -> TrainConfig {
+    let images = dir.join("images");
+    let shapes = ShapesOptions {
+        seed: 3,
+        max_per_class: 8,
+        imbalance_ratio: 4.0,
+        test_per_class: 2,
+    };
+    write_dataset(&images, &shapes).unwrap();
+    build(
+        &build_options(Dataset::ShapesLt, &images, &dir.join("shards")),
+        Reporting::Silent,
+    )
+    .unwrap();
+    let classes = DatasetSpec::find("shapes-lt").unwrap().class_names;
+    demo_head(&classes)
+        .write(&dir.join("head.safetensors"))
+        .unwrap();
+    let args = TrainArgs {
+        shards: Some(dir.join("shards")),
+        model: Some(demo_model()),
+        head: Some(dir.join("head.safetensors")),
+        out: Some(dir.join("run")),
+        epochs: Some(1),
+        batch_size: Some(64),
+        expand: Some(5),
+        device: Some("cpu".into()),
+        log_every: Some(2),
+        ..Default::default()
+    };
+    args.resolve().unwrap()
+}
+
+fn settings(config: &TrainConfig, tte: Tte) -> EvalSettings {
+    EvalSettings {
+        shards: config.shards.clone(),
+        tte,
+        expand: config.expand,
+        batch_size: 100,
+        precision: Precision::Fp32,
+        device: Device::Cpu,
+        threads: 1,
+    }
+}
+
+#[test]
+fn a_run_is_complete_repeatable_and_evaluated_again_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = prepare(dir.path());
+    let report = command::train(&config).unwrap();
+
+    assert_eq!(report.evaluations.len(), 2);
+    assert_eq!(report.evaluations[0].metrics.images, 200);
+    let parameters = report.parameters.unwrap();
+    assert_eq!(parameters.classifier, 100 * 128);
+    // Six blocks of (norm 2 d + down d r + r + up d r + d + scale), d 128, r 8 = 2^floor(log2(100 / 12)).
+    assert_eq!(parameters.modules, 6 * (256 + 2 * 128 * 8 + 8 + 128 + 1));
+    let written = Report::read(&config.out).unwrap();
+    assert_eq!(written.evaluations, report.evaluations);
+    let lines = fs::read_to_string(config.out.join("metrics.jsonl")).unwrap();
+    for line in lines.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        for key in [
+            "step",
+            "epoch",
+            "loss",
+            "lr",
+            "images_per_second",
+            "data_wait_share",
+        ] {
+            assert!(line[key].is_number(), "{key} in {line}");
+        }
+    }
+    assert!(lines.lines().count() >= 3);
+
+    // The same settings with other threads: the same tensors, byte for byte, and the same accuracies.
+    let again = TrainConfig {
+        out: dir.path().join("again"),
+        threads: 1,
+        ..config.clone()
+    };
+    let repeated = command::train(&again).unwrap();
+    let tuned = |run: &Path| fs::read(run.join("tuned.safetensors")).unwrap();
+    assert!(
+        tuned(&config.out) == tuned(&again.out),
+        "the tuned tensors differ"
+    );
+    for (a, b) in report.evaluations.iter().zip(&repeated.evaluations) {
+        assert_eq!(a.metrics, b.metrics);
+    }
+    let other_seed = TrainConfig {
+        out: dir.path().join("seed-1"),
+        seed: 1,
+        ..config.clone()
+    };
+    command::train(&other_seed).unwrap();
+    assert!(
+        tuned(&config.out) != tuned(&other_seed.out),
+        "the seed changes nothing"
+    );
+
+    for (tte, evaluation) in [
+        (Tte::None, &report.evaluations[0]),
+        (Tte::FiveCrop, &report.evaluations[1]),
+    ] {
+        let again = command::eval(&config.out, None, &settings(&config, tte)).unwrap();
+        assert_eq!(again.evaluations[0].metrics, evaluation.metrics, "{tte:?}");
+    }
+
+    // A run's folder is never written over.
+    let message = command::train(&config).unwrap_err().to_string();
+    assert!(
+        message.contains("run: exists and is not empty"),
+        "{message}"
+    );
+}
+
+#[test]
+fn training_starts_at_the_frozen_model_and_zero_epochs_change_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = TrainConfig {
+        epochs: 0,
+        ..prepare(dir.path())
+    };
+    let report = command::train(&config).unwrap();
+    let only_classifier = TrainConfig {
+        out: dir.path().join("lp"),
+        preset: Preset::ClassifierOnly,
+        tuner: TunerKind::None,
+        ..config.clone()
+    };
+    let frozen = command::train(&only_classifier).unwrap();
+    for (a, b) in report.evaluations.iter().zip(&frozen.evaluations) {
+        assert_eq!(a.metrics, b.metrics, "fresh modules are not the identity");
+    }
+    // The demo's model knows its shapes: chance is 1 %.
+    let head = &config.head;
+    let zero_shot =
+        command::zero_shot(&config.model, head, None, &settings(&config, Tte::None)).unwrap();
+    assert!(
+        zero_shot.evaluations[0].metrics.overall > 0.1,
+        "{:?}",
+        zero_shot.evaluations[0].metrics.overall
+    );
+}
+
+#[test]
+fn lora_trains_on_the_same_shards() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = TrainConfig {
+        tuner: TunerKind::Lora,
+        ..prepare(dir.path())
+    };
+    let report = command::train(&config).unwrap();
+    // Six blocks of query and value, (d r + r d) each, r = 2^floor(log2(100 / 24)) = 4.
+    assert_eq!(report.parameters.unwrap().modules, 6 * 2 * 2 * 128 * 4);
+    let again = command::eval(&config.out, None, &settings(&config, Tte::None)).unwrap();
+    assert_eq!(again.evaluations[0].metrics, report.evaluations[0].metrics);
+}
+
+#[test]
+fn wrong_inputs_are_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = prepare(dir.path());
+
+    // A head for other classes.
+    let mut names = DatasetSpec::find("shapes-lt")
+        .unwrap()
+        .class_names
+        .as_slice()
+        .to_vec();
+    names[7] = "blue spiral".into();
+    let other = dir.path().join("other.safetensors");
+    let mut head = Head::read(&config.head).unwrap();
+    head.class_hash = ClassNames::new(names.clone()).unwrap().hash();
+    head.class_names = names;
+    head.write(&other).unwrap();
+    let message = command::train(&TrainConfig {
+        head: other,
+        ..config.clone()
+    })
+    .unwrap_err()
+    .to_string();
+    assert!(
+        message.contains("other.safetensors: its classes are not those of"),
+        "{message}"
+    );
+    assert!(
+        message.contains("label 7 is \"blue spiral\", there \"blue square\""),
+        "{message}"
+    );
+
+    // A model that does not go with the head's width.
+    let mut head = Head::read(&config.head).unwrap();
+    head.weight = head.weight.narrow(1, 0, 64);
+    let narrow = dir.path().join("narrow.safetensors");
+    head.write(&narrow).unwrap();
+    let message = command::train(&TrainConfig {
+        head: narrow,
+        ..config.clone()
+    })
+    .unwrap_err()
+    .to_string();
+    assert!(
+        message.contains("narrow.safetensors: weight is 64 wide"),
+        "{message}"
+    );
+
+    // One flipped byte in the pixels of the training shards is found while training and names the shard.
+    let train = split_dir(&config.shards, Split::Train).unwrap();
+    let shard = fs::read_dir(&train)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .find(|p| p.extension().is_some_and(|e| e == "parquet"));
+    let shard = shard.unwrap();
+    let mut bytes = fs::read(&shard).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&shard, bytes).unwrap();
+    let message = command::train(&config).unwrap_err().to_string();
+    assert!(
+        message.contains(&*shard.file_name().unwrap().to_string_lossy()),
+        "{message}"
+    );
+}
+
+#[test]
+fn two_builds_with_other_threads_give_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let images = dir.path().join("images");
+    let shapes = ShapesOptions {
+        seed: 5,
+        max_per_class: 2,
+        imbalance_ratio: 2.0,
+        test_per_class: 1,
+    };
+    write_dataset(&images, &shapes).unwrap();
+    let outs = [1, 2].map(|threads| {
+        let out = dir.path().join(format!("{threads}"));
+        let options = BuildOptions {
+            threads: NonZeroUsize::new(threads).unwrap(),
+            ..build_options(Dataset::ShapesLt, &images, &out)
+        };
+        build(&options, Reporting::Silent).unwrap();
+        out
+    });
+    for split in ["train", "test"] {
+        let mut files: Vec<_> = fs::read_dir(outs[0].join(split))
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
+        files.sort();
+        assert!(files.len() >= 2, "{files:?}");
+        for file in files {
+            let read = |out: &PathBuf| fs::read(out.join(split).join(&file)).unwrap();
+            assert!(read(&outs[0]) == read(&outs[1]), "{split}/{file:?} differs");
+        }
+    }
+}
