@@ -11,10 +11,6 @@ use crate::{checkpoint::Weights, config::Activation};
 ///
 /// Shapes: b images, n tokens, d width.
 pub trait Hooks {
-    /// The input (b, n, d) of block `layer`.
-    fn block_input(&self, _layer: usize, x: Tensor) -> Tensor {
-        x
-    }
     /// The stacked query, key and value (b, n, 3 d) that `input` (b, n, d), the normalised block input, was projected to.
     fn qkv(&self, _layer: usize, _input: &Tensor, qkv: Tensor) -> Tensor {
         qkv
@@ -219,7 +215,6 @@ impl Block {
         layer: usize,
         hooks: &impl Hooks,
     ) -> Tensor {
-        let x = hooks.block_input(layer, x);
         let x = &x
             + self
                 .attn
