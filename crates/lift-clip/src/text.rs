@@ -66,9 +66,9 @@ impl TextTower {
         let weight = Tensor::arange_start_step(n, 0, -1, (Kind::Int64, ids.device()));
         let end = (ids.eq(self.config.end_of_text).to_kind(Kind::Int64) * weight).argmax(1, false);
         let end = end.view([b, 1, 1]).expand([b, 1, self.config.width], false);
+        // Cast before the LayerNorm: its fp32 result would be rounded back to the kind that comes in.
         self.ln_final
-            .forward(&x.gather(1, &end, false).squeeze_dim(1))
-            .to_kind(Kind::Float)
+            .forward(&x.gather(1, &end, false).squeeze_dim(1).to_kind(Kind::Float))
     }
 
     /// Features (b, d) -> embeddings in the joint space (b, e), not normalised.

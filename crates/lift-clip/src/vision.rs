@@ -95,7 +95,8 @@ impl VisionTower {
         for (layer, block) in self.resblocks.iter().enumerate() {
             x = block.forward(x, Mask::Full, layer, hooks);
         }
-        self.ln_post.forward(&x.select(1, 0)).to_kind(Kind::Float)
+        // Cast before the LayerNorm: its fp32 result would be rounded back to the kind that comes in.
+        self.ln_post.forward(&x.select(1, 0).to_kind(Kind::Float))
     }
 
     /// Features (b, d) -> embeddings in the joint space (b, e), not normalised.
