@@ -91,12 +91,15 @@ fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
     let temporary = path.with_file_name(name);
-    let mut file = fs::File::create(&temporary).map_err(Error::io(&temporary))?;
-    for part in parts {
-        file.write_all(part).map_err(Error::io(&temporary))?;
+    let file = fs::File::create(&temporary).map_err(Error::io(&temporary))?;
+    let written = write_parts(file, parts)
+        .map_err(Error::io(&temporary))
+        .and_then(|()| fs::rename(&temporary, path).map_err(Error::io(path)));
+    if let Err(error) = written {
+        // The first error is the one to report, whether or not this one succeeds.
+        let _ = fs::remove_file(&temporary);
+        return Err(error);
     }
-    file.sync_all().map_err(Error::io(&temporary))?;
-    fs::rename(&temporary, path).map_err(Error::io(path))?;
     let folder = path
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
@@ -104,6 +107,13 @@ fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
     fs::File::open(folder)
         .and_then(|f| f.sync_all())
         .map_err(Error::io(folder))
+}
+
+fn write_parts(mut file: fs::File, parts: &[&[u8]]) -> std::io::Result<()> {
+    for part in parts {
+        file.write_all(part)?;
+    }
+    file.sync_all()
 }
 
 fn kind_of(dtype: Dtype) -> Option<Kind> {
@@ -175,6 +185,19 @@ mod tests {
             assert_eq!(read.tensors[name].kind(), tensor.kind(), "{name}");
             assert_eq!(&read.tensors[name], tensor, "{name}");
         }
+    }
+
+    #[test]
+    fn a_failed_write_leaves_no_temporary_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("taken");
+        fs::create_dir(&path).unwrap();
+        assert!(sample().write(&path).is_err());
+        let names: Vec<_> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(names, ["taken"]);
     }
 
     #[test]
