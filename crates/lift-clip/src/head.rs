@@ -63,7 +63,7 @@ impl Head {
     /// Reads a file that [`Head::write`] wrote.
     ///
     /// # Errors
-    /// When it is missing, damaged, no classifier file, or its rows and names differ in number.
+    /// When it is missing, damaged, no classifier file, its rows and names differ in number, or a value is not finite.
     pub fn read(path: &Path) -> Result<Self> {
         let bad = |reason: String| Error::BadConfig {
             path: path.into(),
@@ -89,11 +89,18 @@ impl Head {
             .remove("weight")
             .ok_or_else(|| bad("no tensor named weight".into()))?;
         let text_embeds = file.tensors.remove("text_embeds");
+        let weight = weight.to_kind(Kind::Float);
+        let text_embeds = text_embeds.map(|t| t.to_kind(Kind::Float));
         for (name, tensor) in [
             ("weight", Some(&weight)),
             ("text_embeds", text_embeds.as_ref()),
         ] {
             let Some(tensor) = tensor else { continue };
+            if tensor.isfinite().all().int64_value(&[]) == 0 {
+                return Err(bad(format!(
+                    "{name} holds values that are not finite\nhint: make the file again with `lift-text classifier`"
+                )));
+            }
             if tensor.dim() != 2 || tensor.size()[0] != class_names.len() as i64 {
                 return Err(bad(format!(
                     "{name} has shape {:?} for {} classes",
@@ -139,6 +146,21 @@ mod tests {
             (read.class_hash, read.template, read.model),
             ("abc".into(), head.template.clone(), "tiny".into())
         );
+
+        let mut file = TensorFile::read(&path).unwrap();
+        let half = head.weight.to_kind(Kind::Half);
+        file.tensors.insert("weight".into(), half);
+        file.write(&path).unwrap();
+        assert_eq!(Head::read(&path).unwrap().weight.kind(), Kind::Float);
+
+        head.text_embeds = Some(Tensor::full([2, 3], f64::NAN, FLOAT_CPU));
+        head.write(&path).unwrap();
+        let message = Head::read(&path).unwrap_err().to_string();
+        assert!(
+            message.contains("head.safetensors: text_embeds holds values that are not finite"),
+            "{message}"
+        );
+        head.text_embeds = None;
 
         head.weight = Tensor::randn([1, 4], FLOAT_CPU);
         head.write(&path).unwrap();
