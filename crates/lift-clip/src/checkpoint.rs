@@ -51,37 +51,29 @@ pub fn layout(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<Layout>
 }
 
 /// Drops the buffers that no tower uses and renames Hugging Face's tensors to OpenAI's names.
+///
+/// # Errors
+/// When a query, key or value projection is missing or differs from the other two in shape; `path` and the name in
+/// the file stand in the message.
 pub fn to_openai_names(
+    path: &Path,
     layout: Layout,
     mut tensors: BTreeMap<String, Tensor>,
-) -> BTreeMap<String, Tensor> {
+) -> Result<BTreeMap<String, Tensor>> {
     tensors.retain(|name, _| !UNUSED.contains(&name.as_str()));
     if layout == Layout::OpenAi {
-        return tensors;
+        return Ok(tensors);
     }
     let mut renamed = BTreeMap::new();
+    let mut problems = Vec::new();
     for (name, tensor) in &tensors {
-        if let Some((stem, end)) = name.split_once(".self_attn.q_proj.") {
-            let part = |p: &str| tensors.get(&format!("{stem}.self_attn.{p}_proj.{end}"));
-            if let (Some(k), Some(v)) = (part("k"), part("v")) {
-                let stacked = Tensor::cat(&[tensor, k, v], 0);
-                renamed.insert(
-                    format!("{}.attn.in_proj_{end}", rename_prefix(stem)),
-                    stacked,
-                );
-                continue;
+        if let Some((stem, end)) = attention_input(name) {
+            let stacked_name = rename(&format!("{stem}.attn.in_proj_{end}"));
+            // The first of the three that the file has stacks them.
+            if !renamed.contains_key(&stacked_name) {
+                let stacked = stack(&tensors, stem, end, &mut problems);
+                renamed.insert(stacked_name, stacked);
             }
-        }
-        let stacked_with_query = [".self_attn.k_proj.", ".self_attn.v_proj."]
-            .iter()
-            .any(|part| {
-                name.split_once(part).is_some_and(|(stem, end)| {
-                    ["q", "k", "v"]
-                        .iter()
-                        .all(|p| tensors.contains_key(&format!("{stem}.self_attn.{p}_proj.{end}")))
-                })
-            });
-        if stacked_with_query {
             continue;
         }
         let is_projection = name == "visual_projection.weight" || name == "text_projection.weight";
@@ -92,41 +84,129 @@ pub fn to_openai_names(
         };
         renamed.insert(rename(name), value);
     }
-    renamed
-}
-
-fn rename(name: &str) -> String {
-    let whole = match name {
-        "vision_model.embeddings.class_embedding" => "visual.class_embedding",
-        "vision_model.embeddings.patch_embedding.weight" => "visual.conv1.weight",
-        "vision_model.embeddings.position_embedding.weight" => "visual.positional_embedding",
-        "visual_projection.weight" => "visual.proj",
-        "text_model.embeddings.token_embedding.weight" => "token_embedding.weight",
-        "text_model.embeddings.position_embedding.weight" => "positional_embedding",
-        "text_projection.weight" => "text_projection",
-        _ => "",
-    };
-    if !whole.is_empty() {
-        return whole.into();
+    if problems.is_empty() {
+        return Ok(renamed);
     }
-    rename_prefix(name)
-        // The misspelling is Hugging Face's.
-        .replace("vision_model.pre_layrnorm.", "visual.ln_pre.")
-        .replace("vision_model.post_layernorm.", "visual.ln_post.")
-        .replace("text_model.final_layer_norm.", "ln_final.")
-        .replace(".self_attn.out_proj.", ".attn.out_proj.")
-        .replace(".layer_norm1.", ".ln_1.")
-        .replace(".layer_norm2.", ".ln_2.")
-        .replace(".mlp.fc1.", ".mlp.c_fc.")
-        .replace(".mlp.fc2.", ".mlp.c_proj.")
+    Err(bad_checkpoint(path, problems))
 }
 
-fn rename_prefix(name: &str) -> String {
-    name.replace(
+/// What is before and after `.self_attn.{q,k,v}_proj.` in a name that has it.
+fn attention_input(name: &str) -> Option<(&str, &str)> {
+    ["q", "k", "v"]
+        .iter()
+        .find_map(|part| name.split_once(&format!(".self_attn.{part}_proj.")))
+}
+
+/// Query, key and value of a block, one below the other; an empty stand-in where they do not fit.
+fn stack(
+    tensors: &BTreeMap<String, Tensor>,
+    stem: &str,
+    end: &str,
+    problems: &mut Vec<String>,
+) -> Tensor {
+    let names = ["q", "k", "v"].map(|part| format!("{stem}.self_attn.{part}_proj.{end}"));
+    let dimensions = if end == "bias" { 1 } else { 2 };
+    let known = problems.len();
+    let mut parts: Vec<&Tensor> = Vec::new();
+    for name in &names {
+        match tensors.get(name) {
+            None => problems.push(format!("{name}: missing")),
+            Some(tensor) if tensor.dim() != dimensions => problems.push(format!(
+                "{name}: shape {:?}, expected {dimensions} dimensions",
+                tensor.size()
+            )),
+            Some(tensor) => match parts.first() {
+                Some(first) if first.size() != tensor.size() => problems.push(format!(
+                    "{name}: shape {:?}, but the block's other projections have {:?}",
+                    tensor.size(),
+                    first.size()
+                )),
+                _ => parts.push(tensor),
+            },
+        }
+    }
+    if problems.len() > known {
+        return Tensor::new();
+    }
+    Tensor::cat(&parts, 0)
+}
+
+/// Whole names: Hugging Face's and OpenAI's.
+const NAMES: [(&str, &str); 7] = [
+    (
+        "vision_model.embeddings.class_embedding",
+        "visual.class_embedding",
+    ),
+    (
+        "vision_model.embeddings.patch_embedding.weight",
+        "visual.conv1.weight",
+    ),
+    (
+        "vision_model.embeddings.position_embedding.weight",
+        "visual.positional_embedding",
+    ),
+    ("visual_projection.weight", "visual.proj"),
+    (
+        "text_model.embeddings.token_embedding.weight",
+        "token_embedding.weight",
+    ),
+    (
+        "text_model.embeddings.position_embedding.weight",
+        "positional_embedding",
+    ),
+    ("text_projection.weight", "text_projection"),
+];
+
+/// Parts of names, in an order in which none spoils a later one, whichever way they are replaced.
+const PARTS: [(&str, &str); 10] = [
+    (
         "vision_model.encoder.layers.",
         "visual.transformer.resblocks.",
-    )
-    .replace("text_model.encoder.layers.", "transformer.resblocks.")
+    ),
+    ("text_model.encoder.layers.", "transformer.resblocks."),
+    // The misspelling is Hugging Face's.
+    ("vision_model.pre_layrnorm.", "visual.ln_pre."),
+    ("vision_model.post_layernorm.", "visual.ln_post."),
+    ("text_model.final_layer_norm.", "ln_final."),
+    (".self_attn.out_proj.", ".attn.out_proj."),
+    (".layer_norm1.", ".ln_1."),
+    (".layer_norm2.", ".ln_2."),
+    (".mlp.fc1.", ".mlp.c_fc."),
+    (".mlp.fc2.", ".mlp.c_proj."),
+];
+
+fn rename(name: &str) -> String {
+    if let Some((_, openai)) = NAMES.iter().find(|(hf, _)| *hf == name) {
+        return (*openai).into();
+    }
+    PARTS.iter().fold(name.to_owned(), |name, (hf, openai)| {
+        name.replace(hf, openai)
+    })
+}
+
+/// The name in a Hugging Face file of what is `name` here; stacked projections get all three.
+fn hugging_face_name(name: &str) -> String {
+    if let Some((hf, _)) = NAMES.iter().find(|(_, openai)| *openai == name) {
+        return (*hf).into();
+    }
+    PARTS
+        .iter()
+        .fold(name.to_owned(), |name, (hf, openai)| {
+            name.replace(openai, hf)
+        })
+        .replace(".attn.in_proj_", ".self_attn.{q,k,v}_proj.")
+}
+
+fn bad_checkpoint(path: &Path, mut problems: Vec<String>) -> Error {
+    let total = problems.len();
+    if total > 20 {
+        problems.truncate(20);
+        problems.push(format!("and {} more", total - 20));
+    }
+    Error::BadCheckpoint {
+        path: path.into(),
+        problems,
+    }
 }
 
 /// Hands tensors out by name and shape, and remembers what did not fit.
@@ -135,15 +215,17 @@ fn rename_prefix(name: &str) -> String {
 /// [`Weights::finish`] must be called before the model is used.
 pub struct Weights {
     path: PathBuf,
+    layout: Layout,
     tensors: BTreeMap<String, Tensor>,
     problems: Vec<String>,
 }
 
 impl Weights {
-    /// Wraps the tensors of `path`, in OpenAI's names.
-    pub fn new(path: &Path, tensors: BTreeMap<String, Tensor>) -> Self {
+    /// Wraps the tensors of `path`, in OpenAI's names; messages give the file's names too, which are those of `layout`.
+    pub fn new(path: &Path, layout: Layout, tensors: BTreeMap<String, Tensor>) -> Self {
         Self {
             path: path.into(),
+            layout,
             tensors,
             problems: Vec::new(),
         }
@@ -156,14 +238,28 @@ impl Weights {
                 return tensor.to_kind(Kind::Float).contiguous();
             }
             Some(tensor) => {
-                let problem = format!("{name}: shape {:?}, expected {shape:?}", tensor.size());
+                let problem = format!(
+                    "{}: shape {:?}, expected {shape:?}",
+                    self.shown(name),
+                    tensor.size()
+                );
                 self.problems.push(problem);
             }
-            None => self
-                .problems
-                .push(format!("{name}: missing, expected shape {shape:?}")),
+            None => self.problems.push(format!(
+                "{}: missing, expected shape {shape:?}",
+                self.shown(name)
+            )),
         }
         Tensor::new()
+    }
+
+    /// The name in the file, and where that is another one, the name here: the shape belongs to the latter.
+    fn shown(&self, name: &str) -> String {
+        let hf = hugging_face_name(name);
+        if self.layout == Layout::OpenAi || hf == name {
+            return name.into();
+        }
+        format!("{hf} (here {name})")
     }
 
     /// Refuses the checkpoint if any tensor was missing, wrongly shaped or is left over.
@@ -171,22 +267,18 @@ impl Weights {
     /// # Errors
     /// Names each of them, at most twenty.
     pub fn finish(mut self) -> Result<()> {
-        let extra = self
+        let extra: Vec<String> = self
             .tensors
             .iter()
-            .map(|(name, t)| format!("{name}: not part of this model (shape {:?})", t.size()));
+            .map(|(name, t)| {
+                let name = self.shown(name);
+                format!("{name}: not part of this model (shape {:?})", t.size())
+            })
+            .collect();
         self.problems.extend(extra);
         if self.problems.is_empty() {
             return Ok(());
         }
-        let total = self.problems.len();
-        if total > 20 {
-            self.problems.truncate(20);
-            self.problems.push(format!("and {} more", total - 20));
-        }
-        Err(Error::BadCheckpoint {
-            path: self.path,
-            problems: self.problems,
-        })
+        Err(bad_checkpoint(&self.path, self.problems))
     }
 }

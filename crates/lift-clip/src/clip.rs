@@ -6,12 +6,20 @@ use tch::Tensor;
 
 use crate::{
     checkpoint::{Layout, Weights, layout, to_openai_names},
-    config::ClipConfig,
+    config::{ClipConfig, OpenClipConfig},
     error::{Error, Result},
     tensor_file::TensorFile,
     text::TextTower,
     vision::VisionTower,
 };
+
+const MODEL_HINT: &str =
+    "give a folder with config.json, model.safetensors and tokenizer.json, or a .safetensors file";
+
+/// Rows (n, d) divided by their length, as `torch.nn.functional.normalize`; a row of zeros stays one.
+pub fn normalize(rows: &Tensor) -> Tensor {
+    rows / rows.norm_scalaropt_dim(2, [-1i64], true).clamp_min(1e-12)
+}
 
 /// Both towers, frozen, in fp32 on the CPU.
 #[derive(Debug)]
@@ -30,7 +38,8 @@ impl Clip {
     /// Loads a model folder (`config.json`, `model.safetensors`) or a single safetensors file.
     ///
     /// Hugging Face and OpenAI / open_clip names are recognised by themselves. Where a `config.json` lies beside the
-    /// tensors it gives the sizes; otherwise OpenAI's names are enough, for their shapes tell them.
+    /// tensors it gives the sizes; tensors in OpenAI's names that have an `open_clip_config.json` beside them, or
+    /// nothing, tell the sizes by their shapes ([`ClipConfig::from_openai_shapes`]).
     ///
     /// # Errors
     /// When a file is missing or damaged, or a tensor is missing, left over or wrongly shaped.
@@ -38,11 +47,21 @@ impl Clip {
         let (file, config_path) = Self::files(model)?;
         let tensors = TensorFile::read(&file)?.tensors;
         let layout = layout(&file, &tensors)?;
-        let tensors = to_openai_names(layout, tensors);
-        let config = match (config_path.is_file(), layout) {
-            (true, _) => ClipConfig::from_hf_json(&config_path)?,
-            (false, Layout::OpenAi) => ClipConfig::from_openai_shapes(&file, &tensors)?,
-            (false, Layout::HuggingFace) => {
+        let tensors = to_openai_names(&file, layout, tensors)?;
+        let open_clip = match layout {
+            Layout::OpenAi => OpenClipConfig::beside(&file)?,
+            Layout::HuggingFace => None,
+        };
+        let config = match (layout, open_clip, config_path.is_file()) {
+            // open_clip's folders may hold a config.json that is no CLIPModel's, so their own comes first.
+            (Layout::OpenAi, Some(open_clip), _) => {
+                ClipConfig::from_openai_shapes_and(&file, &tensors, Some(&open_clip))?
+            }
+            (_, _, true) => ClipConfig::from_hf_json(&config_path)?,
+            (Layout::OpenAi, None, false) => {
+                ClipConfig::from_openai_shapes_and(&file, &tensors, None)?
+            }
+            (Layout::HuggingFace, _, false) => {
                 let hint = "a checkpoint in Hugging Face's layout needs the config.json it was published with".into();
                 return Err(Error::MissingFile {
                     path: config_path,
@@ -50,7 +69,7 @@ impl Clip {
                 });
             }
         };
-        Self::from_tensors(&file, tensors, config)
+        Self::from_weights(Weights::new(&file, layout, tensors), config)
     }
 
     /// Builds the towers from tensors in OpenAI's names; `origin` stands in messages.
@@ -62,7 +81,11 @@ impl Clip {
         tensors: impl IntoIterator<Item = (String, Tensor)>,
         config: ClipConfig,
     ) -> Result<Self> {
-        let mut weights = Weights::new(origin, tensors.into_iter().collect());
+        let tensors = tensors.into_iter().collect();
+        Self::from_weights(Weights::new(origin, Layout::OpenAi, tensors), config)
+    }
+
+    fn from_weights(mut weights: Weights, config: ClipConfig) -> Result<Self> {
         let visual = VisionTower::load(&mut weights, &config.vision, config.embed_dim);
         let text = TextTower::load(&mut weights, &config.text, config.embed_dim);
         let logit_scale = weights.take("logit_scale", &[]);
@@ -80,13 +103,19 @@ impl Clip {
         if model.is_file() {
             return Ok((model.into(), model.with_file_name("config.json")));
         }
+        if !model.exists() {
+            return Err(Error::MissingFile {
+                path: model.into(),
+                hint: MODEL_HINT.into(),
+            });
+        }
         let file =
             ["model.safetensors", "open_clip_model.safetensors"].map(|name| model.join(name));
         match file.into_iter().find(|file| file.is_file()) {
             Some(file) => Ok((file, model.join("config.json"))),
             None => Err(Error::MissingFile {
                 path: model.join("model.safetensors"),
-                hint: "give a folder with config.json, model.safetensors and tokenizer.json, or a .safetensors file".into(),
+                hint: MODEL_HINT.into(),
             }),
         }
     }

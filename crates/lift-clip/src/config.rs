@@ -1,6 +1,8 @@
 //! Sizes of the two towers: from Hugging Face's `config.json`, or from the tensors' shapes.
 //!
-//! Heads are always `width / 64`, as in every published CLIP; a configuration that says otherwise is used as it is.
+//! Shapes do not tell the number of heads and the activation. `config.json` says both; so does `open_clip_config.json`.
+//! A bare file is taken for one of OpenAI's: heads of 64 and QuickGELU.
+//! Invariant: what is read from a file is bounded, so that sizes can be multiplied without overflow.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -190,7 +192,7 @@ impl ClipConfig {
                 return Err(bad(format!("{field} {whole} is not a multiple of {part}")));
             }
         }
-        Ok(Self {
+        let config = Self {
             vision: VisionConfig {
                 resolution: v.image_size,
                 patch_size: v.patch_size,
@@ -212,20 +214,39 @@ impl ClipConfig {
                 activation: activation(&t.hidden_act)?,
                 // Configurations of 2022 and before say 2 and mean the largest id (transformers #24650).
                 end_of_text: if t.eos_token_id == 2 {
-                    t.vocab_size - 1
+                    t.vocab_size.saturating_sub(1)
                 } else {
                     t.eos_token_id
                 },
             },
             embed_dim: hf.projection_dim,
-        })
+        };
+        config.check().map_err(bad)?;
+        Ok(config)
     }
 
     /// Reads the sizes off tensors in OpenAI's names, the way OpenAI's `build_model` does.
     ///
+    /// Heads and activation come from the `open_clip_config.json` beside `path`; where there is none, heads are 64
+    /// wide and the activation is QuickGELU, as in all of OpenAI's weights. A file of open_clip with GELU needs its
+    /// `open_clip_config.json`: the tensors alone do not show it.
+    ///
     /// # Errors
-    /// When a tensor that tells a size is missing or has too few dimensions.
+    /// When a tensor that tells a size is missing or has too few dimensions, or the sizes cannot be.
     pub fn from_openai_shapes(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<Self> {
+        Self::from_openai_shapes_and(path, tensors, OpenClipConfig::beside(path)?.as_ref())
+    }
+
+    /// The same with the `open_clip_config.json` already read.
+    pub(crate) fn from_openai_shapes_and(
+        path: &Path,
+        tensors: &BTreeMap<String, Tensor>,
+        open_clip: Option<&OpenClipConfig>,
+    ) -> Result<Self> {
+        let bad = |reason: String| Error::BadConfig {
+            path: path.into(),
+            reason,
+        };
         let dim = |name: &str, axis: usize| {
             tensors
                 .get(name)
@@ -244,7 +265,7 @@ impl ClipConfig {
                     .parse::<usize>()
                     .ok()
             });
-            blocks.max().map_or(0, |last| last + 1)
+            blocks.max().map_or(0, |last| last.saturating_add(1))
         };
         let (width, text_width) = (dim("visual.conv1.weight", 0)?, dim("ln_final.weight", 0)?);
         let patch_size = dim("visual.conv1.weight", 2)?;
@@ -252,29 +273,196 @@ impl ClipConfig {
             .sqrt()
             .round() as i64;
         let vocab_size = dim("token_embedding.weight", 0)?;
-        Ok(Self {
+        let by_width = |tensor: &str, width: i64, head_width: i64| {
+            if head_width < 1 || width % head_width != 0 {
+                return Err(bad(format!(
+                    "{tensor} has width {width}, no multiple of the head width {head_width}\n\
+                     hint: put the model's config.json or open_clip_config.json beside the file"
+                )));
+            }
+            Ok(width / head_width)
+        };
+        let head_width = open_clip.map_or(64, OpenClipConfig::head_width);
+        let heads = by_width("visual.conv1.weight", width, head_width)?;
+        let text_heads = match open_clip {
+            Some(config) => config.text_heads(),
+            None => by_width("ln_final.weight", text_width, 64)?,
+        };
+        if text_heads < 1 || text_width % text_heads != 0 {
+            return Err(bad(format!(
+                "ln_final.weight has width {text_width}, no multiple of {text_heads} heads\n\
+                 hint: open_clip_config.json must be this model's"
+            )));
+        }
+        let activation = open_clip.map_or(Activation::QuickGelu, OpenClipConfig::activation);
+        let config = Self {
             vision: VisionConfig {
-                resolution: grid * patch_size,
+                resolution: grid.saturating_mul(patch_size),
                 patch_size,
                 width,
                 layers: layers("visual.transformer.resblocks."),
-                heads: (width / 64).max(1),
+                heads,
                 mlp_width: dim("visual.transformer.resblocks.0.mlp.c_fc.weight", 0)?,
                 layer_norm_eps: 1e-5,
-                activation: Activation::QuickGelu,
+                activation,
             },
             text: TextConfig {
                 context_length: dim("positional_embedding", 0)?,
                 vocab_size,
                 width: text_width,
                 layers: layers("transformer.resblocks."),
-                heads: (text_width / 64).max(1),
+                heads: text_heads,
                 mlp_width: dim("transformer.resblocks.0.mlp.c_fc.weight", 0)?,
                 layer_norm_eps: 1e-5,
-                activation: Activation::QuickGelu,
+                activation,
                 end_of_text: vocab_size - 1,
             },
             embed_dim: dim("text_projection", 1)?,
-        })
+        };
+        config.check().map_err(bad)?;
+        Ok(config)
+    }
+
+    /// What every configuration keeps to, or which field does not.
+    fn check(&self) -> std::result::Result<(), String> {
+        let (v, t) = (&self.vision, &self.text);
+        let sizes = [
+            ("the image size", v.resolution),
+            ("the patch size", v.patch_size),
+            ("the image tower's width", v.width),
+            ("the image tower's number of heads", v.heads),
+            ("the image tower's MLP width", v.mlp_width),
+            ("the context length", t.context_length),
+            ("the vocabulary size", t.vocab_size),
+            ("the text tower's width", t.width),
+            ("the text tower's number of heads", t.heads),
+            ("the text tower's MLP width", t.mlp_width),
+            ("the joint space's width", self.embed_dim),
+        ];
+        for (what, size) in sizes {
+            if !(1..=MOST_SIZE).contains(&size) {
+                return Err(format!("{what} is {size}, expected 1 to {MOST_SIZE}"));
+            }
+        }
+        for (tower, layers, eps) in [
+            ("image", v.layers, v.layer_norm_eps),
+            ("text", t.layers, t.layer_norm_eps),
+        ] {
+            if !(1..=MOST_LAYERS).contains(&layers) {
+                return Err(format!(
+                    "the {tower} tower has {layers} layers, expected 1 to {MOST_LAYERS}"
+                ));
+            }
+            if !eps.is_finite() || eps <= 0.0 {
+                return Err(format!(
+                    "the {tower} tower's layer_norm_eps is {eps}, expected a number above 0"
+                ));
+            }
+        }
+        if !(0..t.vocab_size).contains(&t.end_of_text) {
+            return Err(format!(
+                "the end-of-text token is {}, but the vocabulary has {} tokens",
+                t.end_of_text, t.vocab_size
+            ));
+        }
+        Ok(())
+    }
+}
+
+const MOST_SIZE: i64 = 1 << 20;
+const MOST_LAYERS: usize = 1000;
+
+/// What `open_clip_config.json` says beyond the shapes; defaults are open_clip's.
+#[derive(Debug, Deserialize)]
+pub(crate) struct OpenClipConfig {
+    model_cfg: OpenClipModel,
+}
+
+#[derive(Debug, Deserialize)]
+struct OpenClipModel {
+    #[serde(default)]
+    quick_gelu: bool,
+    #[serde(default)]
+    vision_cfg: OpenClipVision,
+    #[serde(default)]
+    text_cfg: OpenClipText,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default)]
+struct OpenClipVision {
+    head_width: i64,
+    pool_type: String,
+}
+
+impl Default for OpenClipVision {
+    fn default() -> Self {
+        Self {
+            head_width: 64,
+            pool_type: "tok".into(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default)]
+struct OpenClipText {
+    heads: i64,
+    pool_type: String,
+    no_causal_mask: bool,
+}
+
+impl Default for OpenClipText {
+    fn default() -> Self {
+        Self {
+            heads: 8,
+            pool_type: "argmax".into(),
+            no_causal_mask: false,
+        }
+    }
+}
+
+impl OpenClipConfig {
+    /// The `open_clip_config.json` in the folder of `file`, if there is one.
+    ///
+    /// # Errors
+    /// When it cannot be read, or asks for a tower that CLIP's own is not.
+    pub(crate) fn beside(file: &Path) -> Result<Option<Self>> {
+        let path = file.with_file_name("open_clip_config.json");
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let bad = |reason: String| Error::BadConfig {
+            path: path.clone(),
+            reason,
+        };
+        let text = fs::read_to_string(&path).map_err(Error::io(&path))?;
+        let config: Self = serde_json::from_str(&text)
+            .map_err(|e| bad(format!("not an open_clip configuration: {e}")))?;
+        let (vision, text) = (&config.model_cfg.vision_cfg, &config.model_cfg.text_cfg);
+        if vision.pool_type != "tok" || text.pool_type != "argmax" || text.no_causal_mask {
+            return Err(bad(
+                "not a tower like CLIP's: other pooling, or no causal mask\n\
+                 hint: only models with the class token and the end-of-text token as features can be read"
+                    .into(),
+            ));
+        }
+        Ok(Some(config))
+    }
+
+    fn head_width(&self) -> i64 {
+        self.model_cfg.vision_cfg.head_width
+    }
+
+    fn text_heads(&self) -> i64 {
+        self.model_cfg.text_cfg.heads
+    }
+
+    fn activation(&self) -> Activation {
+        if self.model_cfg.quick_gelu {
+            Activation::QuickGelu
+        } else {
+            Activation::Gelu
+        }
     }
 }

@@ -78,6 +78,27 @@ impl DeviceChoice {
             },
         }
     }
+
+    /// The device; why `auto` took the CPU, if it did, is printed on standard error.
+    ///
+    /// # Errors
+    /// When a CUDA device was asked for by number and is not there.
+    pub fn resolve_with_note(self) -> Result<Device> {
+        let (device, note) = self.resolve()?;
+        if let Some(note) = note {
+            eprintln!("{note}");
+        }
+        Ok(device)
+    }
+}
+
+/// `cpu` or `cuda:N`, as it is typed.
+pub fn device_name(device: Device) -> String {
+    match device {
+        Device::Cpu => "cpu".into(),
+        Device::Cuda(n) => format!("cuda:{n}"),
+        other => format!("{other:?}").to_lowercase(),
+    }
 }
 
 /// The number of CUDA devices, at least one, or why there is none.
@@ -90,6 +111,7 @@ fn cuda_devices() -> std::result::Result<usize, String> {
 }
 
 /// Loads `libtorch_cuda.so` from `LIFT_TORCH_LIB`, or from where the loader looks, once.
+#[allow(unsafe_code)]
 fn load_cuda_backend() -> std::result::Result<(), String> {
     static LOADED: OnceLock<std::result::Result<(), String>> = OnceLock::new();
     LOADED
@@ -156,6 +178,8 @@ mod tests {
             assert_eq!(text.parse::<DeviceChoice>().unwrap().to_string(), text);
         }
         assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
+        assert_eq!(device_name(Device::Cpu), "cpu");
+        assert_eq!(device_name(Device::Cuda(3)), "cuda:3");
         for text in ["gpu", "cuda:", "cuda:-1", ""] {
             assert!(text.parse::<DeviceChoice>().is_err(), "{text}");
         }

@@ -9,7 +9,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file could not be read or written.
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}{}", io_hint(source))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -53,7 +53,7 @@ pub enum Error {
         first: String,
     },
     /// The tensors differ from what the configuration asks for.
-    #[error("{path}: the checkpoint does not fit its configuration:\n{}", problems.iter().map(|p| format!("  {p}")).collect::<Vec<_>>().join("\n"))]
+    #[error("{path}: the checkpoint does not fit its configuration:\n{}", problems.iter().map(|p| format!("  {p}")).collect::<Vec<_>>().join("\n") + BAD_CHECKPOINT_HINT)]
     BadCheckpoint {
         /// The file.
         path: PathBuf,
@@ -86,5 +86,16 @@ impl Error {
     pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
+    }
+}
+
+const BAD_CHECKPOINT_HINT: &str =
+    "\nhint: the tensors and the config.json must come from the same, whole CLIP model";
+
+fn io_hint(source: &std::io::Error) -> &'static str {
+    match source.kind() {
+        std::io::ErrorKind::NotFound => "\nhint: check the path",
+        std::io::ErrorKind::PermissionDenied => "\nhint: check the permissions",
+        _ => "",
     }
 }

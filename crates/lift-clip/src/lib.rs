@@ -5,6 +5,8 @@
 //!
 //! Sources: Radford et al. 2021 (CLIP), Dosovitskiy et al. 2021 (ViT).
 
+#![deny(unsafe_code)]
+
 mod block;
 mod checkpoint;
 mod clip;
@@ -19,9 +21,9 @@ mod tokenizer;
 mod vision;
 
 pub use block::{Attention, Block, Hooks, LayerNorm, Linear, Mlp, NoHooks};
-pub use clip::Clip;
+pub use clip::{Clip, normalize};
 pub use config::{Activation, ClipConfig, TextConfig, VisionConfig};
-pub use device::{DeviceChoice, Precision};
+pub use device::{DeviceChoice, Precision, device_name};
 pub use error::{Error, Result};
 pub use head::Head;
 pub use preprocess::Normalisation;

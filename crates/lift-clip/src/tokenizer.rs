@@ -44,6 +44,11 @@ impl Tokenizer {
         Ok(Self { inner, path })
     }
 
+    /// The `tokenizer.json` this was read from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The ids of a text, start and end token included, at most `context_length` of them: a longer text is
     /// cut and keeps its end token.
     ///
