@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use lift_clip::{Clip, Head, Result, Tokenizer};
+use lift_clip::{Clip, Error, Head, Result, TextConfig, Tokenizer, normalize};
 use lift_data::classes::ClassNames;
 use tch::{Device, Kind, Tensor};
 
@@ -25,7 +25,7 @@ pub struct ClassifierOptions {
 /// Makes the classifier of `classes` with the model in `model`.
 ///
 /// # Errors
-/// When the model or its tokenizer cannot be loaded.
+/// When the model or its tokenizer cannot be loaded, or the two do not belong together.
 pub fn build_head(model: &Path, classes: &ClassNames, options: &ClassifierOptions) -> Result<Head> {
     let mut clip = Clip::load(model)?;
     let tokenizer = Tokenizer::of_model(model)?;
@@ -39,7 +39,7 @@ pub fn build_head(model: &Path, classes: &ClassNames, options: &ClassifierOption
 
     let mut embeds = Vec::new();
     for batch in prompts.chunks(options.batch_size.max(1)) {
-        let ids = token_ids(&tokenizer, batch, clip.config.text.context_length as usize)?;
+        let ids = token_ids(&tokenizer, batch, &clip.config.text)?;
         embeds.push(tch::no_grad(|| clip.text.embed(&clip.text.features(&ids))));
     }
     let text_embeds = normalize(&Tensor::cat(&embeds, 0));
@@ -59,11 +59,21 @@ pub fn build_head(model: &Path, classes: &ClassNames, options: &ClassifierOption
 }
 
 /// Ids (b, n), n the longest text of the batch; shorter ones are filled with zeros after their end token.
-fn token_ids(tokenizer: &Tokenizer, texts: &[String], context_length: usize) -> Result<Tensor> {
-    let rows = texts
-        .iter()
-        .map(|text| tokenizer.encode(text, context_length))
-        .collect::<Result<Vec<_>>>()?;
+///
+/// # Errors
+/// When the tokenizer gives ids that are not the model's.
+fn token_ids(tokenizer: &Tokenizer, texts: &[String], config: &TextConfig) -> Result<Tensor> {
+    let encode = |text: &String| {
+        let ids = tokenizer.encode(text, config.context_length as usize)?;
+        check_ids(&ids, config).map_err(|reason| Error::Tokenizer {
+            path: tokenizer.path().into(),
+            reason: format!(
+                "{text:?}: {reason}\nhint: tokenizer.json and config.json must be the same model's"
+            ),
+        })?;
+        Ok(ids)
+    };
+    let rows = texts.iter().map(encode).collect::<Result<Vec<_>>>()?;
     let longest = rows.iter().map(Vec::len).max().unwrap_or(1);
     let mut flat = vec![0i64; rows.len() * longest];
     for (row, ids) in flat.chunks_mut(longest).zip(&rows) {
@@ -72,6 +82,50 @@ fn token_ids(tokenizer: &Tokenizer, texts: &[String], context_length: usize) -> 
     Ok(Tensor::from_slice(&flat).view([rows.len() as i64, longest as i64]))
 }
 
-fn normalize(rows: &Tensor) -> Tensor {
-    rows / rows.norm_scalaropt_dim(2, [-1i64], true).clamp_min(1e-12)
+/// Whether the model can read these ids: each has an embedding, and the end-of-text token is there.
+fn check_ids(ids: &[i64], config: &TextConfig) -> std::result::Result<(), String> {
+    if let Some(id) = ids.iter().find(|id| !(0..config.vocab_size).contains(id)) {
+        return Err(format!(
+            "token id {id}, but config.json says that the vocabulary has {} tokens",
+            config.vocab_size
+        ));
+    }
+    if !ids.contains(&config.end_of_text) {
+        return Err(format!(
+            "no token id {}, which config.json says is the end of text",
+            config.end_of_text
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lift_clip::Activation;
+
+    #[test]
+    fn ids_that_the_model_does_not_know_are_refused() {
+        let config = TextConfig {
+            context_length: 5,
+            vocab_size: 10,
+            width: 8,
+            layers: 1,
+            heads: 1,
+            mlp_width: 16,
+            layer_norm_eps: 1e-5,
+            activation: Activation::QuickGelu,
+            end_of_text: 9,
+        };
+        assert_eq!(check_ids(&[8, 0, 9], &config), Ok(()));
+        let message = check_ids(&[8, 10, 9], &config).unwrap_err();
+        assert_eq!(
+            message,
+            "token id 10, but config.json says that the vocabulary has 10 tokens"
+        );
+        for ids in [&[8, 0, 7][..], &[]] {
+            let message = check_ids(ids, &config).unwrap_err();
+            assert!(message.starts_with("no token id 9, which config.json"));
+        }
+    }
 }

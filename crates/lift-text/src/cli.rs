@@ -1,8 +1,10 @@
 //! The command line of `lift-text`: what was typed becomes [`ClassifierOptions`] here.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
 
-use anyhow::{Context, Result, bail};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use lift_clip::DeviceChoice;
 use lift_data::{
@@ -71,6 +73,43 @@ struct ClassifierArgs {
     config: Option<PathBuf>,
 }
 
+/// Why the program ends with an error.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The settings do not say what to do.
+    #[error("{0}")]
+    Usage(String),
+    /// The model cannot be used, or the classifier file not written.
+    #[error(transparent)]
+    Clip(#[from] lift_clip::Error),
+    /// The class names cannot be read.
+    #[error(transparent)]
+    Data(#[from] lift_data::Error),
+    /// A recipe says what is not known.
+    #[error("{}: bad recipe: {reason}", path.display())]
+    Recipe {
+        /// The recipe.
+        path: PathBuf,
+        /// What the parser said.
+        reason: String,
+    },
+    /// Standard output could not be written.
+    #[error("standard output: cannot write: {0}")]
+    Output(io::Error),
+}
+
+impl CliError {
+    /// 2 for wrong usage, else 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Clip(_) | Self::Data(_) | Self::Recipe { .. } | Self::Output(_) => 1,
+        }
+    }
+}
+
+type Result<T> = std::result::Result<T, CliError>;
+
 impl Cli {
     /// Runs the command that was typed.
     ///
@@ -80,15 +119,20 @@ impl Cli {
         match self.command {
             Command::Classifier(args) => classifier(args),
             Command::Completions { shell } => {
-                clap_complete::generate(
-                    shell,
-                    &mut Cli::command(),
-                    "lift-text",
-                    &mut std::io::stdout(),
-                );
-                Ok(())
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "lift-text", &mut script);
+                print(&script)
             }
         }
+    }
+}
+
+/// Writes to standard output; a reader that went away (`| head`) is no error.
+fn print(text: &[u8]) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::Output(error)),
+        _ => Ok(()),
     }
 }
 
@@ -98,19 +142,15 @@ fn classifier(args: ClassifierArgs) -> Result<()> {
         None => args,
     };
     let Some(model) = args.model else {
-        bail!("no model given\nhint: --model DIR, or `model` in [text] of the recipe")
+        return usage("no model given\nhint: --model DIR, or `model` in [text] of the recipe");
     };
     let Some(out) = args.out else {
-        bail!("no output given\nhint: --out head.safetensors")
-    };
-    let classes = match (&args.dataset, &args.classnames, &args.shards) {
-        (Some(name), None, None) => DatasetSpec::find(name)?.class_names,
-        (None, Some(file), None) => ClassNames::from_file(file)?,
-        (None, None, Some(shards)) => class_names_of_shards(shards)?,
-        _ => bail!("give one of --dataset NAME, --classnames FILE and --shards DIR"),
+        return usage(
+            "no output given\nhint: --out head.safetensors, or `out` in [text] of the recipe",
+        );
     };
     let template = match &args.template {
-        Some(text) => text.parse().map_err(anyhow::Error::msg)?,
+        Some(text) => text.parse().map_err(CliError::Usage)?,
         None => Template::default(),
     };
     let choice: DeviceChoice = args
@@ -118,13 +158,20 @@ fn classifier(args: ClassifierArgs) -> Result<()> {
         .as_deref()
         .unwrap_or("auto")
         .parse()
-        .map_err(anyhow::Error::msg)?;
-    let (device, note) = choice.resolve()?;
-    if let Some(note) = note {
-        eprintln!("{note}");
-    }
+        .map_err(CliError::Usage)?;
+    let classes = match (&args.dataset, &args.classnames, &args.shards) {
+        (Some(name), None, None) => DatasetSpec::find(name)?.class_names,
+        (None, Some(file), None) => ClassNames::from_file(file)?,
+        (None, None, Some(shards)) => class_names_of_shards(shards)?,
+        _ => {
+            return usage(
+                "not exactly one list of class names given\nhint: one of --dataset NAME, --classnames FILE and --shards DIR",
+            );
+        }
+    };
+    let device = choice.resolve_with_note()?;
     if let Some(folder) = out.parent().filter(|p| !p.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        std::fs::create_dir_all(folder).map_err(lift_clip::Error::io(folder))?;
     }
     let options = ClassifierOptions {
         template,
@@ -141,6 +188,10 @@ fn classifier(args: ClassifierArgs) -> Result<()> {
         head.template
     );
     Ok(())
+}
+
+fn usage<T>(message: &str) -> Result<T> {
+    Err(CliError::Usage(message.into()))
 }
 
 impl ClassifierArgs {
@@ -179,7 +230,10 @@ fn read_table(path: &Path) -> Result<ClassifierArgs> {
     struct Recipe {
         text: ClassifierArgs,
     }
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let recipe: Recipe = toml::from_str(&text).with_context(|| path.display().to_string())?;
+    let text = std::fs::read_to_string(path).map_err(lift_clip::Error::io(path))?;
+    let recipe: Recipe = toml::from_str(&text).map_err(|error| CliError::Recipe {
+        path: path.into(),
+        reason: error.to_string().trim_end().into(),
+    })?;
     Ok(recipe.text)
 }

@@ -3,6 +3,8 @@
 //! A prompt is made for each class, encoded by CLIP's text tower and carried back into the space of the image
 //! tower's class token. The rows go into a classifier file ([`lift_clip::Head`]) that lift-train starts from.
 
+#![forbid(unsafe_code)]
+
 mod classifier;
 pub mod cli;
 mod prompts;

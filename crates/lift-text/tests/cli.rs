@@ -73,68 +73,119 @@ fn a_classifier_file_is_the_same_from_a_dataset_and_from_a_file_of_its_names() {
     );
 }
 
+/// Runs `lift-text classifier` with words split at blanks, and gives the exit code and the whole message.
+fn refusal(dir: &Path, line: &str) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_lift-text"))
+        .args(["classifier", "--device", "cpu"])
+        .args(line.split(' '))
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    assert!(output.stdout.is_empty(), "{line}");
+    assert!(!dir.join("head.safetensors").exists(), "{line}");
+    (output.status.code(), stderr(&output))
+}
+
 #[test]
-fn wrong_input_exits_with_1_and_says_what_to_do() {
+fn settings_that_do_not_say_what_to_do_exit_with_2() {
     let dir = tempfile::tempdir().unwrap();
-    let out = dir.path().join("head.safetensors").display().to_string();
-    let model = model();
-    let cases: [(&[&str], &str); 6] = [
+    let cases = [
         (
-            &["--dataset", "shapes-lt", "--out", &out],
-            "no model given\nhint: --model DIR",
+            "--dataset shapes-lt --out head.safetensors",
+            "lift-text: no model given\nhint: --model DIR, or `model` in [text] of the recipe\n",
         ),
         (
-            &["--dataset", "shapes-lt", "--model", &model],
-            "no output given\nhint: --out",
+            "--dataset shapes-lt --model m",
+            "lift-text: no output given\nhint: --out head.safetensors, or `out` in [text] of the recipe\n",
         ),
         (
-            &["--model", &model, "--out", &out],
-            "give one of --dataset NAME, --classnames FILE and --shards DIR",
+            "--model m --out head.safetensors",
+            "lift-text: not exactly one list of class names given\nhint: one of --dataset NAME, --classnames FILE and --shards DIR\n",
         ),
         (
-            &["--dataset", "imagenet", "--model", &model, "--out", &out],
-            "`imagenet` is not a dataset with known class names",
-        ),
-        (
-            &[
-                "--dataset",
-                "shapes-lt",
-                "--model",
-                "nowhere",
-                "--out",
-                &out,
-            ],
-            "nowhere/model.safetensors: no such file\nhint: ",
-        ),
-        (
-            &[
-                "--dataset",
-                "shapes-lt",
-                "--model",
-                &model,
-                "--out",
-                &out,
-                "--template",
-                "a photo",
-            ],
-            "a template needs {} once",
+            "--dataset shapes-lt --model m --out head.safetensors --template photo",
+            "lift-text: a template needs {} once, where the class name goes; \"photo\" has it 0 times\n",
         ),
     ];
-    for (args, message) in cases {
-        let args: Vec<&str> = ["classifier", "--device", "cpu"]
-            .iter()
-            .chain(args)
-            .copied()
-            .collect();
-        let output = lift_text(&args);
-        assert_eq!(output.status.code(), Some(1), "{args:?}");
-        assert!(
-            stderr(&output).contains(message),
-            "{args:?}: {}",
-            stderr(&output)
-        );
+    for (line, message) in cases {
+        let expected = (Some(2), message.to_owned());
+        assert_eq!(refusal(dir.path(), line), expected, "{line}");
     }
-    assert!(!Path::new(&out).exists(), "nothing is written on an error");
+    let output = lift_text(&[
+        "classifier",
+        "--dataset",
+        "shapes-lt",
+        "--model",
+        "m",
+        "--out",
+        "x",
+        "--device",
+        "gpu",
+    ]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        stderr(&output),
+        "lift-text: \"gpu\" is not a device; use auto, cpu or cuda:N\n"
+    );
+}
+
+#[test]
+fn wrong_input_exits_with_1_and_says_each_thing_once() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("empty")).unwrap();
+    std::fs::write(dir.path().join("recipe.toml"), "[text]\nmodle = 'm'\n").unwrap();
+    let cases = [
+        (
+            "--dataset shapes-lt --model nowhere --out head.safetensors",
+            "lift-text: nowhere: no such file\nhint: give a folder with config.json, model.safetensors and tokenizer.json, or a .safetensors file\n",
+        ),
+        (
+            "--dataset shapes-lt --model empty --out head.safetensors",
+            "lift-text: empty/model.safetensors: no such file\nhint: give a folder with config.json, model.safetensors and tokenizer.json, or a .safetensors file\n",
+        ),
+        (
+            "--classnames names.txt --model empty --out head.safetensors",
+            "lift-text: names.txt: cannot read: No such file or directory (os error 2)\nhint: check the path\n",
+        ),
+        (
+            "--config nowhere.toml",
+            "lift-text: nowhere.toml: No such file or directory (os error 2)\nhint: check the path\n",
+        ),
+    ];
+    for (line, message) in cases {
+        let expected = (Some(1), message.to_owned());
+        assert_eq!(refusal(dir.path(), line), expected, "{line}");
+    }
+    // The rest of these messages is a list of names that grows, or the parser's.
+    for (line, start) in [
+        (
+            "--dataset imagenet --model empty --out head.safetensors",
+            "lift-text: `imagenet` is not a dataset with known class names",
+        ),
+        (
+            "--config recipe.toml",
+            "lift-text: recipe.toml: bad recipe: TOML parse error at line 2, column 1\n",
+        ),
+    ] {
+        let (code, message) = refusal(dir.path(), line);
+        assert_eq!(code, Some(1), "{line}");
+        assert!(message.starts_with(start), "{line}: {message}");
+        assert_eq!(message.matches(start).count(), 1, "{message}");
+    }
+}
+
+#[test]
+fn completions_survive_a_reader_that_goes_away() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_lift-text"))
+        .args(["completions", "bash"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(stderr(&output), "");
+    assert_eq!(output.status.code(), Some(0));
 }
 
 #[test]
