@@ -34,6 +34,7 @@ pub fn run(checkout: &Checkout, steps: &mut Steps, seed: u64) -> Result<()> {
         )?;
     }
     steps.print_times();
+    println!("report: {FOLDER}/lift-plus/report.json");
     Ok(())
 }
 

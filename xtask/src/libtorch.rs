@@ -39,7 +39,8 @@ pub fn set_up(checkout: &Checkout, steps: &mut Steps) -> Result<()> {
         return check_pytorch();
     }
     if let Some(given) = checkout.user_env("LIBTORCH") {
-        return check_given(&given);
+        let any_version = checkout.user_env("LIBTORCH_BYPASS_VERSION_CHECK").is_some();
+        return check_given(&given, any_version);
     }
     let own = checkout.root.join(".libtorch");
     if is_whole(&own) {
@@ -108,7 +109,8 @@ fn is_version(torch: &Path) -> bool {
     fs::read_to_string(torch.join("build-version")).is_ok_and(|text| text.trim() == VERSION)
 }
 
-fn check_given(given: &Path) -> Result<()> {
+/// Refuses a folder that holds no libtorch, or another version than [`VERSION`] unless `any_version`.
+fn check_given(given: &Path, any_version: bool) -> Result<()> {
     let library = given.join("lib/libtorch_cpu.so");
     if !library.is_file() {
         bail!(
@@ -117,8 +119,36 @@ fn check_given(given: &Path) -> Result<()> {
             library.display()
         );
     }
-    eprintln!("libtorch as LIBTORCH says: {}", given.display());
+    let version = version_of(
+        fs::read_to_string(given.join("build-version")).ok(),
+        fs::read_to_string(given.join("version.py")).ok(),
+    );
+    match version {
+        Some(version) if !version.starts_with(VERSION) && !any_version => bail!(
+            "{}: is libtorch {version}, though {VERSION} is needed\n\
+             hint: unset LIBTORCH to have {VERSION} fetched, or set LIBTORCH_BYPASS_VERSION_CHECK=1 to try this one",
+            given.display()
+        ),
+        Some(version) => eprintln!("libtorch {version} as LIBTORCH says: {}", given.display()),
+        None => eprintln!(
+            "libtorch as LIBTORCH says: {}; it does not tell its version, {VERSION} is needed",
+            given.display()
+        ),
+    }
     Ok(())
+}
+
+/// The version that a libtorch folder tells in `build-version`, else in PyTorch's `version.py`.
+fn version_of(build_version: Option<String>, version_py: Option<String>) -> Option<String> {
+    let told = build_version.map(|text| text.trim().to_owned());
+    told.filter(|version| !version.is_empty()).or_else(|| {
+        let text = version_py?;
+        let value = text.lines().find_map(|line| {
+            let (_, value) = line.strip_prefix("__version__")?.split_once('=')?;
+            Some(value.trim().trim_matches(['\'', '"']).to_owned())
+        });
+        value.filter(|version| !version.is_empty())
+    })
 }
 
 fn check_pytorch() -> Result<()> {
@@ -288,6 +318,43 @@ mod tests {
         ] {
             assert!(parse_pins(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_libtorch_tells_its_version_in_one_of_two_files() {
+        let version = |build: Option<&str>, python: Option<&str>| {
+            version_of(build.map(str::to_owned), python.map(str::to_owned))
+        };
+        let python = "from typing import Optional\n\n__all__ = ['__version__', 'debug']\n\
+                      __version__ = '2.11.0+cpu'\ndebug = False\n";
+        assert_eq!(version(None, Some(python)).unwrap(), "2.11.0+cpu");
+        assert_eq!(
+            version(Some("2.10.0+cpu\n"), Some(python)).unwrap(),
+            "2.10.0+cpu"
+        );
+        assert_eq!(version(Some("\n"), Some(python)).unwrap(), "2.11.0+cpu");
+        let typed = "__version__: str = \"2.11.0\"\n";
+        assert_eq!(version(None, Some(typed)).unwrap(), "2.11.0");
+        assert_eq!(version(None, Some("debug = False\n")), None);
+        assert_eq!(version(None, None), None);
+    }
+
+    #[test]
+    fn a_given_libtorch_of_another_version_is_refused() {
+        let given = std::env::temp_dir().join(format!("lift-xtask-given-{}", std::process::id()));
+        fs::create_dir_all(given.join("lib")).unwrap();
+        fs::write(given.join("lib/libtorch_cpu.so"), "").unwrap();
+        assert!(check_given(&given, false).is_ok(), "it tells no version");
+        fs::write(given.join("build-version"), "2.11.0+cpu\n").unwrap();
+        assert!(check_given(&given, false).is_ok());
+        fs::write(given.join("build-version"), "2.10.0+cpu\n").unwrap();
+        let message = check_given(&given, false).unwrap_err().to_string();
+        assert!(
+            message.contains(": is libtorch 2.10.0+cpu, though 2.11.0 is needed\nhint: "),
+            "{message}"
+        );
+        assert!(check_given(&given, true).is_ok());
+        remove_any(&given).unwrap();
     }
 
     #[test]

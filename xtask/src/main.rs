@@ -1,5 +1,7 @@
 //! `cargo xtask`: sets this checkout up, tests it and runs its demo. Does not depend on libtorch.
 
+#![forbid(unsafe_code)]
+
 mod args;
 mod checkout;
 mod demo;
