@@ -60,7 +60,7 @@ impl LayerNorm {
         normalised.to_kind(x.kind())
     }
 
-    pub(crate) fn to_device(&mut self, device: Device) {
+    pub(crate) fn move_to(&mut self, device: Device) {
         self.weight = self.weight.to_device(device);
         self.bias = self.bias.to_device(device);
     }
@@ -225,11 +225,11 @@ impl Block {
 
     /// Moves the block to `device`; matrices take `kind`, LayerNorms stay fp32.
     pub(crate) fn convert(&mut self, device: Device, kind: Kind) {
-        self.ln_1.to_device(device);
+        self.ln_1.move_to(device);
         self.attn.in_proj_weight = self.attn.in_proj_weight.to_device(device).to_kind(kind);
         self.attn.in_proj_bias = self.attn.in_proj_bias.to_device(device).to_kind(kind);
         self.attn.out_proj.convert(device, kind);
-        self.ln_2.to_device(device);
+        self.ln_2.move_to(device);
         self.mlp.c_fc.convert(device, kind);
         self.mlp.c_proj.convert(device, kind);
     }

@@ -70,10 +70,9 @@ pub fn to_openai_names(
         if let Some((stem, end)) = attention_input(name) {
             let stacked_name = rename(&format!("{stem}.attn.in_proj_{end}"));
             // The first of the three that the file has stacks them.
-            if !renamed.contains_key(&stacked_name) {
-                let stacked = stack(&tensors, stem, end, &mut problems);
-                renamed.insert(stacked_name, stacked);
-            }
+            renamed
+                .entry(stacked_name)
+                .or_insert_with(|| stack(&tensors, stem, end, &mut problems));
             continue;
         }
         let is_projection = name == "visual_projection.weight" || name == "text_projection.weight";

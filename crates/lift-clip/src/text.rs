@@ -83,7 +83,7 @@ impl TextTower {
         self.resblocks
             .iter_mut()
             .for_each(|block| block.convert(device, kind));
-        self.ln_final.to_device(device);
+        self.ln_final.move_to(device);
         self.text_projection = self.text_projection.to_device(device);
     }
 

@@ -113,11 +113,11 @@ impl VisionTower {
         ] {
             *tensor = tensor.to_device(device).to_kind(kind);
         }
-        self.ln_pre.to_device(device);
+        self.ln_pre.move_to(device);
         self.resblocks
             .iter_mut()
             .for_each(|block| block.convert(device, kind));
-        self.ln_post.to_device(device);
+        self.ln_post.move_to(device);
         self.proj = self.proj.to_device(device);
     }
 
