@@ -32,7 +32,7 @@ enum Command {
   lift-text classifier --shards shards --model clip-vit-base-patch16 --out head.safetensors
   lift-text classifier --classnames names.txt --model clip --out head.safetensors --template 'a sketch of a {}.'
   lift-text classifier --config pipelines/shapes-lt.toml")]
-    Classifier(ClassifierArgs),
+    Classifier(Box<ClassifierArgs>),
     /// Print a completion script for a shell.
     Completions {
         /// bash, elvish, fish, powershell or zsh.
@@ -117,7 +117,7 @@ impl Cli {
     /// When the input is wrong; the message names the file and what to do.
     pub fn run(self) -> Result<()> {
         match self.command {
-            Command::Classifier(args) => classifier(args),
+            Command::Classifier(args) => classifier(*args),
             Command::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Cli::command(), "lift-text", &mut script);
