@@ -25,12 +25,13 @@ pub fn root() -> PathBuf {
         .to_path_buf()
 }
 
-/// A file or folder of the reference data, or `None` and a printed reason.
+/// A file or folder of the reference data, or `None` and a printed reason when the data are not here at all.
 pub fn shared(relative: &str) -> Option<PathBuf> {
     let base =
         std::env::var_os("LIFT_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from);
-    let path = base.join(relative);
-    if path.exists() {
+    if base.is_dir() {
+        let path = base.join(relative);
+        assert!(path.exists(), "{relative} is not among the reference data");
         return Some(path);
     }
     eprintln!(

@@ -138,7 +138,7 @@ fn a_run_is_complete_repeatable_and_evaluated_again_as_it_was() {
     // A run's folder is never written over.
     let message = command::train(&config).unwrap_err().to_string();
     assert!(
-        message.contains("run: exists and is not empty"),
+        message.contains("run: exists and is not an empty folder"),
         "{message}"
     );
 }

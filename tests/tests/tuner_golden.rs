@@ -10,6 +10,7 @@ use lift_train::{
     loss::LogitAdjusted,
     model::TunedModel,
     optim::{Sgd, cosine_lr},
+    tuner::{Tuner, TunerKind},
 };
 use tch::{Device, Kind, Tensor};
 
@@ -187,5 +188,40 @@ fn bf16_follows_fp32_and_gives_fp32_gradients() {
         });
         let difference = largest_difference(&logits[0], &logits[1]);
         assert!(difference > 0.0 && difference < 0.5, "{name}: {difference}");
+    }
+}
+
+/// The goldens start from the authors' initial tensors; ours are drawn from the same distributions.
+#[test]
+fn fresh_modules_are_drawn_as_the_authors_draw_them() {
+    let Some(model) = shared("golden/clip-hf") else {
+        return;
+    };
+    let tower = Clip::load(&model).unwrap().visual;
+    for (name, kind) in [
+        ("adaptformer", TunerKind::Adaptformer),
+        ("lora", TunerKind::Lora),
+    ] {
+        let Some(run) = shared(&format!("golden/tuners/{name}.safetensors")) else {
+            return;
+        };
+        let theirs = TensorFile::read(&run).unwrap().tensors;
+        let ours = Tuner::new(kind, None, tower.config(), 100, 0).named_tensors();
+        assert!(!ours.is_empty());
+        for (key, ours) in ours {
+            let theirs = &theirs[&format!("init.{key}")];
+            assert_eq!(ours.size(), theirs.size(), "{key}");
+            let largest = |t: &Tensor| t.abs().max().double_value(&[]);
+            let mean = |t: &Tensor| t.mean(Kind::Double).double_value(&[]);
+            // Uniform draws of a thousand values come within 2 % of their bound; the rest is constant.
+            assert!(
+                (largest(&ours) - largest(theirs)).abs() <= 0.02 * largest(theirs),
+                "{key}"
+            );
+            assert!(
+                (mean(&ours) - mean(theirs)).abs() <= 0.1 * largest(theirs),
+                "{key}"
+            );
+        }
     }
 }

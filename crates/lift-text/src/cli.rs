@@ -19,7 +19,7 @@ use crate::{
 
 /// Class names to classifier weights, by semantic-aware initialisation.
 #[derive(Debug, Parser)]
-#[command(name = "lift-text", version, about)]
+#[command(name = "lift-text", version)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -1,5 +1,6 @@
 //! The cosine classifier.
 
+use lift_clip::normalize;
 use tch::{Kind, Tensor};
 
 /// `scale * <normalize(x), normalize(w)>`, without bias.
@@ -16,9 +17,4 @@ impl CosineClassifier {
     pub fn forward(&self, features: &Tensor) -> Tensor {
         normalize(&features.to_kind(Kind::Float)).matmul(&normalize(&self.weight).tr()) * self.scale
     }
-}
-
-/// Rows divided by their length, as `torch.nn.functional.normalize`.
-pub fn normalize(rows: &Tensor) -> Tensor {
-    rows / rows.norm_scalaropt_dim(2, [-1i64], true).clamp_min(1e-12)
 }

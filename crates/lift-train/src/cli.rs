@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use lift_clip::Precision;
+use lift_clip::{DeviceChoice, Precision};
 
 use crate::{
-    command::{self, EvalSettings},
-    config::{TrainArgs, precision, required},
+    command::{self, EvalSettings, Output},
+    config::{TrainArgs, check_ranges, precision, required},
     error::{Error, Result},
     eval::Tte,
 };
@@ -105,9 +105,9 @@ struct HowArgs {
     /// Crops a forward pass
     #[arg(long, value_name = "N", default_value_t = 128)]
     batch_size: usize,
-    /// Kind of the frozen weights: fp32 or bf16
-    #[arg(long, value_parser = precision, default_value_t = Precision::Fp32)]
-    precision: Precision,
+    /// Kind of the frozen weights: fp32 or bf16 [default: the run's, or fp32]
+    #[arg(long, value_parser = precision)]
+    precision: Option<Precision>,
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: String,
@@ -120,21 +120,36 @@ struct HowArgs {
 }
 
 impl HowArgs {
-    fn settings(&self, shards: PathBuf, default_expand: u32) -> Result<EvalSettings> {
-        let choice: lift_clip::DeviceChoice = self.device.parse().map_err(Error::Config)?;
-        let (device, note) = choice.resolve()?;
-        if let Some(note) = note {
-            eprintln!("{note}");
-        }
+    fn settings(
+        &self,
+        shards: PathBuf,
+        default_expand: u32,
+        default_precision: Precision,
+    ) -> Result<EvalSettings> {
+        let expand = self.expand.unwrap_or(default_expand);
+        check_ranges(&[
+            ("expand", f64::from(expand), 0.0, 4096.0),
+            ("batch-size", self.batch_size as f64, 1.0, 1e6),
+            ("threads", self.threads as f64, 0.0, 1024.0),
+        ])?;
+        let choice: DeviceChoice = self.device.parse().map_err(Error::Usage)?;
         Ok(EvalSettings {
             shards,
             tte: self.tte,
-            expand: self.expand.unwrap_or(default_expand),
+            expand,
             batch_size: self.batch_size,
-            precision: self.precision,
-            device,
+            precision: self.precision.unwrap_or(default_precision),
+            device: choice.resolve_with_note()?,
             threads: self.threads,
         })
+    }
+
+    fn output(&self) -> Output {
+        if self.json {
+            Output::Json
+        } else {
+            Output::Table
+        }
     }
 }
 
@@ -152,36 +167,35 @@ impl Cli {
                     return command::dry_run(&config);
                 }
                 let report = command::train(&config)?;
-                command::print(&[report], false);
+                command::print(&[report], Output::Table)?;
                 eprintln!("report: {}", config.out.join("report.json").display());
             }
             Some(Command::Eval(args)) => {
                 let config = crate::run::read_config(&args.run)?;
-                let settings = args
-                    .how
-                    .settings(args.shards.unwrap_or(config.shards), config.expand)?;
+                let shards = args.shards.unwrap_or(config.shards);
+                let settings = args.how.settings(shards, config.expand, config.precision)?;
                 let report = command::eval(&args.run, args.model.as_deref(), &settings)?;
-                command::print(&[report], args.how.json);
+                command::print(&[report], args.how.output())?;
             }
             Some(Command::ZeroShot(args)) => {
                 let recipe = TrainArgs::of_recipe(args.config.as_deref())?;
                 let shards = required(args.shards.or(recipe.shards), "shards")?;
                 let model = required(args.model.or(recipe.model), "model")?;
                 let head = required(args.head.or(recipe.head), "head")?;
-                let settings = args.how.settings(shards, recipe.expand.unwrap_or(24))?;
+                let expand = recipe.expand.unwrap_or(24);
+                let precision = recipe.precision.unwrap_or_default();
+                let settings = args.how.settings(shards, expand, precision)?;
                 let report = command::zero_shot(&model, &head, args.out.as_deref(), &settings)?;
-                command::print(&[report], args.how.json);
+                command::print(&[report], args.how.output())?;
             }
             Some(Command::Compare { runs, json }) => {
-                command::print(&command::compare(&runs)?, json)
+                let output = if json { Output::Json } else { Output::Table };
+                command::print(&command::compare(&runs)?, output)?;
             }
             Some(Command::Completions { shell }) => {
-                clap_complete::generate(
-                    shell,
-                    &mut Self::command(),
-                    "lift-train",
-                    &mut std::io::stdout(),
-                );
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Self::command(), "lift-train", &mut script);
+                command::write_stdout(&script)?;
             }
         }
         Ok(())

@@ -218,29 +218,30 @@ impl TrainArgs {
 
 impl TrainConfig {
     fn check(&self) -> Result<()> {
-        let positive = [
-            ("batch-size", self.batch_size as f64),
-            ("scale", self.scale),
-            ("log-every", self.log_every as f64),
-            ("tuner-size", self.tuner_size.map_or(1.0, |r| r as f64)),
+        let in_range = [
+            ("epochs", self.epochs as f64, 0.0, 1e6),
+            ("batch-size", self.batch_size as f64, 1.0, 1e6),
+            ("threads", self.threads as f64, 0.0, 1024.0),
+            ("expand", f64::from(self.expand), 0.0, 4096.0),
+            ("log-every", self.log_every as f64, 1.0, 1e9),
+            (
+                "tuner-size",
+                self.tuner_size.map_or(1.0, |r| r as f64),
+                1.0,
+                65536.0,
+            ),
+            ("lr", self.lr, 0.0, 1e6),
+            ("momentum", self.momentum, 0.0, 1.0),
+            ("weight-decay", self.weight_decay, 0.0, 1e6),
+            ("tau", self.tau, 0.0, 1e6),
+            ("scale", self.scale, f64::MIN_POSITIVE, 1e6),
         ];
-        let not_negative = [
-            ("lr", self.lr),
-            ("momentum", self.momentum),
-            ("weight-decay", self.weight_decay),
-            ("tau", self.tau),
-        ];
-        let bad = positive
-            .into_iter()
-            .find(|&(_, v)| v.is_nan() || v <= 0.0)
-            .map(|(name, v)| format!("--{name} {v} must be above zero"))
-            .or_else(|| {
-                let bad = not_negative
-                    .into_iter()
-                    .find(|&(_, v)| !v.is_finite() || v < 0.0);
-                bad.map(|(name, v)| format!("--{name} {v} must be a number from zero up"))
-            });
-        bad.map_or(Ok(()), |message| Err(Error::Config(message)))?;
+        check_ranges(&in_range)?;
+        if self.tuner == TunerKind::None && self.tuner_size.is_some() {
+            return Err(Error::Usage(
+                "--tuner-size is given, and no tuner to have it".into(),
+            ));
+        }
         self.device_choice().map(drop)
     }
 
@@ -249,7 +250,26 @@ impl TrainConfig {
     /// # Errors
     /// When it is none of auto, cpu and cuda:N.
     pub fn device_choice(&self) -> Result<DeviceChoice> {
-        self.device.parse().map_err(Error::Config)
+        self.device.parse().map_err(Error::Usage)
+    }
+}
+
+/// Refuses the first of (flag, value, lowest, highest) that lies outside, or is no number.
+///
+/// # Errors
+/// Names the flag and its range.
+pub fn check_ranges(values: &[(&str, f64, f64, f64)]) -> Result<()> {
+    let outside = values
+        .iter()
+        .find(|(_, value, low, high)| !(low..=high).contains(&value));
+    match outside {
+        Some((flag, value, low, high)) if *low == f64::MIN_POSITIVE => Err(Error::Usage(format!(
+            "--{flag} {value} must be above 0 and at most {high}"
+        ))),
+        Some((flag, value, low, high)) => Err(Error::Usage(format!(
+            "--{flag} {value} must be a number from {low} to {high}"
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -271,7 +291,7 @@ fn read_table(path: &Path) -> Result<TrainArgs> {
 /// When it was not; the message names the flag.
 pub fn required(path: Option<PathBuf>, flag: &str) -> Result<PathBuf> {
     path.ok_or_else(|| {
-        Error::Config(format!(
+        Error::Usage(format!(
             "no {flag} given\nhint: --{flag} PATH, or `{flag}` in [train] of the recipe"
         ))
     })
@@ -355,7 +375,7 @@ mod tests {
         .resolve()
         .unwrap_err()
         .to_string();
-        assert_eq!(message, "--lr NaN must be a number from zero up");
+        assert_eq!(message, "--lr NaN must be a number from 0 to 1000000");
         let message = TrainArgs {
             batch_size: Some(0),
             ..args
@@ -363,7 +383,7 @@ mod tests {
         .resolve()
         .unwrap_err()
         .to_string();
-        assert_eq!(message, "--batch-size 0 must be above zero");
+        assert_eq!(message, "--batch-size 0 must be a number from 1 to 1000000");
         let message = TrainArgs::default().resolve().unwrap_err().to_string();
         assert!(message.starts_with("no shards given"), "{message}");
     }

@@ -22,7 +22,10 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A setting that cannot be.
+    /// A setting that was typed, or left out, and cannot be; the program exits with 2.
+    #[error("{0}")]
+    Usage(String),
+    /// A recipe that cannot be read, or inputs that do not go together.
     #[error("{0}")]
     Config(String),
     /// The classes of two inputs differ.
@@ -63,7 +66,9 @@ pub enum Error {
         lr: f64,
     },
     /// The thread that prepares batches ended before its work did.
-    #[error("the loader stopped before the end of the epoch")]
+    #[error(
+        "the loader stopped before its last image\nhint: this is a bug of lift-train; the lines above say where"
+    )]
     LoaderStopped,
 }
 

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::{
-    error::Result,
-    loader::{Batch, Loader, View},
+    error::{Error, Result},
+    loader::{Loader, View},
     metrics::{Metrics, Tally},
 };
 
@@ -68,6 +68,7 @@ pub fn evaluate(
     let started = Instant::now();
     let reader = loader.reader();
     let progress = Reporting::Stderr.start("evaluate", reader.len() as u64);
+    let mut judged = 0;
     let mut tally = Tally::new(reader.manifest().class_names.len());
     for batch in loader.batches((0..reader.len()).collect(), view) {
         let batch = batch?;
@@ -84,9 +85,14 @@ pub fn evaluate(
         for (&label, &predicted) in batch.labels.iter().zip(&predicted) {
             tally.add(label as usize, predicted as usize);
         }
+        judged += batch.labels.len();
         progress.advance(batch.labels.len() as u64);
     }
     progress.finish();
+    // A loader thread that died only closes the queue.
+    if judged < reader.len() {
+        return Err(Error::LoaderStopped);
+    }
     Ok(Evaluation {
         tte,
         expand: (tte == Tte::FiveCrop).then_some(options.expand),
@@ -97,13 +103,4 @@ pub fn evaluate(
 
 fn round(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e3).round() / 1e3
-}
-
-impl Batch {
-    /// The pixels of all crops as normalised images (images x crops, 3, r, r) on `device`.
-    pub fn images(&self, normalisation: &Normalisation, device: Device) -> Tensor {
-        let resolution = self.resolution as i64;
-        let pixels = Tensor::from_slice(&self.pixels).view([-1, resolution, resolution, 3]);
-        normalisation.apply(&pixels, device)
-    }
 }

@@ -4,6 +4,8 @@
 //! [`train`] is the loop, [`eval`] judges, [`run`] and [`report`] keep what came out. [`command`] holds one function
 //! a command of the program.
 
+#![forbid(unsafe_code)]
+
 pub mod classifier;
 pub mod cli;
 pub mod command;

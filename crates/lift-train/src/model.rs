@@ -52,7 +52,7 @@ impl TunedModel {
     /// As [`TunedModel::new`], with tuner and classifier from tensors in the names of [`TunedModel::tuned`].
     ///
     /// # Errors
-    /// When the classifier or a tensor of a tuner is missing, or one is left over.
+    /// When the classifier or a tensor of a tuner is missing, does not fit the tower, or is left over.
     pub fn from_tuned(
         visual: VisionTower,
         mut tensors: BTreeMap<String, Tensor>,
@@ -63,14 +63,15 @@ impl TunedModel {
         let head = tensors
             .remove(CLASSIFIER_WEIGHT)
             .ok_or_else(|| Error::Tensors(format!("{CLASSIFIER_WEIGHT} is missing")))?;
-        Ok(Self::new(
-            visual,
-            Tuner::from_tensors(tensors)?,
-            &head,
-            scale,
-            device,
-            kind,
-        ))
+        let width = visual.config().width;
+        if head.dim() != 2 || head.size()[1] != width {
+            return Err(Error::Tensors(format!(
+                "{CLASSIFIER_WEIGHT} has shape {:?}, the model is {width} wide",
+                head.size()
+            )));
+        }
+        let tuner = Tuner::from_tensors(tensors, visual.config())?;
+        Ok(Self::new(visual, tuner, &head, scale, device, kind))
     }
 
     /// Normalised images (b, 3, r, r) -> logits (b, K), fp32.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use lift_clip::device_name;
 use lift_data::manifest::Manifest;
 use tch::{Device, Kind};
 
@@ -72,10 +73,7 @@ impl Plan {
             steps: manifest.rows.div_ceil(config.batch_size as u64) * config.epochs as u64,
             lr: config.lr,
             precision: config.precision.to_string(),
-            device: match device {
-                Device::Cuda(n) => format!("cuda:{n}"),
-                _ => "cpu".into(),
-            },
+            device: device_name(device),
             bytes: weights + activations,
         }
     }

@@ -83,7 +83,10 @@ impl Report {
     /// When it is missing or is no report.
     pub fn read(run: &Path) -> Result<Self> {
         let path = run.join("report.json");
-        let text = fs::read_to_string(&path).map_err(Error::io(&path))?;
+        let text = fs::read_to_string(&path).map_err(|e| Error::BadRun {
+            path: path.clone(),
+            reason: format!("{e}\nhint: name the folder of a run that has ended"),
+        })?;
         serde_json::from_str(&text).map_err(|e| Error::BadRun {
             path,
             reason: format!("not a report: {e}"),

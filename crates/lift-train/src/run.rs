@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use lift_clip::TensorFile;
+use lift_clip::{Head, TensorFile};
 use lift_data::atomic;
 
 use crate::{
@@ -13,22 +13,45 @@ use crate::{
 
 const FORMAT: &str = "lift-tuned/1";
 
-/// Makes the folder of a new run and writes the resolved settings into it.
+/// Makes the folder of a new run and writes the resolved settings into it, with absolute paths.
 ///
 /// # Errors
 /// When there is something in it already.
 pub fn create(config: &TrainConfig) -> Result<()> {
     let out = &config.out;
-    if fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(Error::BadRun {
-            path: out.clone(),
-            reason: "exists and is not empty\nhint: choose another --out, or remove the folder"
-                .into(),
-        });
-    }
+    require_empty(out)?;
     fs::create_dir_all(out).map_err(Error::io(out))?;
-    let text = toml::to_string(config).expect("settings are plain data");
+    let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io(path));
+    // An evaluation may be started from another folder.
+    let config = TrainConfig {
+        shards: absolute(&config.shards)?,
+        model: absolute(&config.model)?,
+        head: absolute(&config.head)?,
+        out: absolute(&config.out)?,
+        ..config.clone()
+    };
+    let text = toml::to_string(&config)
+        .map_err(|e| Error::Config(format!("the settings cannot be written: {e}")))?;
     Ok(atomic::write(&out.join("config.toml"), text.as_bytes())?)
+}
+
+/// Refuses a folder that has something in it.
+///
+/// # Errors
+/// When it does, or when `out` is a file.
+pub fn require_empty(out: &Path) -> Result<()> {
+    let is_free = match fs::read_dir(out) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(_) => !out.exists(),
+    };
+    if is_free {
+        return Ok(());
+    }
+    let reason = "exists and is not an empty folder\nhint: choose another --out, or remove it";
+    Err(Error::BadRun {
+        path: out.into(),
+        reason: reason.into(),
+    })
 }
 
 /// What was tuned, and what it was tuned for.
@@ -41,27 +64,22 @@ pub struct Tuned {
     pub class_names: Vec<String>,
     /// Hash of the class list.
     pub class_hash: String,
+    /// The prompt of the classifier that training started from.
+    pub template: String,
 }
 
 impl Tuned {
-    /// Collects the tuned tensors of `model`.
-    pub fn of(
-        model: &TunedModel,
-        class_counts: &[u64],
-        class_names: &[String],
-        class_hash: &str,
-    ) -> Self {
+    /// Collects the tuned tensors of `model`, which training started from `head`.
+    pub fn of(model: &TunedModel, class_counts: &[u64], head: &Head) -> Self {
         let mut file = TensorFile::default();
-        file.tensors = model
-            .tuned()
-            .into_iter()
-            .map(|(name, t)| (name, t.detach()))
-            .collect();
+        let tuned = model.tuned().into_iter();
+        file.tensors = tuned.map(|(name, t)| (name, t.detach())).collect();
         Self {
             file,
             class_counts: class_counts.to_vec(),
-            class_names: class_names.to_vec(),
-            class_hash: class_hash.to_owned(),
+            class_names: head.class_names.clone(),
+            class_hash: head.class_hash.clone(),
+            template: head.template.clone(),
         }
     }
 
@@ -81,6 +99,7 @@ impl Tuned {
                 serde_json::json!(self.class_counts).to_string(),
             ),
             ("class_hash", self.class_hash),
+            ("template", self.template),
         ];
         self.file
             .metadata
@@ -107,6 +126,7 @@ impl Tuned {
             })
         };
         let (format, class_hash) = (entry("format")?, entry("class_hash")?);
+        let template = entry("template")?;
         if format != FORMAT {
             return Err(bad(format!("format {format}, expected {FORMAT}")));
         }
@@ -119,6 +139,7 @@ impl Tuned {
             class_counts,
             class_names,
             class_hash,
+            template,
         })
     }
 }

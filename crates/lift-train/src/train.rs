@@ -55,27 +55,25 @@ pub fn train(
     let mut log = BufWriter::new(File::create(&log_path).map_err(Error::io(&log_path))?);
     let progress = Reporting::Stderr.start("train", (rows * config.epochs) as u64);
 
-    let (mut step, mut images_seen) = (0, 0u64);
-    let mut total = Stopwatch::default();
-    let mut last_epoch_loss = None;
+    let mut step = 0;
+    let mut total = Figures::default();
+    let mut last_epoch = None;
     for epoch in 0..config.epochs {
         let lr = cosine_lr(config.lr, epoch, config.epochs);
         let smallest_area = config.area_schedule.smallest_area(epoch, config.epochs);
-        let mut batches = loader.batches(
-            epoch_order(rows, config.seed, epoch),
-            View::Random {
-                smallest_area,
-                seed: config.seed,
-                epoch,
-            },
-        );
-        let mut epoch_loss = RunningLoss::new(device);
-        let mut window = (RunningLoss::new(device), Stopwatch::default(), 0u64);
+        let view = View::Random {
+            smallest_area,
+            seed: config.seed,
+            epoch,
+        };
+        let mut batches = loader.batches(epoch_order(rows, config.seed, epoch), view);
+        let mut figures = Figures::default();
+        let mut window = Window::open(device);
         let mut done = 0;
         while done < rows {
-            let started = Instant::now();
+            let waiting = Instant::now();
             let batch = batches.next().ok_or(Error::LoaderStopped)??;
-            let waited = started.elapsed().as_secs_f64();
+            window.waited += waiting.elapsed().as_secs_f64();
 
             let labels = Tensor::from_slice(&batch.labels).to_device(device);
             let logits = model.forward(&batch.images(&normalisation, device));
@@ -84,28 +82,17 @@ pub fn train(
             loss.backward();
             optimiser.step(lr);
 
-            let images = batch.labels.len() as u64;
-            let loss = loss.detach();
-            epoch_loss.add(&loss, images);
-            window.0.add(&loss, images);
-            let time = Stopwatch {
-                seconds: started.elapsed().as_secs_f64(),
-                waited,
-            };
-            window.1.add(&time);
-            window.2 += images;
-            total.add(&time);
+            let images = batch.labels.len();
+            window.add(&loss.detach(), images as u64);
             step += 1;
-            done += images as usize;
-            images_seen += images;
-            progress.advance(images);
+            done += images;
+            progress.advance(images as u64);
 
-            // The only place where the host waits for the device.
             if step % config.log_every == 0 || done == rows {
-                let loss = window.0.mean();
-                if !loss.is_finite() {
+                let seen = window.close();
+                if !seen.loss().is_finite() {
                     return Err(Error::Diverged {
-                        loss,
+                        loss: seen.loss(),
                         step,
                         epoch,
                         lr,
@@ -114,86 +101,107 @@ pub fn train(
                 let line = LogLine {
                     step,
                     epoch,
-                    loss,
+                    loss: seen.loss(),
                     lr,
-                    images_per_second: window.2 as f64 / window.1.seconds,
-                    data_wait_share: window.1.waited / window.1.seconds,
+                    images_per_second: seen.images_per_second(),
+                    data_wait_share: seen.data_wait_share(),
                 };
                 let text = serde_json::to_string(&line).expect("a log line is plain data");
                 writeln!(log, "{text}")
                     .and_then(|()| log.flush())
                     .map_err(Error::io(&log_path))?;
+                let loss = seen.loss();
                 progress.note(format!(
                     "epoch {}/{}  loss {loss:.3}",
                     epoch + 1,
                     config.epochs
                 ));
-                window = (RunningLoss::new(device), Stopwatch::default(), 0);
+                figures.add(&seen);
+                window = Window::open(device);
             }
         }
-        let loss = epoch_loss.mean();
-        last_epoch_loss = Some(loss);
         progress.say(&format!(
-            "epoch {}/{}  loss {loss:.4}  lr {lr:.5}  {:.0} images/s  {:.0} % of the time waiting for data",
+            "epoch {}/{}  loss {:.4}  lr {lr:.5}  {:.0} images/s  {:.0} % of the time waiting for data",
             epoch + 1,
             config.epochs,
-            images_seen as f64 / total.seconds,
-            100.0 * total.waited / total.seconds
+            figures.loss(),
+            figures.images_per_second(),
+            100.0 * figures.data_wait_share()
         ));
+        total.add(&figures);
+        last_epoch = Some(figures);
     }
     progress.finish();
     Ok(Training {
         images: rows as u64,
         steps: step,
-        last_epoch_loss,
+        last_epoch_loss: last_epoch.map(|figures| figures.loss()),
         seconds: total.seconds,
-        images_per_second: if step > 0 {
-            images_seen as f64 / total.seconds
-        } else {
-            0.0
-        },
-        data_wait_share: if step > 0 {
-            total.waited / total.seconds
-        } else {
-            0.0
-        },
+        images_per_second: total.images_per_second(),
+        data_wait_share: total.data_wait_share(),
     })
 }
 
-/// A mean loss that is summed on the device.
-struct RunningLoss {
-    sum: Tensor,
+/// The steps since the last log line; the loss is summed on the device.
+struct Window {
+    loss_sum: Tensor,
     images: u64,
+    waited: f64,
+    opened: Instant,
 }
 
-impl RunningLoss {
-    fn new(device: Device) -> Self {
+impl Window {
+    fn open(device: Device) -> Self {
         Self {
-            sum: Tensor::zeros([], (Kind::Float, device)),
+            loss_sum: Tensor::zeros([], (Kind::Float, device)),
             images: 0,
+            waited: 0.0,
+            opened: Instant::now(),
         }
     }
 
     fn add(&mut self, loss: &Tensor, images: u64) {
-        self.sum += loss * images as f64;
+        self.loss_sum += loss * images as f64;
         self.images += images;
     }
 
-    fn mean(&self) -> f64 {
-        self.sum.double_value(&[]) / self.images as f64
+    /// Waits for the device, so that the time is that of the work done.
+    fn close(self) -> Figures {
+        Figures {
+            loss_sum: self.loss_sum.double_value(&[]),
+            images: self.images,
+            waited: self.waited,
+            seconds: self.opened.elapsed().as_secs_f64(),
+        }
     }
 }
 
-/// Wall time, and the part of it spent waiting for data.
+/// Sums over some steps.
 #[derive(Default)]
-struct Stopwatch {
-    seconds: f64,
+struct Figures {
+    loss_sum: f64,
+    images: u64,
     waited: f64,
+    seconds: f64,
 }
 
-impl Stopwatch {
+impl Figures {
     fn add(&mut self, other: &Self) {
-        self.seconds += other.seconds;
+        self.loss_sum += other.loss_sum;
+        self.images += other.images;
         self.waited += other.waited;
+        self.seconds += other.seconds;
+    }
+
+    fn loss(&self) -> f64 {
+        self.loss_sum / self.images as f64
+    }
+
+    fn images_per_second(&self) -> f64 {
+        self.images as f64 / self.seconds.max(f64::MIN_POSITIVE)
+    }
+
+    fn data_wait_share(&self) -> f64 {
+        self.waited / self.seconds.max(f64::MIN_POSITIVE)
     }
 }

@@ -1,6 +1,20 @@
 //! The program `lift-train` from outside: exit codes and messages. Whole runs are tested in the package `tests`.
 
-use std::process::{Command, Output};
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use lift_clip::Head;
+use lift_data::{
+    ClassNames, Encoding, Split,
+    build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, build},
+    decode::Orientation,
+    progress::Reporting,
+    shapes::{ShapesOptions, class_names, write_dataset},
+};
+use tch::{Tensor, kind::FLOAT_CPU};
 
 fn lift_train(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_lift-train"))
@@ -11,6 +25,154 @@ fn lift_train(args: &[&str]) -> Output {
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn demo_model() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/shapes-clip")
+}
+
+/// Two drawn training images a class, one test image, and a head of random rows.
+fn prepare(dir: &Path) {
+    let shapes = ShapesOptions {
+        seed: 2,
+        max_per_class: 2,
+        imbalance_ratio: 1.0,
+        test_per_class: 1,
+    };
+    write_dataset(&dir.join("images"), &shapes).unwrap();
+    let options = BuildOptions {
+        dataset: Dataset::Folder,
+        source: dir.join("images"),
+        root: None,
+        class_names: None,
+        out: dir.join("shards"),
+        splits: vec![Split::Train, Split::Test],
+        preprocess: Preprocess {
+            encoding: Encoding::Rgb8,
+            jpeg_quality: 95,
+            short_side: Some(64),
+            orientation: Orientation::Exif,
+        },
+        threads: NonZeroUsize::MIN,
+        seed: 0,
+        imbalance_ratio: 1.0,
+        max_bad: 0,
+        bytes_per_shard: BYTES_PER_SHARD,
+    };
+    build(&options, Reporting::Silent).unwrap();
+    let classes = ClassNames::new(class_names()).unwrap();
+    tch::manual_seed(0);
+    let head = Head {
+        weight: Tensor::randn([100, 128], FLOAT_CPU),
+        text_embeds: Some(Tensor::randn([100, 64], FLOAT_CPU)),
+        class_hash: classes.hash(),
+        class_names: classes.as_slice().to_vec(),
+        template: "a photo of a {}.".into(),
+        model: "shapes-clip".into(),
+    };
+    head.write(&dir.join("head.safetensors")).unwrap();
+}
+
+#[test]
+fn a_run_is_planned_trained_judged_again_and_compared() {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path());
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let model = demo_model().display().to_string();
+    let recipe = format!(
+        "[train]\nshards = '{}'\nmodel = '{model}'\nhead = '{}'\nepochs = 1\nexpand = 5\ndevice = 'cpu'\n",
+        path("shards"),
+        path("head.safetensors")
+    );
+    std::fs::write(path("recipe.toml"), recipe).unwrap();
+    let (recipe, run, zero_shot) = (path("recipe.toml"), path("run"), path("zero-shot"));
+    let succeed = |args: &[&str]| {
+        let output = lift_train(args);
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{args:?}: {}",
+            stderr(&output)
+        );
+        stdout(&output)
+    };
+
+    // By hand: 6 blocks x (2 x 128 + 2 x 128 x 8 + 8 + 128 + 1) parameters; 200 / 128 steps, rounded up.
+    let plan = succeed(&["--config", &recipe, "--out", &run, "--dry-run"]);
+    let lines: Vec<&str> = plan.lines().collect();
+    assert_eq!(
+        lines[0],
+        "data     folder: 200 training images, 100 classes"
+    );
+    assert!(lines[1].starts_with(
+        "tune     adaptformer (size 8), 14646 parameters, 1.19 % of the tower's 1227776"
+    ));
+    assert_eq!(
+        lines[2],
+        "train    1 epochs, 2 steps of 128 images, learning rate 0.02"
+    );
+    assert!(!Path::new(&run).exists(), "a dry run writes nothing");
+
+    let table = succeed(&["--config", &recipe, "--out", &run]);
+    assert_eq!(table.lines().count(), 3, "{table}");
+    assert!(
+        table.lines().nth(2).unwrap().starts_with("run  five-crop"),
+        "{table}"
+    );
+
+    let json = succeed(&[
+        "eval",
+        "--run",
+        &run,
+        "--tte",
+        "five-crop",
+        "--device",
+        "cpu",
+        "--json",
+    ]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let report: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(path("run/report.json")).unwrap()).unwrap();
+    assert_eq!(
+        json["evaluations"][0]["metrics"],
+        report["evaluations"][1]["metrics"]
+    );
+    assert_eq!(json["template"], "a photo of a {}.");
+
+    succeed(&[
+        "zero-shot",
+        "--config",
+        &recipe,
+        "--out",
+        &zero_shot,
+        "--device",
+        "cpu",
+    ]);
+    let table = succeed(&["compare", &zero_shot, &run]);
+    let starts: Vec<&str> = table
+        .lines()
+        .skip(1)
+        .map(|line| line.split_once("  ").unwrap().0)
+        .collect();
+    assert_eq!(starts, ["zero-shot", "run", "run"], "{table}");
+
+    // What is there is never written over, by training or by zero-shot.
+    for args in [
+        &["--config", &recipe, "--out", &run][..],
+        &["zero-shot", "--config", &recipe, "--out", &run],
+    ] {
+        let output = lift_train(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(
+            stderr(&output).contains("run: exists and is not an empty folder\nhint: "),
+            "{}",
+            stderr(&output)
+        );
+    }
 }
 
 #[test]
@@ -26,11 +188,7 @@ fn wrong_input_exits_with_1_and_names_the_file() {
         path("empty"),
         path("out"),
     );
-    let cases: [(&[&str], &str); 8] = [
-        (
-            &[],
-            "lift-train: no shards given\nhint: --shards PATH, or `shards` in [train] of the recipe",
-        ),
+    let cases: [(&[&str], &str); 6] = [
         (&["--config", &recipe], "unknown field `epocs`"),
         (&["--config", &no_table], "missing field `train`"),
         (
@@ -45,12 +203,6 @@ fn wrong_input_exits_with_1_and_names_the_file() {
         ),
         (&["eval", "--run", &empty], "empty/config.toml: "),
         (&["compare", &empty], "empty/report.json: "),
-        (
-            &[
-                "--shards", "s", "--model", "m", "--head", "h", "--out", &out, "--device", "gpu",
-            ],
-            "\"gpu\" is not a device",
-        ),
     ];
     for (args, message) in cases {
         let output = lift_train(args);
@@ -75,18 +227,49 @@ fn wrong_input_exits_with_1_and_names_the_file() {
 
 #[test]
 fn wrong_usage_exits_with_2_and_help_fits_a_screen() {
-    for args in [
-        &["--epochs", "many"][..],
-        &["--precision", "fp8"],
-        &["evaluate"],
-        &["compare"],
-        &["eval"],
-    ] {
-        assert_eq!(lift_train(args).status.code(), Some(2), "{args:?}");
+    let paths = ["--shards", "s", "--model", "m", "--head", "h", "--out", "o"];
+    let cases: [(&[&str], &str); 10] = [
+        (&["--epochs", "many"], "invalid value 'many'"),
+        (&["--precision", "fp8"], "\"fp8\" is not a precision"),
+        (&["evaluate"], "evaluate"),
+        (&["compare"], "required arguments"),
+        (&["eval"], "required arguments"),
+        (&["--device", "gpu"], "\"gpu\" is not a device"),
+        (
+            &["--lr", "nan"],
+            "--lr NaN must be a number from 0 to 1000000",
+        ),
+        (&["--scale", "inf"], "--scale inf must be above 0"),
+        (
+            &["--expand", "50000"],
+            "--expand 50000 must be a number from 0 to 4096",
+        ),
+        (
+            &["--tuner", "none", "--tuner-size", "8"],
+            "no tuner to have it",
+        ),
+    ];
+    for (args, message) in cases {
+        let args: Vec<&str> = match args[0].starts_with('-') {
+            true => paths.iter().chain(args).copied().collect(),
+            false => args.to_vec(),
+        };
+        let output = lift_train(&args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(
+            stderr(&output).contains(message),
+            "{args:?}: {}",
+            stderr(&output)
+        );
     }
+    let output = lift_train(&[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        stderr(&output),
+        "lift-train: no shards given\nhint: --shards PATH, or `shards` in [train] of the recipe\n"
+    );
     let help = lift_train(&["-h"]);
     assert_eq!(help.status.code(), Some(0));
-    assert!(String::from_utf8_lossy(&help.stdout).lines().count() <= 50);
-    let script = lift_train(&["completions", "bash"]);
-    assert!(String::from_utf8_lossy(&script.stdout).contains("_lift-train"));
+    assert!(stdout(&help).lines().count() <= 40);
+    assert!(stdout(&lift_train(&["completions", "bash"])).contains("complete -F"));
 }

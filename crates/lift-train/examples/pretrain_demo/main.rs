@@ -12,7 +12,7 @@ use std::{path::PathBuf, sync::mpsc::sync_channel, thread, time::Instant};
 use anyhow::{Result, bail};
 use captions::Caption;
 use clap::Parser;
-use lift_clip::{Clip, NoHooks, Normalisation, Tokenizer};
+use lift_clip::{Clip, NoHooks, Normalisation, Tokenizer, normalize};
 use lift_data::{
     resize::{Resizer, RgbView},
     shapes::{Dice, Domain, Drawing, Pair, Purpose, draw, held_out_pairs},
@@ -139,7 +139,7 @@ fn batch(
     resolution: u32,
 ) -> Batch {
     let bytes = (resolution * resolution * 3) as usize;
-    let mut pixels = vec![0; bytes * (images.end - images.start) as usize];
+    let mut pixels = vec![0; bytes * images.len()];
     let (drawings, captions) = pixels
         .par_chunks_mut(bytes)
         .zip(images.into_par_iter())
@@ -251,8 +251,4 @@ fn zero_shot(
         .filter(|&(&label, drawing)| all[label as usize] == drawing.pair)
         .count();
     Ok(right as f64 / batch.drawings.len() as f64)
-}
-
-fn normalize(rows: &Tensor) -> Tensor {
-    lift_train::classifier::normalize(rows)
 }

@@ -5,13 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use lift_clip::{Head, Normalisation, Precision};
+use lift_clip::{Head, Normalisation, Precision, normalize};
 use lift_data::{layout::split_dir, manifest::Manifest, shard::ShardReader, split::Split};
 use tch::{Device, Tensor};
 
-use super::{check_classes, check_width, load_tower, report_of, warn_of_expand};
+use super::{check_classes, check_width, load_tower, read_head, report_of, warn_of_expand};
 use crate::{
-    classifier::normalize,
     error::{Error, Result},
     eval::{EvalOptions, Evaluation, Tte, evaluate},
     loader::Loader,
@@ -48,56 +47,61 @@ pub fn eval(run: &Path, model: Option<&Path>, settings: &EvalSettings) -> Result
     let config = run::read_config(run)?;
     let tuned = Tuned::read(run)?;
     let model_path = model.unwrap_or(&config.model).to_path_buf();
-    let test = split_dir(&settings.shards, Split::Test)?;
-    let manifest = Manifest::load(&test)?;
-    check_classes(run, &tuned.class_names, &tuned.class_hash, &test, &manifest)?;
+    let dir = split_dir(&settings.shards, Split::Test)?;
+    let test = Arc::new(ShardReader::open(&dir)?);
+    check_classes(
+        run,
+        &tuned.class_names,
+        &tuned.class_hash,
+        &dir,
+        test.manifest(),
+    )?;
+
     let visual = load_tower(&model_path)?;
     warn_of_expand(settings.tte, settings.expand, &visual);
-    let model = TunedModel::from_tuned(
-        visual,
-        tuned.file.tensors,
-        config.scale,
-        settings.device,
-        settings.precision.kind(),
-    )
-    .map_err(|e| Error::BadRun {
-        path: run.join("tuned.safetensors"),
-        reason: e.to_string(),
-    })?;
+    let (device, kind) = (settings.device, settings.precision.kind());
+    let model = TunedModel::from_tuned(visual, tuned.file.tensors, config.scale, device, kind)
+        .map_err(|e| Error::BadRun {
+            path: run.join("tuned.safetensors"),
+            reason: format!("{e}\nhint: evaluate with the model that the run was trained with"),
+        })?;
     let normalisation = Normalisation::of_model(&model_path)?;
-    let evaluation = judge(
-        settings,
-        &model,
-        normalisation,
-        Some(&tuned.class_counts),
-        None,
-    )?;
+    let counts = Some(tuned.class_counts.as_slice());
+    let evaluation = judge(settings, &test, &model, normalisation, counts, None)?;
     Ok(Report {
         parameters: Some(model.parameter_counts()),
         config: Some(config),
-        ..report_of(run, &manifest, &model_path, settings, vec![evaluation])
+        template: tuned.template,
+        ..report_of(
+            run,
+            test.manifest(),
+            &model_path,
+            settings,
+            vec![evaluation],
+        )
     })
 }
 
 /// Classifies by the nearest class text in the joint space, without any training.
 ///
 /// # Errors
-/// When the model, the head or the shards cannot be used, or their classes differ.
+/// When the model, the head or the shards cannot be used, their classes differ, or `out` is not empty.
 pub fn zero_shot(
     model: &Path,
     head_path: &Path,
     out: Option<&Path>,
     settings: &EvalSettings,
 ) -> Result<Report> {
-    let head = Head::read(head_path)?;
-    let test = split_dir(&settings.shards, Split::Test)?;
-    let manifest = Manifest::load(&test)?;
+    out.map_or(Ok(()), run::require_empty)?;
+    let head = read_head(head_path, model)?;
+    let dir = split_dir(&settings.shards, Split::Test)?;
+    let test = Arc::new(ShardReader::open(&dir)?);
     check_classes(
         head_path,
         &head.class_names,
         &head.class_hash,
-        &test,
-        &manifest,
+        &dir,
+        test.manifest(),
     )?;
     let Some(text_embeds) = &head.text_embeds else {
         let reason = "has no text embeddings, which zero-shot needs\nhint: make it with `lift-text classifier`";
@@ -106,12 +110,16 @@ pub fn zero_shot(
             reason: reason.into(),
         });
     };
-    // Bands need training counts; a folder with test shards alone is judged without bands.
-    let train_counts = match split_dir(&settings.shards, Split::Train) {
-        Ok(train) => Some(Manifest::load(&train)?.class_counts),
-        Err(_) => None,
-    };
+    let train_counts = train_counts(&settings.shards, head_path, &head)?;
+
     let visual = load_tower(model)?;
+    check_width(
+        head_path,
+        "weight",
+        &head.weight,
+        visual.config().width,
+        model,
+    )?;
     check_width(
         head_path,
         "text_embeds",
@@ -120,26 +128,22 @@ pub fn zero_shot(
         model,
     )?;
     warn_of_expand(settings.tte, settings.expand, &visual);
-    let tower = TunedModel::new(
-        visual,
-        Tuner::default(),
-        &head.weight,
-        1.0,
-        settings.device,
-        settings.precision.kind(),
-    );
+    let (device, kind) = (settings.device, settings.precision.kind());
+    let tower = TunedModel::new(visual, Tuner::default(), &head.weight, 1.0, device, kind);
     let normalisation = Normalisation::of_model(model)?;
+    let counts = train_counts.as_deref();
     let evaluation = judge(
         settings,
+        &test,
         &tower,
         normalisation,
-        train_counts.as_deref(),
+        counts,
         Some(text_embeds),
     )?;
     let name = out.unwrap_or(Path::new("zero-shot"));
     let report = Report {
         template: head.template.clone(),
-        ..report_of(name, &manifest, model, settings, vec![evaluation])
+        ..report_of(name, test.manifest(), model, settings, vec![evaluation])
     };
     if let Some(out) = out {
         std::fs::create_dir_all(out).map_err(Error::io(out))?;
@@ -148,43 +152,51 @@ pub fn zero_shot(
     Ok(report)
 }
 
+/// Training images of each class, for the bands; none where test shards stand alone.
+fn train_counts(shards: &Path, head_path: &Path, head: &Head) -> Result<Option<Vec<u64>>> {
+    if !shards.join(Split::Train.as_str()).exists() {
+        return Ok(None);
+    }
+    let train = split_dir(shards, Split::Train)?;
+    let manifest = Manifest::load(&train)?;
+    // The head was compared with the test shards before, so this compares train with test.
+    check_classes(
+        head_path,
+        &head.class_names,
+        &head.class_hash,
+        &train,
+        &manifest,
+    )?;
+    Ok(Some(manifest.class_counts))
+}
+
 /// One evaluation: by the model's classifier, or by `text_embeds` (K, e) in the joint space.
 pub(super) fn judge(
     settings: &EvalSettings,
+    test: &Arc<ShardReader>,
     model: &TunedModel,
     normalisation: Normalisation,
     train_counts: Option<&[u64]>,
     text_embeds: Option<&Tensor>,
 ) -> Result<Evaluation> {
-    let reader = ShardReader::open(&split_dir(&settings.shards, Split::Test)?)?;
     let crops = if settings.tte == Tte::None { 1 } else { 5 };
     let images = (settings.batch_size / crops).max(1);
-    let loader = Loader::new(
-        Arc::new(reader),
-        model.visual.config().resolution as u32,
-        images,
-        settings.threads,
-    )?;
+    let resolution = model.visual.config().resolution as u32;
+    let loader = Loader::new(Arc::clone(test), resolution, images, settings.threads)?;
     let options = EvalOptions {
         normalisation,
         device: settings.device,
         train_counts,
         expand: settings.expand,
     };
-    match text_embeds {
-        None => evaluate(&loader, settings.tte, &options, |images| {
+    let Some(embeds) = text_embeds else {
+        return evaluate(&loader, settings.tte, &options, |images| {
             model.forward(images)
-        }),
-        Some(embeds) => {
-            let texts = normalize(&embeds.to_device(settings.device)).tr();
-            evaluate(&loader, settings.tte, &options, |images| {
-                normalize(
-                    &model
-                        .visual
-                        .embed(&model.visual.features(images, &model.tuner)),
-                )
-                .matmul(&texts)
-            })
-        }
-    }
+        });
+    };
+    let texts = normalize(&embeds.to_device(settings.device)).tr();
+    evaluate(&loader, settings.tte, &options, |images| {
+        let features = model.visual.features(images, &model.tuner);
+        normalize(&model.visual.embed(&features)).matmul(&texts)
+    })
 }

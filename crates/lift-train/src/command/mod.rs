@@ -5,11 +5,14 @@
 mod evaluation;
 mod training;
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
 
-use lift_clip::{Clip, VisionTower};
-use lift_data::manifest::Manifest;
-use tch::{Device, Tensor};
+use lift_clip::{Clip, Head, VisionTower, device_name};
+use lift_data::{ClassNames, manifest::Manifest};
+use tch::Tensor;
 
 pub use evaluation::{EvalSettings, eval, zero_shot};
 pub use training::{dry_run, train};
@@ -28,19 +31,71 @@ pub fn compare(runs: &[PathBuf]) -> Result<Vec<Report>> {
     runs.iter().map(|run| Report::read(run)).collect()
 }
 
-/// Prints reports as a table, or as one JSON document.
-pub fn print(reports: &[Report], json: bool) {
-    match (json, reports) {
-        (true, [report]) => println!(
-            "{}",
-            serde_json::to_string_pretty(report).expect("a report is plain data")
-        ),
-        (true, reports) => println!(
-            "{}",
-            serde_json::to_string_pretty(reports).expect("reports are plain data")
-        ),
-        (false, reports) => print!("{}", table(reports)),
+/// How reports are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// An aligned table.
+    Table,
+    /// One JSON document.
+    Json,
+}
+
+/// Prints reports on standard output.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn print(reports: &[Report], output: Output) -> Result<()> {
+    let json = |text: serde_json::Result<String>| text.expect("a report is plain data") + "\n";
+    let text = match (output, reports) {
+        (Output::Table, reports) => table(reports),
+        (Output::Json, [report]) => json(serde_json::to_string_pretty(report)),
+        (Output::Json, reports) => json(serde_json::to_string_pretty(reports)),
+    };
+    write_stdout(text.as_bytes())
+}
+
+/// Writes to standard output; a reader that went away (`| head`) is no error.
+///
+/// # Errors
+/// When it cannot be written for another reason.
+pub fn write_stdout(text: &[u8]) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Error::io("standard output")(e)),
+        _ => Ok(()),
     }
+}
+
+/// The classifier file, whose hash must be that of its names; a head of another model is worth a warning.
+fn read_head(path: &Path, model: &Path) -> Result<Head> {
+    if !path.is_file() {
+        let reason = "no such file\nhint: make it with `lift-text classifier`";
+        return Err(Error::BadRun {
+            path: path.into(),
+            reason: reason.into(),
+        });
+    }
+    let head = Head::read(path)?;
+    if ClassNames::new(head.class_names.clone())?.hash() != head.class_hash {
+        let reason = "class_hash is not the hash of its class_names\nhint: make the file again";
+        return Err(Error::BadRun {
+            path: path.into(),
+            reason: reason.into(),
+        });
+    }
+    let name = model.canonicalize().ok();
+    let name = name
+        .as_deref()
+        .and_then(Path::file_name)
+        .map(|n| n.to_string_lossy());
+    if let Some(name) = name.filter(|name| *name != head.model) {
+        let made_with = &head.model;
+        eprintln!(
+            "warning: {} was made with {made_with}, not with {name}",
+            path.display()
+        );
+    }
+    Ok(head)
 }
 
 /// The image tower; the text tower's memory is given back.
@@ -70,10 +125,7 @@ fn report_of(
         model: model.display().to_string(),
         template: String::new(),
         precision: settings.precision,
-        device: match settings.device {
-            Device::Cuda(n) => format!("cuda:{n}"),
-            _ => "cpu".into(),
-        },
+        device: device_name(settings.device),
         parameters: None,
         training: None,
         config: None,
@@ -130,11 +182,5 @@ fn warn_of_expand(tte: Tte, expand: u32, tower: &VisionTower) {
             "warning: --expand {expand} is a multiple of the patch size {patch}: the corner crops repeat the patch grid, \
              and ensembling gains less (LIFT, section 4.4)"
         );
-    }
-}
-
-fn report_note(note: Option<String>) {
-    if let Some(note) = note {
-        eprintln!("{note}");
     }
 }

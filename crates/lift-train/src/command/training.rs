@@ -1,15 +1,15 @@
 //! Training: inputs checked, the plan printed, the run's folder filled.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use lift_clip::{Head, Normalisation};
-use lift_data::{layout::split_dir, manifest::Manifest, shard::ShardReader, split::Split};
+use lift_data::{layout::split_dir, shard::ShardReader, split::Split};
 use tch::Device;
 
 use super::{
     check_classes, check_width,
     evaluation::{EvalSettings, judge},
-    load_tower, report_note, report_of, warn_of_expand,
+    load_tower, read_head, report_of, warn_of_expand, write_stdout,
 };
 use crate::{
     config::TrainConfig,
@@ -29,14 +29,10 @@ use crate::{
 /// # Errors
 /// When its inputs cannot be used.
 pub fn dry_run(config: &TrainConfig) -> Result<()> {
-    let (device, note) = config.device_choice()?.resolve()?;
-    report_note(note);
+    let device = config.device_choice()?.resolve_with_note()?;
     let inputs = Inputs::open(config, device)?;
-    print!(
-        "{}",
-        Plan::new(config, &inputs.model, inputs.train.manifest(), device)
-    );
-    Ok(())
+    let plan = Plan::new(config, &inputs.model, inputs.train.manifest(), device);
+    write_stdout(plan.to_string().as_bytes())
 }
 
 /// Trains, evaluates on the test shards and writes the run's folder; returns the report.
@@ -44,27 +40,19 @@ pub fn dry_run(config: &TrainConfig) -> Result<()> {
 /// # Errors
 /// When an input cannot be used, the run's folder exists, or training fails.
 pub fn train(config: &TrainConfig) -> Result<Report> {
-    let (device, note) = config.device_choice()?.resolve()?;
-    report_note(note);
+    let device = config.device_choice()?.resolve_with_note()?;
     let Inputs {
         train,
+        test,
         model,
         normalisation,
         head,
     } = Inputs::open(config, device)?;
-    let test = split_dir(&config.shards, Split::Test)?;
-    same_classes(
-        &config.shards,
-        train.manifest(),
-        &test,
-        &Manifest::load(&test)?,
-    )?;
-    warn_of_expand(config.tte, config.expand, &model.visual);
+    let manifest = train.manifest().clone();
     run::create(config)?;
-    eprint!("{}", Plan::new(config, &model, train.manifest(), device));
+    eprint!("{}", Plan::new(config, &model, &manifest, device));
 
     let resolution = model.visual.config().resolution as u32;
-    let manifest = train.manifest().clone();
     let loader = Loader::new(
         Arc::new(train),
         resolution,
@@ -72,14 +60,9 @@ pub fn train(config: &TrainConfig) -> Result<Report> {
         config.threads,
     )?;
     let training = train::train(&model, &loader, config, normalisation)?;
-    Tuned::of(
-        &model,
-        &manifest.class_counts,
-        &head.class_names,
-        &head.class_hash,
-    )
-    .write(&config.out)?;
+    Tuned::of(&model, &manifest.class_counts, &head).write(&config.out)?;
 
+    let test = Arc::new(test);
     let mut settings = EvalSettings {
         shards: config.shards.clone(),
         tte: Tte::None,
@@ -89,19 +72,23 @@ pub fn train(config: &TrainConfig) -> Result<Report> {
         device,
         threads: config.threads,
     };
-    let mut evaluations = Vec::new();
-    let kinds = if config.tte == Tte::None {
-        vec![Tte::None]
-    } else {
-        vec![Tte::None, config.tte]
-    };
-    for tte in kinds {
-        settings.tte = tte;
+    let counts = Some(manifest.class_counts.as_slice());
+    let mut evaluations = vec![judge(
+        &settings,
+        &test,
+        &model,
+        normalisation,
+        counts,
+        None,
+    )?];
+    if config.tte != Tte::None {
+        settings.tte = config.tte;
         evaluations.push(judge(
             &settings,
+            &test,
             &model,
             normalisation,
-            Some(&manifest.class_counts),
+            counts,
             None,
         )?);
     }
@@ -122,9 +109,10 @@ pub fn train(config: &TrainConfig) -> Result<Report> {
     Ok(report)
 }
 
-/// What training starts from.
+/// What a run starts from, all of it opened and checked before the first step.
 struct Inputs {
     train: ShardReader,
+    test: ShardReader,
     model: TunedModel,
     normalisation: Normalisation,
     head: Head,
@@ -132,19 +120,29 @@ struct Inputs {
 
 impl Inputs {
     fn open(config: &TrainConfig, device: Device) -> Result<Self> {
+        run::require_empty(&config.out)?;
         let train = ShardReader::open(&split_dir(&config.shards, Split::Train)?)?;
+        let test_dir = split_dir(&config.shards, Split::Test)?;
+        let test = ShardReader::open(&test_dir)?;
         let manifest = train.manifest();
         if let Some(label) = manifest.class_counts.iter().position(|&n| n == 0) {
-            let name = &manifest.class_names.as_slice()[label];
-            let message = format!(
-                "{}: class {name:?} has no training image",
-                config.shards.display()
+            let (shards, name) = (
+                config.shards.display(),
+                &manifest.class_names.as_slice()[label],
             );
             return Err(Error::Config(format!(
-                "{message}\nhint: the loss needs at least one image a class"
+                "{shards}: class {name:?} has no training image\nhint: the loss needs at least one image a class"
             )));
         }
-        let head = Head::read(&config.head)?;
+        let names = manifest.class_names.as_slice();
+        check_classes(
+            &config.shards,
+            names,
+            &manifest.class_hash,
+            &test_dir,
+            test.manifest(),
+        )?;
+        let head = read_head(&config.head, &config.model)?;
         check_classes(
             &config.head,
             &head.class_names,
@@ -152,50 +150,28 @@ impl Inputs {
             &config.shards,
             manifest,
         )?;
+
         let visual = load_tower(&config.model)?;
+        let tower = visual.config();
         check_width(
             &config.head,
             "weight",
             &head.weight,
-            visual.config().width,
+            tower.width,
             &config.model,
         )?;
-        let tuner = Tuner::new(
-            config.tuner,
-            config.tuner_size,
-            visual.config(),
-            manifest.num_classes(),
-            config.seed,
-        );
-        let model = TunedModel::new(
-            visual,
-            tuner,
-            &head.weight,
-            config.scale,
-            device,
-            config.precision.kind(),
-        );
+        warn_of_expand(config.tte, config.expand, &visual);
+        let classes = manifest.num_classes();
+        let tuner = Tuner::new(config.tuner, config.tuner_size, tower, classes, config.seed);
+        let kind = config.precision.kind();
+        let model = TunedModel::new(visual, tuner, &head.weight, config.scale, device, kind);
+        let normalisation = Normalisation::of_model(&config.model)?;
         Ok(Self {
             train,
+            test,
             model,
-            normalisation: Normalisation::of_model(&config.model)?,
+            normalisation,
             head,
         })
     }
-}
-
-fn same_classes(
-    train: &Path,
-    train_manifest: &Manifest,
-    test: &Path,
-    test_manifest: &Manifest,
-) -> Result<()> {
-    let names = train_manifest.class_names.as_slice();
-    check_classes(
-        train,
-        names,
-        &train_manifest.class_hash,
-        test,
-        test_manifest,
-    )
 }

@@ -10,11 +10,13 @@ use std::{
     thread,
 };
 
+use lift_clip::Normalisation;
 use lift_data::{
     resize::{CropBox, Resizer, RgbView, short_side_size},
     shard::ShardReader,
 };
 use rayon::prelude::*;
+use tch::{Device, Tensor};
 
 use super::{augment::mda_crop, sampler::image_rng};
 use crate::error::{Error, Result};
@@ -62,6 +64,15 @@ pub struct Batch {
     pub labels: Vec<i64>,
     /// Side of a crop in pixels.
     pub resolution: u32,
+}
+
+impl Batch {
+    /// The pixels of all crops as normalised images (images x crops, 3, r, r) on `device`.
+    pub fn images(&self, normalisation: &Normalisation, device: Device) -> Tensor {
+        let resolution = self.resolution as i64;
+        let pixels = Tensor::from_slice(&self.pixels).view([-1, resolution, resolution, 3]);
+        normalisation.apply(&pixels, device)
+    }
 }
 
 /// Turns rows of shards into batches.
@@ -178,18 +189,16 @@ impl Loader {
                         side / 7
                     };
                 let (w, h) = short_side_size(width, height, short);
-                let whole = CropBox {
-                    left: 0,
-                    top: 0,
-                    width,
-                    height,
-                };
-                scratch.resized.resize((w * h * 3) as usize, 0);
+                let whole = CropBox::whole(width, height);
+                scratch.resized.resize(w as usize * h as usize * 3, 0);
                 scratch
                     .resizer
                     .crop_resize(source, whole, w, h, &mut scratch.resized)?;
                 let corners = crop_corners(view, w, h, side);
-                for (out, (left, top)) in out.chunks_mut((side * side * 3) as usize).zip(corners) {
+                for (out, (left, top)) in out
+                    .chunks_mut(side as usize * side as usize * 3)
+                    .zip(corners)
+                {
                     copy_square(&scratch.resized, w, left, top, side, out);
                 }
             }

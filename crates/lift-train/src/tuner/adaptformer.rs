@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use lift_clip::VisionConfig;
 use tch::{Kind, Tensor};
 
-use super::{init::Init, layers_with, take, tensor_name};
+use super::{init::Init, layers_with, size_of, take, tensor_name};
 use crate::error::Result;
 
 const NAMES: [&str; 7] = [
@@ -53,12 +53,26 @@ impl AdaptFormer {
         }
     }
 
-    pub(super) fn take(tensors: &mut BTreeMap<String, Tensor>) -> Result<Self> {
+    pub(super) fn take(
+        tensors: &mut BTreeMap<String, Tensor>,
+        tower: &VisionConfig,
+    ) -> Result<Self> {
+        let d = tower.width;
         let mut layers = BTreeMap::new();
-        for i in layers_with(tensors, "adaptformer.down.weight") {
+        for i in layers_with(tensors, "adaptformer.down.weight", tower)? {
+            let r = size_of(tensors, i, "adaptformer.down.weight", 0)?;
+            let shapes: [Vec<i64>; 7] = [
+                vec![d],
+                vec![d],
+                vec![r, d],
+                vec![r],
+                vec![d, r],
+                vec![d],
+                vec![],
+            ];
             let mut taken = Vec::with_capacity(NAMES.len());
-            for name in NAMES {
-                taken.push(take(tensors, i, name)?);
+            for (name, shape) in NAMES.iter().zip(&shapes) {
+                taken.push(take(tensors, i, name, shape)?);
             }
             layers.insert(i, taken.try_into().expect("as many tensors as names"));
         }

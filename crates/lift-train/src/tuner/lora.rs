@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use lift_clip::VisionConfig;
 use tch::Tensor;
 
-use super::{init::Init, layers_with, take, tensor_name};
+use super::{init::Init, layers_with, size_of, take, tensor_name};
 use crate::error::Result;
 
 const NAMES: [&str; 4] = [
@@ -42,12 +42,18 @@ impl Lora {
         }
     }
 
-    pub(super) fn take(tensors: &mut BTreeMap<String, Tensor>) -> Result<Self> {
+    pub(super) fn take(
+        tensors: &mut BTreeMap<String, Tensor>,
+        tower: &VisionConfig,
+    ) -> Result<Self> {
+        let d = tower.width;
         let mut layers = BTreeMap::new();
-        for i in layers_with(tensors, "attn.lora.q.down") {
+        for i in layers_with(tensors, "attn.lora.q.down", tower)? {
+            let r = size_of(tensors, i, "attn.lora.q.down", 1)?;
+            let shapes: [Vec<i64>; 4] = [vec![d, r], vec![r, d], vec![d, r], vec![r, d]];
             let mut taken = Vec::with_capacity(NAMES.len());
-            for name in NAMES {
-                taken.push(take(tensors, i, name)?);
+            for (name, shape) in NAMES.iter().zip(&shapes) {
+                taken.push(take(tensors, i, name, shape)?);
             }
             layers.insert(i, taken.try_into().expect("as many tensors as names"));
         }

@@ -8,7 +8,7 @@ mod adaptformer;
 mod init;
 mod lora;
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt};
 
 use lift_clip::{Hooks, VisionConfig};
 use serde::{Deserialize, Serialize};
@@ -39,14 +39,6 @@ impl fmt::Display for TunerKind {
             Self::Lora => "lora",
             Self::None => "none",
         })
-    }
-}
-
-impl FromStr for TunerKind {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        <Self as clap::ValueEnum>::from_str(text, false)
     }
 }
 
@@ -106,14 +98,17 @@ impl Tuner {
     /// Rebuilds modules from named tensors; which module, which layers and what size is read off names and shapes.
     ///
     /// # Errors
-    /// When a tensor of a module is missing, or one is left over.
-    pub fn from_tensors(mut tensors: BTreeMap<String, Tensor>) -> Result<Self> {
+    /// When a tensor of a module is missing, does not fit `tower`, or is left over.
+    pub fn from_tensors(
+        mut tensors: BTreeMap<String, Tensor>,
+        tower: &VisionConfig,
+    ) -> Result<Self> {
         let mut modules = Vec::new();
         if tensors.keys().any(|name| name.contains(".adaptformer.")) {
-            modules.push(Module::AdaptFormer(AdaptFormer::take(&mut tensors)?));
+            modules.push(Module::AdaptFormer(AdaptFormer::take(&mut tensors, tower)?));
         }
         if tensors.keys().any(|name| name.contains(".lora.")) {
-            modules.push(Module::Lora(Lora::take(&mut tensors)?));
+            modules.push(Module::Lora(Lora::take(&mut tensors, tower)?));
         }
         match tensors.keys().next() {
             Some(name) => Err(Error::Tensors(format!("{name} belongs to no known tuner"))),
@@ -169,15 +164,26 @@ impl Hooks for Tuner {
     }
 }
 
-/// The layers that have a tensor `image_encoder.blocks.N.<name>`, in order.
-fn layers_with(tensors: &BTreeMap<String, Tensor>, name: &str) -> Vec<usize> {
+/// The layers that have a tensor `image_encoder.blocks.N.<name>`, in order; none beyond the tower's.
+fn layers_with(
+    tensors: &BTreeMap<String, Tensor>,
+    name: &str,
+    tower: &VisionConfig,
+) -> Result<Vec<usize>> {
     let layer = |key: &String| {
         let (number, rest) = key.strip_prefix("image_encoder.blocks.")?.split_once('.')?;
         (rest == name).then(|| number.parse().ok())?
     };
     let mut layers: Vec<usize> = tensors.keys().filter_map(layer).collect();
     layers.sort_unstable();
-    layers
+    match layers.last() {
+        Some(&last) if last >= tower.layers => Err(Error::Tensors(format!(
+            "{} is for block {last}, the model has {}",
+            tensor_name(last, name),
+            tower.layers
+        ))),
+        _ => Ok(layers),
+    }
 }
 
 /// The name of a module's tensor in files.
@@ -185,13 +191,36 @@ fn tensor_name(layer: usize, name: &str) -> String {
     format!("image_encoder.blocks.{layer}.{name}")
 }
 
-/// Takes a tensor out of `tensors`, as fp32.
-fn take(tensors: &mut BTreeMap<String, Tensor>, layer: usize, name: &str) -> Result<Tensor> {
+/// The length of a dimension of a tensor that tells a module's size.
+fn size_of(
+    tensors: &BTreeMap<String, Tensor>,
+    layer: usize,
+    name: &str,
+    dimension: usize,
+) -> Result<i64> {
     let name = tensor_name(layer, name);
-    let tensor = tensors
-        .remove(&name)
-        .ok_or_else(|| Error::Tensors(format!("{name} is missing")))?;
-    Ok(tensor.to_kind(tch::Kind::Float))
+    let size = tensors
+        .get(&name)
+        .and_then(|t| t.size().get(dimension).copied());
+    size.ok_or_else(|| Error::Tensors(format!("{name} is missing or has too few dimensions")))
+}
+
+/// Takes a tensor of this shape out of `tensors`, as fp32.
+fn take(
+    tensors: &mut BTreeMap<String, Tensor>,
+    layer: usize,
+    name: &str,
+    shape: &[i64],
+) -> Result<Tensor> {
+    let name = tensor_name(layer, name);
+    match tensors.remove(&name) {
+        Some(tensor) if tensor.size() == shape => Ok(tensor.to_kind(tch::Kind::Float)),
+        Some(tensor) => Err(Error::Tensors(format!(
+            "{name} has shape {:?}, the model needs {shape:?}",
+            tensor.size()
+        ))),
+        None => Err(Error::Tensors(format!("{name} is missing"))),
+    }
 }
 
 #[cfg(test)]
