@@ -241,7 +241,7 @@ fn manifest(
     let resized = preprocess.encoding != Encoding::Original && preprocess.short_side.is_some();
     Manifest {
         format_version: FORMAT_VERSION,
-        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        tool_version: crate::VERSION.to_owned(),
         dataset: options.dataset.as_str().to_owned(),
         split: list.split,
         class_hash: class_names.hash(),

@@ -16,7 +16,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 /// Long-tailed image datasets: build Parquet shards from images, describe them, verify them.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100, arg_required_else_help = true)]
+#[command(version = lift_data::VERSION, max_term_width = 100, arg_required_else_help = true)]
 #[command(after_help = "`lift-data <command> --help` shows examples.")]
 pub struct Cli {
     #[command(subcommand)]

@@ -2,7 +2,13 @@
 //!
 //! The format is recognised by content, never by file name. Greyscale, 16-bit, palette and CMYK
 //! images become RGB8, transparency is laid over white, colour profiles are ignored. It does not
-//! resize. Invariant: no input makes it panic or allocate more than its limits allow.
+//! resize, but a JPEG may be decoded at a fraction of its size where that is all that is wanted.
+//! JPEGs are decoded by zune-jpeg, or by libjpeg-turbo with the feature `turbojpeg`. Invariant: no
+//! input makes it panic or allocate more than its limits allow.
+
+mod jpeg;
+#[cfg(feature = "turbojpeg")]
+mod turbo;
 
 use std::io::Cursor;
 use std::panic::{self, AssertUnwindSafe};
@@ -78,14 +84,34 @@ pub enum DecodeError {
 
 /// Decodes one image; `orientation` says whether EXIF turns it.
 pub fn decode_rgb(bytes: &[u8], orientation: Orientation) -> Result<RgbImage, DecodeError> {
+    decode_at_least(bytes, orientation, None)
+}
+
+/// As [`decode_rgb`], but an image that is several times larger than wanted may come out smaller: its
+/// short side keeps at least twice `wanted_short_side` pixels, so that antialiasing still has the last
+/// word. Only libjpeg-turbo can (by scaling its DCT); zune-jpeg decodes all of it.
+pub fn decode_at_least(
+    bytes: &[u8],
+    orientation: Orientation,
+    wanted_short_side: Option<u32>,
+) -> Result<RgbImage, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
     }
     let format = image::guess_format(bytes).map_err(|_| DecodeError::UnknownFormat)?;
     let name = format_name(format).ok_or(DecodeError::UnknownFormat)?;
-    if format == ImageFormat::Jpeg && !jpeg_has_end(bytes) {
+    if format == ImageFormat::Jpeg && !jpeg::has_end(bytes) {
         return Err(DecodeError::Truncated { format: name });
     }
+    #[cfg(feature = "turbojpeg")]
+    if format == ImageFormat::Jpeg {
+        // What it refuses or only warns of is for the other decoder to judge.
+        if let Some(image) = turbo::decode(bytes, orientation, wanted_short_side) {
+            return Ok(image);
+        }
+    }
+    #[cfg(not(feature = "turbojpeg"))]
+    let _ = wanted_short_side;
     // Decoders for untrusted data have open panics; nothing of theirs outlives the closure.
     panic::catch_unwind(AssertUnwindSafe(|| {
         decode_as(bytes, format, name, orientation)
@@ -133,11 +159,17 @@ fn decode_as(
     } else {
         image.into_rgb8()
     };
-    Ok(RgbImage {
-        width: image.width(),
-        height: image.height(),
-        pixels: image.into_raw(),
-    })
+    Ok(image.into())
+}
+
+impl From<image::RgbImage> for RgbImage {
+    fn from(image: image::RgbImage) -> Self {
+        Self {
+            width: image.width(),
+            height: image.height(),
+            pixels: image.into_raw(),
+        }
+    }
 }
 
 fn over_white(image: &DynamicImage) -> image::RgbImage {
@@ -150,26 +182,6 @@ fn over_white(image: &DynamicImage) -> image::RgbImage {
         }
     }
     rgb
-}
-
-/// Whether a JPEG's end marker follows its first scan. The decoder fills a cut-off image with grey
-/// and says nothing; in coded data `FF` never precedes `D9`, so the marker's absence is the cut.
-fn jpeg_has_end(bytes: &[u8]) -> bool {
-    let mut at = 2;
-    // Skip the header segments: an EXIF thumbnail in them has an end marker of its own.
-    while let Some(&[0xFF, marker]) = bytes.get(at..at + 2) {
-        if marker == 0xDA {
-            return bytes[at..].windows(2).any(|pair| pair == [0xFF, 0xD9]);
-        }
-        at += match (marker, bytes.get(at + 2..at + 4)) {
-            (0xFF, _) => 1,
-            (0x01 | 0xD0..=0xD8, _) => 2,
-            (_, Some(&[high, low])) => 2 + usize::from(u16::from_be_bytes([high, low])),
-            (_, _) => return false,
-        };
-    }
-    // Not a segment: whatever it is, the decoder's own message says it better, if it minds at all.
-    at < bytes.len()
 }
 
 fn format_name(format: ImageFormat) -> Option<&'static str> {

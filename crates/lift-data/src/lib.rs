@@ -32,3 +32,10 @@ pub use manifest::{Encoding, Manifest};
 pub use resize::{CropBox, Resizer, RgbView};
 pub use shard::{Row, ShardReader, ShardWriter};
 pub use split::{Band, BandEdges, Split};
+
+/// The program's version and its JPEG decoder: all of the program that decides a shard's bytes.
+pub const VERSION: &str = if cfg!(feature = "turbojpeg") {
+    concat!(env!("CARGO_PKG_VERSION"), " (libjpeg-turbo)")
+} else {
+    concat!(env!("CARGO_PKG_VERSION"), " (zune-jpeg)")
+};

@@ -86,8 +86,12 @@ impl<'a> Preparer<'a> {
             }
         };
         // Stored bytes are decoded as well where they stay as they are: a shard holds no bad image.
-        let image =
-            decode::decode_rgb(bytes, self.preprocess.orientation).map_err(BadImage::Decode)?;
+        let wanted = match self.preprocess.encoding {
+            Encoding::Original => None,
+            _ => self.preprocess.short_side,
+        };
+        let image = decode::decode_at_least(bytes, self.preprocess.orientation, wanted)
+            .map_err(BadImage::Decode)?;
         let encode = |err: crate::Error| BadImage::Encode(err.to_string());
         match self.preprocess.encoding {
             Encoding::Original => Ok(Prepared {

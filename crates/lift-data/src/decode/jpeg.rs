@@ -1,0 +1,97 @@
+//! A JPEG's segments, as far as decoding needs them: is the end there, and which way is up.
+//!
+//! It decodes nothing. Invariant: it reads only what lies inside the given bytes.
+
+/// Whether a JPEG's end marker follows its first scan. The decoders fill a cut-off image with grey and
+/// say little or nothing; in coded data `FF` never precedes `D9`, so the marker's absence is the cut.
+pub(super) fn has_end(bytes: &[u8]) -> bool {
+    // The header is skipped: an EXIF thumbnail in it has an end marker of its own.
+    for segment in Segments::new(bytes) {
+        match segment {
+            Segment::Scan { start } => {
+                return bytes[start..].windows(2).any(|pair| pair == [0xFF, 0xD9]);
+            }
+            Segment::Cut => return false,
+            Segment::Header { .. } => {}
+            // Whatever it is, the decoder's own message says it better, if it minds at all.
+            Segment::Unknown => return true,
+        }
+    }
+    false
+}
+
+/// The payload of the first EXIF segment, a TIFF structure.
+#[cfg(feature = "turbojpeg")]
+pub(super) fn exif(bytes: &[u8]) -> Option<&[u8]> {
+    Segments::new(bytes).find_map(|segment| match segment {
+        Segment::Header {
+            marker: 0xE1,
+            payload,
+        } => payload.strip_prefix(b"Exif\0\0"),
+        _ => None,
+    })
+}
+
+enum Segment<'a> {
+    /// A segment with a length, before the first scan.
+    #[cfg_attr(
+        not(feature = "turbojpeg"),
+        expect(dead_code, reason = "only libjpeg-turbo leaves EXIF to us")
+    )]
+    Header { marker: u8, payload: &'a [u8] },
+    /// The first scan; nothing follows it here.
+    Scan { start: usize },
+    /// The bytes end inside a segment.
+    Cut,
+    /// No segment.
+    Unknown,
+}
+
+/// The segments from the start of a JPEG to its first scan.
+struct Segments<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    done: bool,
+}
+
+impl<'a> Segments<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            at: 2,
+            done: false,
+        }
+    }
+
+    fn end(&mut self, last: Segment<'a>) -> Option<Segment<'a>> {
+        self.done = true;
+        Some(last)
+    }
+}
+
+impl<'a> Iterator for Segments<'a> {
+    type Item = Segment<'a>;
+
+    fn next(&mut self) -> Option<Segment<'a>> {
+        while !self.done {
+            let &[0xFF, marker] = self.bytes.get(self.at..self.at + 2)? else {
+                return self.end(Segment::Unknown);
+            };
+            let start = self.at;
+            match (marker, self.bytes.get(start + 2..start + 4)) {
+                (0xDA, _) => return self.end(Segment::Scan { start }),
+                // Fill bytes, and markers without a length.
+                (0xFF, _) => self.at += 1,
+                (0x01 | 0xD0..=0xD8, _) => self.at += 2,
+                (_, None) => return self.end(Segment::Cut),
+                (_, Some(length)) => {
+                    let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
+                    self.at += 2 + length;
+                    let payload = self.bytes.get(start + 4..self.at).unwrap_or_default();
+                    return Some(Segment::Header { marker, payload });
+                }
+            }
+        }
+        None
+    }
+}
