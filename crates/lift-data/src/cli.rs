@@ -5,6 +5,8 @@
 
 mod build;
 mod draw;
+mod export;
+mod inspect;
 mod stats;
 mod verify;
 
@@ -31,6 +33,10 @@ enum Command {
     Stats(stats::StatsArgs),
     /// Read all of a shard folder and say whether it is whole
     Verify(verify::VerifyArgs),
+    /// Write rows back as image files, or as a table
+    Export(export::ExportArgs),
+    /// Show a shard folder's manifest and schema, and one row
+    Inspect(inspect::InspectArgs),
     /// Draw a dataset that needs no download
     #[command(subcommand)]
     Draw(draw::Draw),
@@ -79,6 +85,8 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         Command::Build(args) => build::run(*args),
         Command::Stats(args) => stats::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Draw(draw) => draw::run(&draw),
         Command::Completions { shell } => {
             let mut script = Vec::new();

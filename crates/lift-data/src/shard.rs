@@ -4,6 +4,7 @@
 //! (`docs/shard-format.md`). Invariant: every image lies alone on its page, uncompressed, so its bytes
 //! are a plain slice of the file, and its checksum covers them and the row's id, label and size.
 
+mod describe;
 mod index;
 mod reader;
 mod writer;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema};
 use xxhash_rust::xxh3::Xxh3;
 
+pub use describe::{ShardShape, shard_shape};
 pub(crate) use index::ShardIndex;
 pub use reader::ShardReader;
 pub(crate) use reader::read_row;

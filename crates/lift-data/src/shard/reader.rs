@@ -93,6 +93,11 @@ impl ShardReader {
         self.paths.get(index)
     }
 
+    /// The file name of the shard that holds the image at `index`.
+    pub fn shard_file(&self, index: usize) -> &str {
+        &self.manifest.shards[self.rows[index].shard as usize].file
+    }
+
     /// Reads the stored bytes of the image at `index` into `buf` (cleared first) and verifies them.
     pub fn read_bytes(&self, index: usize, buf: &mut Vec<u8>) -> Result<()> {
         let row = &self.rows[index];

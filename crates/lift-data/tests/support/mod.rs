@@ -1,5 +1,7 @@
 //! A folder of its own to run the program in, and small images to run it on.
 
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
