@@ -14,7 +14,7 @@ use lift_data::{
     build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess},
     decode::Orientation,
 };
-use lift_text::{ClassifierOptions, Template, build_head};
+use lift_text::{ClassifierOptions, Prompts, build_head};
 use tch::{Device, Kind, Tensor};
 
 /// The repository's root.
@@ -57,7 +57,7 @@ pub fn demo_model() -> PathBuf {
 /// A classifier made with the model of this repository.
 pub fn demo_head(classes: &ClassNames) -> Head {
     let options = ClassifierOptions {
-        template: Template::default(),
+        prompts: Prompts::default(),
         batch_size: 32,
         device: Device::Cpu,
     };

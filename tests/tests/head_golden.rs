@@ -3,7 +3,7 @@
 use lift_clip::TensorFile;
 use lift_data::classes::ClassNames;
 use lift_tests::{largest_difference, shared};
-use lift_text::{ClassifierOptions, Template, build_head};
+use lift_text::{ClassifierOptions, Prompts, build_head};
 use tch::Device;
 
 #[test]
@@ -21,7 +21,7 @@ fn rows_equal_the_golden_semantic_head_whatever_the_batch() {
     let classes = ClassNames::new(names).unwrap();
     for batch_size in [100, 7] {
         let options = ClassifierOptions {
-            template: Template::default(),
+            prompts: Prompts::default(),
             batch_size,
             device: Device::Cpu,
         };

@@ -1,7 +1,9 @@
 //! Class names -> rows: encode, project into the joint space, carry back through the image projection.
 //!
 //! `w = normalize(normalize(t P_text) P_image^T)`, one row a class: the transpose of the image projection brings the
-//! text embedding into the space of the class-token feature (semantic-aware initialisation, arXiv 2309.10019).
+//! text embedding into the space of the class-token feature (semantic-aware initialisation, arXiv 2309.10019). Several
+//! texts of a class are ensembled: each normalised, their mean normalised. Memory holds one batch of texts and one vector
+//! a class, however many texts there are.
 
 use std::path::Path;
 
@@ -9,13 +11,13 @@ use lift_clip::{Clip, Error, Head, Result, TextConfig, Tokenizer, normalize};
 use lift_data::classes::ClassNames;
 use tch::{Device, Kind, Tensor};
 
-use crate::prompts::Template;
+use crate::prompts::Prompts;
 
 /// How the rows are made.
 #[derive(Clone, Debug)]
 pub struct ClassifierOptions {
-    /// The prompt.
-    pub template: Template,
+    /// The texts of each class.
+    pub prompts: Prompts,
     /// Texts a forward pass; bounds the memory.
     pub batch_size: usize,
     /// Where the text tower runs.
@@ -31,18 +33,27 @@ pub fn build_head(model: &Path, classes: &ClassNames, options: &ClassifierOption
     let tokenizer = Tokenizer::of_model(model)?;
     clip.text.convert(options.device, Kind::Float);
     let proj = clip.visual.proj.to_device(options.device);
-    let prompts: Vec<String> = classes
-        .as_slice()
-        .iter()
-        .map(|name| options.template.fill(name))
-        .collect();
-
-    let mut embeds = Vec::new();
-    for batch in prompts.chunks(options.batch_size.max(1)) {
-        let ids = token_ids(&tokenizer, batch, &clip.config.text)?;
-        embeds.push(tch::no_grad(|| clip.text.embed(&clip.text.features(&ids))));
+    let classes_and_texts = classes.as_slice().iter().enumerate();
+    let mut texts = classes_and_texts.flat_map(|(label, name)| {
+        let texts = options.prompts.texts(label, name);
+        texts.into_iter().map(move |text| (label as i64, text))
+    });
+    let mut sums = Tensor::zeros(
+        [classes.len() as i64, clip.config.embed_dim],
+        (Kind::Float, options.device),
+    );
+    loop {
+        let (labels, batch): (Vec<i64>, Vec<String>) =
+            texts.by_ref().take(options.batch_size.max(1)).unzip();
+        if batch.is_empty() {
+            break;
+        }
+        let ids = token_ids(&tokenizer, &batch, &clip.config.text)?;
+        let embeds = tch::no_grad(|| clip.text.embed(&clip.text.features(&ids)));
+        let labels = Tensor::from_slice(&labels).to_device(options.device);
+        let _ = sums.index_add_(0, &labels, &normalize(&embeds));
     }
-    let text_embeds = normalize(&Tensor::cat(&embeds, 0));
+    let text_embeds = normalize(&sums);
     let weight = normalize(&text_embeds.matmul(&proj.tr()));
     let name = model
         .canonicalize()
@@ -53,7 +64,7 @@ pub fn build_head(model: &Path, classes: &ClassNames, options: &ClassifierOption
         text_embeds: Some(text_embeds.to_device(Device::Cpu)),
         class_names: classes.as_slice().to_vec(),
         class_hash: classes.hash(),
-        template: options.template.as_str().into(),
+        template: options.prompts.summary(),
         model: name.unwrap_or_else(|| model.display().to_string()),
     })
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use lift_clip::DeviceChoice;
+use lift_clip::{DeviceChoice, Head};
 use lift_data::{
     classes::ClassNames, dataset::DatasetSpec, layout::split_dir, manifest::Manifest, split::Split,
 };
@@ -14,7 +14,10 @@ use serde::Deserialize;
 
 use crate::{
     classifier::{ClassifierOptions, build_head},
-    prompts::Template,
+    prompt_files::{read_descriptors, read_templates},
+    prompts::{Prompts, Template},
+    similarity::{cosines, nearest, table},
+    taxonomy::Taxonomy,
 };
 
 /// Class names to classifier weights, by semantic-aware initialisation.
@@ -31,8 +34,33 @@ enum Command {
     #[command(after_long_help = "Examples:
   lift-text classifier --shards shards --model clip-vit-base-patch16 --out head.safetensors
   lift-text classifier --classnames names.txt --model clip --out head.safetensors --template 'a sketch of a {}.'
-  lift-text classifier --config pipelines/shapes-lt.toml")]
+  lift-text classifier --shards shards --model clip --out head.safetensors --template '{}'
+  lift-text classifier --shards shards --model clip --out head.safetensors --templates eighty.txt
+  lift-text classifier --shards shards --model clip --out head.safetensors --descriptors phrases.json
+  lift-text classifier --shards inat --model clip --out head.safetensors --taxonomy categories.json \\
+      --template 'a photo of a {}, of the family {family}.'
+  lift-text classifier --config pipelines/shapes-lt.toml
+
+Several texts of a class are ensembled: each embedding is normalised, and so is their mean.")]
     Classifier(Box<ClassifierArgs>),
+    /// Say which classes lie close to each other in a classifier file.
+    #[command(after_long_help = "Examples:
+  lift-text similarity --head head.safetensors --classes 'red star' 'red circle'
+  lift-text similarity --head head.safetensors --nearest 3 --json")]
+    Similarity {
+        /// The classifier file.
+        #[arg(long, value_name = "FILE")]
+        head: PathBuf,
+        /// These classes only, by name [default: all].
+        #[arg(long, value_name = "NAME", num_args = 1..)]
+        classes: Vec<String>,
+        /// How many others to name for each.
+        #[arg(long, value_name = "N", default_value_t = 5)]
+        nearest: usize,
+        /// Print one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print a completion script for a shell.
     Completions {
         /// bash, elvish, fish, powershell or zsh.
@@ -58,9 +86,19 @@ struct ClassifierArgs {
     /// The classifier file to write.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Prompt with {} for the name [default: "a photo of a {}."].
-    #[arg(long)]
-    template: Option<String>,
+    /// Prompt with {} for the name, repeatable; '{}' is the name alone [default: "a photo of a {}."].
+    #[arg(long, value_name = "TEXT")]
+    #[serde(deserialize_with = "one_or_many")]
+    template: Vec<String>,
+    /// File with one template a line, all of them ensembled.
+    #[arg(long, value_name = "FILE", conflicts_with = "template")]
+    templates: Option<PathBuf>,
+    /// JSON file: class name -> list of texts, ensembled.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["template", "templates", "taxonomy"])]
+    descriptors: Option<PathBuf>,
+    /// categories.json of iNaturalist 2018; templates may then say {family}, {order}, ...
+    #[arg(long, value_name = "FILE")]
+    taxonomy: Option<PathBuf>,
     /// Texts a forward pass [default: 256].
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
@@ -82,6 +120,9 @@ pub enum CliError {
     /// The model cannot be used, or the classifier file not written.
     #[error(transparent)]
     Clip(#[from] lift_clip::Error),
+    /// Templates, descriptors or a taxonomy that cannot be used.
+    #[error("{0}")]
+    Prompts(String),
     /// The class names cannot be read.
     #[error(transparent)]
     Data(#[from] lift_data::Error),
@@ -103,7 +144,11 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
-            Self::Clip(_) | Self::Data(_) | Self::Recipe { .. } | Self::Output(_) => 1,
+            Self::Clip(_)
+            | Self::Prompts(_)
+            | Self::Data(_)
+            | Self::Recipe { .. }
+            | Self::Output(_) => 1,
         }
     }
 }
@@ -118,6 +163,12 @@ impl Cli {
     pub fn run(self) -> Result<()> {
         match self.command {
             Command::Classifier(args) => classifier(*args),
+            Command::Similarity {
+                head,
+                classes,
+                nearest,
+                json,
+            } => similarity(&head, &classes, nearest, json),
             Command::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Cli::command(), "lift-text", &mut script);
@@ -149,10 +200,11 @@ fn classifier(args: ClassifierArgs) -> Result<()> {
             "no output given\nhint: --out head.safetensors, or `out` in [text] of the recipe",
         );
     };
-    let template = match &args.template {
-        Some(text) => text.parse().map_err(CliError::Usage)?,
-        None => Template::default(),
-    };
+    let templates = args
+        .template
+        .iter()
+        .map(|text| text.parse().map_err(CliError::Usage))
+        .collect::<Result<Vec<Template>>>()?;
     let choice: DeviceChoice = args
         .device
         .as_deref()
@@ -173,8 +225,19 @@ fn classifier(args: ClassifierArgs) -> Result<()> {
     if let Some(folder) = out.parent().filter(|p| !p.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(lift_clip::Error::io(folder))?;
     }
+    let prompts = match (&args.descriptors, &args.templates) {
+        (Some(file), _) => read_descriptors(file, &classes).map(Prompts::Descriptors),
+        (None, Some(file)) => read_templates(file)
+            .and_then(|templates| with_taxonomy(templates, args.taxonomy.as_deref(), &classes)),
+        (None, None) if templates.is_empty() => with_taxonomy(
+            vec![Template::default()],
+            args.taxonomy.as_deref(),
+            &classes,
+        ),
+        (None, None) => with_taxonomy(templates, args.taxonomy.as_deref(), &classes),
+    };
     let options = ClassifierOptions {
-        template,
+        prompts: prompts.map_err(CliError::Prompts)?,
         batch_size: args.batch_size.unwrap_or(256),
         device,
     };
@@ -188,6 +251,60 @@ fn classifier(args: ClassifierArgs) -> Result<()> {
         head.template
     );
     Ok(())
+}
+
+fn with_taxonomy(
+    templates: Vec<Template>,
+    taxonomy: Option<&Path>,
+    classes: &ClassNames,
+) -> std::result::Result<Prompts, String> {
+    let taxonomy = taxonomy.map(|file| Taxonomy::read(file, classes));
+    Prompts::templates(templates, taxonomy.transpose()?, classes)
+}
+
+fn similarity(path: &Path, classes: &[String], count: usize, json: bool) -> Result<()> {
+    let head = Head::read(path)?;
+    let label = |name: &String| {
+        let label = head.class_names.iter().position(|known| known == name);
+        label.ok_or_else(|| CliError::Usage(format!("{}: no class {name:?} in it", path.display())))
+    };
+    let labels: Vec<usize> = match classes {
+        [] => (0..head.class_names.len()).collect(),
+        some => some.iter().map(label).collect::<Result<_>>()?,
+    };
+    let all = nearest(&head, &labels, count);
+    // All against all would be a large square that nobody reads.
+    let square = match classes {
+        [] => Vec::new(),
+        _ => cosines(&head, &labels),
+    };
+    if json {
+        let document = serde_json::json!({
+            "head": path,
+            "template": head.template,
+            "classes": all,
+            "cosines": square,
+        });
+        let text = serde_json::to_string_pretty(&document).expect("plain data") + "\n";
+        return print(text.as_bytes());
+    }
+    print(table(&all, &square).as_bytes())
+}
+
+/// A string, or a list of strings.
+fn one_or_many<'de, D: serde::Deserializer<'de>>(
+    from: D,
+) -> std::result::Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match OneOrMany::deserialize(from)? {
+        OneOrMany::One(text) => vec![text],
+        OneOrMany::Many(texts) => texts,
+    })
 }
 
 fn usage<T>(message: &str) -> Result<T> {
@@ -204,13 +321,24 @@ impl ClassifierArgs {
         } else {
             (recipe.dataset, recipe.classnames, recipe.shards)
         };
+        // What is said of the classes, likewise.
+        let says =
+            !self.template.is_empty() || self.templates.is_some() || self.descriptors.is_some();
+        let (template, templates, descriptors) = if says {
+            (self.template, self.templates, self.descriptors)
+        } else {
+            (recipe.template, recipe.templates, recipe.descriptors)
+        };
         Self {
             dataset: names.0,
             classnames: names.1,
             shards: names.2,
             model: self.model.or(recipe.model),
             out: self.out.or(recipe.out),
-            template: self.template.or(recipe.template),
+            template,
+            templates,
+            descriptors,
+            taxonomy: self.taxonomy.or(recipe.taxonomy),
             batch_size: self.batch_size.or(recipe.batch_size),
             device: self.device.or(recipe.device),
             config: self.config,

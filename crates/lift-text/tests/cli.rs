@@ -199,3 +199,134 @@ fn wrong_usage_exits_with_2() {
     }
     assert_eq!(lift_text(&["--version"]).status.code(), Some(0));
 }
+
+/// Makes a classifier of two classes from words split at `|`, and reads it.
+fn head_of(dir: &Path, line: &str) -> Head {
+    let output = Command::new(env!("CARGO_BIN_EXE_lift-text"))
+        .args(["classifier", "--device", "cpu", "--model", &model()])
+        .args(["--classnames", "names.txt", "--out", "head.safetensors"])
+        .args(line.split('|').filter(|word| !word.is_empty()))
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{line}: {}", stderr(&output));
+    Head::read(&dir.join("head.safetensors")).unwrap()
+}
+
+#[test]
+fn several_texts_are_ensembled_whatever_the_batch() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    write("names.txt", "red_star\nblue ring\n");
+    let embeds = |line: &str| head_of(dir.path(), line).text_embeds.unwrap();
+    let (one, two) = (
+        embeds("--template|a {}."),
+        embeds("--template|a photo of a {}."),
+    );
+    // Radford et al. 2021: the mean of normalised embeddings, normalised again.
+    let mean = lift_clip::normalize(&(&one + &two));
+    let largest = |a: &tch::Tensor, b: &tch::Tensor| (a - b).abs().max().double_value(&[]);
+    assert!(largest(&one, &two) > 1e-3, "the templates differ");
+
+    let flags = embeds("--template|a {}.|--template|a photo of a {}.|--batch-size|1");
+    assert!(largest(&flags, &mean) < 1e-5);
+    write("templates.txt", "# two of them\na {}.\na photo of a {}.\n");
+    assert!(largest(&embeds("--templates|templates.txt|--batch-size|3"), &mean) < 1e-5);
+    let texts = r#"{"blue ring": ["a {}.", "a photo of a blue ring."], "red_star": ["a {}.", "a photo of a {}."]}"#;
+    write("phrases.json", texts);
+    assert!(largest(&embeds("--descriptors|phrases.json"), &mean) < 1e-5);
+    write(
+        "recipe.toml",
+        "[text]\ntemplate = ['a {}.', 'a photo of a {}.']\n",
+    );
+    let of_recipe = head_of(dir.path(), "--config|recipe.toml");
+    assert!(largest(&of_recipe.text_embeds.unwrap(), &mean) < 1e-5);
+    assert_eq!(of_recipe.template, "2 templates: a {}., ...");
+    // What is typed replaces what the recipe says.
+    let typed = embeds("--config|recipe.toml|--template|a {}.");
+    assert!(largest(&typed, &one) < 1e-6);
+}
+
+#[test]
+fn templates_may_name_ranks() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    write("names.txt", "red star\nblue ring\n");
+    let categories = r#"[{"id": 0, "name": "red star", "family": "pointed", "order": "red"},
+        {"id": 1, "name": "blue ring", "family": "round", "order": "blue"}]"#;
+    write("categories.json", categories);
+    let head = head_of(
+        dir.path(),
+        "--taxonomy|categories.json|--template|a {} of {order}.",
+    );
+    write(
+        "phrases.json",
+        r#"{"red star": ["a red star of red."], "blue ring": ["a blue ring of blue."]}"#,
+    );
+    let same = head_of(dir.path(), "--descriptors|phrases.json");
+    assert!((head.weight - same.weight).abs().max().double_value(&[]) < 1e-6);
+
+    for (line, message) in [
+        (
+            "--template|a {} of {order}.",
+            "names {order}\nhint: --taxonomy",
+        ),
+        ("--taxonomy|none.json", "none.json: No such file"),
+        (
+            "--taxonomy|categories.json|--template|{} {genus}",
+            "knows no genus of class 0 (red star)",
+        ),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_lift-text"))
+            .args(["classifier", "--device", "cpu", "--model", &model()])
+            .args(["--classnames", "names.txt", "--out", "other.safetensors"])
+            .args(line.split('|'))
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{line}");
+        assert!(
+            stderr(&output).contains(message),
+            "{line}: {}",
+            stderr(&output)
+        );
+        assert!(!dir.path().join("other.safetensors").exists());
+    }
+}
+
+#[test]
+fn similarity_names_what_lies_close() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(
+        dir.path().join("names.txt"),
+        "red star\nblue ring\nred heart\n",
+    )
+    .unwrap();
+    let head = head_of(dir.path(), "");
+    let embeds = head.text_embeds.unwrap();
+    let cosine = (embeds.get(0) * embeds.get(2))
+        .sum(tch::Kind::Float)
+        .double_value(&[]);
+    let path = dir.path().join("head.safetensors").display().to_string();
+    let shown = lift_text(&[
+        "similarity",
+        "--head",
+        &path,
+        "--classes",
+        "red star",
+        "red heart",
+        "--json",
+    ]);
+    let json: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(json["classes"][0]["class"], "red star");
+    assert!((json["cosines"][0][1].as_f64().unwrap() - cosine).abs() < 1e-5);
+    assert_eq!(json["classes"][0]["nearest"].as_array().unwrap().len(), 2);
+
+    let all = lift_text(&["similarity", "--head", &path, "--nearest", "1"]);
+    let text = String::from_utf8(all.stdout).unwrap();
+    assert_eq!(text.lines().count(), 3);
+    assert!(text.starts_with("red star   "), "{text}");
+    let unknown = lift_text(&["similarity", "--head", &path, "--classes", "red moon"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(stderr(&unknown).contains("no class \"red moon\" in it"));
+}

@@ -160,3 +160,59 @@ proptest::proptest! {
         let _ = decode(&bytes);
     }
 }
+
+/// A JPEG of one ink colour, as print shops send them (Adobe marker, inverted).
+fn ink_jpeg(ink: [u8; 4], color: jpeg_encoder::ColorType) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let pixels: Vec<u8> = ink.iter().copied().cycle().take(24 * 16 * 4).collect();
+    jpeg_encoder::Encoder::new(&mut bytes, 95)
+        .encode(&pixels, 24, 16, color)
+        .unwrap();
+    bytes
+}
+
+#[test]
+fn cmyk_and_ycck_become_rgb() {
+    for color in [
+        jpeg_encoder::ColorType::Cmyk,
+        jpeg_encoder::ColorType::CmykAsYcck,
+    ] {
+        for ink in [
+            [0, 0, 0, 0],
+            [200, 30, 60, 0],
+            [10, 220, 90, 120],
+            [0, 0, 0, 255],
+        ] {
+            let image = decode(&ink_jpeg(ink, color)).unwrap();
+            assert_eq!((image.width, image.height), (24, 16));
+            // The plain conversion: each ink, and black over it, takes away its share of light.
+            for (channel, &value) in image.pixels[..3].iter().enumerate() {
+                let light = |ink: u8| f64::from(255 - ink) / 255.0;
+                let expected = 255.0 * light(ink[channel]) * light(ink[3]);
+                let difference = (f64::from(value) - expected).abs();
+                assert!(difference <= 4.0, "{color:?} {ink:?} {channel}: {value}");
+            }
+        }
+    }
+}
+
+#[cfg(feature = "turbojpeg")]
+#[test]
+fn a_large_jpeg_is_decoded_at_a_fraction_that_looks_the_same() {
+    let smooth = image::RgbImage::from_fn(1600, 1200, |x, y| {
+        Rgb([(x / 8) as u8, (y / 6) as u8, ((x + y) / 12) as u8])
+    });
+    let bytes = encode(&smooth.into(), ImageFormat::Jpeg);
+    let part = decode_at_least(&bytes, Orientation::Ignore, Some(200)).unwrap();
+    assert_eq!((part.width, part.height), (600, 450));
+    let whole = decode_at_least(&bytes, Orientation::Ignore, None).unwrap();
+    assert_eq!((whole.width, whole.height), (1600, 1200));
+    for (x, y) in [(0_u32, 0_u32), (299, 17), (599, 449), (100, 300)] {
+        let at = |image: &RgbImage, x: u32, y: u32| {
+            let start = (y * image.width + x) as usize * 3;
+            image.pixels[start]
+        };
+        let same_place = at(&whole, x * 8 / 3 + 1, y * 8 / 3 + 1);
+        assert!(at(&part, x, y).abs_diff(same_place) <= 2);
+    }
+}
