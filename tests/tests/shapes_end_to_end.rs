@@ -4,8 +4,13 @@ use std::{
     fs,
     num::NonZeroUsize,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use arrow::{
+    array::AsArray,
+    datatypes::{DataType, Int64Type},
+};
 use lift_clip::{Head, Precision};
 use lift_data::{
     ClassNames, Split,
@@ -14,15 +19,18 @@ use lift_data::{
     layout::split_dir,
     progress::Reporting,
     shapes::{ShapesOptions, write_dataset},
+    shard::ShardReader,
 };
 use lift_tests::{build_options, demo_head, demo_model};
 use lift_train::{
     command::{self, EvalSettings},
     config::{Preset, TrainArgs, TrainConfig},
-    eval::Tte,
+    eval::{Look, Tte},
+    loader::{Loader, View},
     report::Report,
     tuner::TunerKind,
 };
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tch::Device;
 
 /// About 460 training images, largest class over smallest 4, and 200 test images; a head for them.
@@ -62,12 +70,130 @@ fn prepare(dir: &Path) -> TrainConfig {
 fn settings(config: &TrainConfig, tte: Tte) -> EvalSettings {
     EvalSettings {
         shards: config.shards.clone(),
-        tte,
-        expand: config.expand,
-        batch_size: 100,
+        split: Split::Test,
+        look: Look {
+            tte,
+            ..config.look()
+        },
+        batch_size: config.batch_size,
         precision: Precision::Fp32,
         device: Device::Cpu,
         threads: 1,
+        predictions: None,
+        confusion: None,
+    }
+}
+
+/// Columns of a Parquet file, all rows.
+fn read_parquet(path: &Path) -> arrow::array::RecordBatch {
+    let file = fs::File::open(path).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let batches: Vec<_> = reader.build().unwrap().map(Result::unwrap).collect();
+    arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap()
+}
+
+fn integers(batch: &arrow::array::RecordBatch, name: &str) -> Vec<i64> {
+    let column = arrow::compute::cast(batch.column_by_name(name).unwrap(), &DataType::Int64);
+    column
+        .unwrap()
+        .as_primitive::<Int64Type>()
+        .values()
+        .to_vec()
+}
+
+#[test]
+fn evaluations_say_what_they_saw() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = TrainConfig {
+        epochs: 0,
+        ..prepare(dir.path())
+    };
+    let report = command::train(&config).unwrap();
+    for (file, evaluation) in [
+        ("predictions-plain.parquet", &report.evaluations[0]),
+        ("predictions-five-crop.parquet", &report.evaluations[1]),
+    ] {
+        let said = read_parquet(&config.out.join(file));
+        let (labels, predicted) = (integers(&said, "label"), integers(&said, "predicted"));
+        assert_eq!(labels.len() as u64, evaluation.metrics.images);
+        let right = labels
+            .iter()
+            .zip(&predicted)
+            .filter(|(a, b)| a == b)
+            .count();
+        let overall = right as f64 / labels.len() as f64;
+        assert!(
+            (overall - evaluation.metrics.overall).abs() < 1e-12,
+            "{file}"
+        );
+        let ranks = integers(&said, "rank");
+        assert!(
+            ranks
+                .iter()
+                .zip(&labels)
+                .zip(&predicted)
+                .all(|((&r, a), b)| (r == 0) == (a == b))
+        );
+        let top5 = ranks.iter().filter(|&&rank| rank < 5).count() as f64 / labels.len() as f64;
+        assert_eq!(evaluation.metrics.top5, Some(top5), "{file}");
+        let [low, high] = evaluation.metrics.intervals.overall;
+        assert!(low <= overall && overall <= high && high - low < 0.2);
+    }
+
+    let confusion = dir.path().join("confusion.parquet");
+    for (tte, crops) in [(Tte::TenCrop, 10), (Tte::RandomCrops, 5)] {
+        let asked = EvalSettings {
+            confusion: Some(confusion.clone()),
+            ..settings(&config, tte)
+        };
+        let report = command::eval(&config.out, None, &asked).unwrap();
+        let evaluation = &report.evaluations[0];
+        assert_eq!((evaluation.tte, evaluation.crops), (tte, crops));
+        assert!(evaluation.metrics.overall > 0.1, "{tte:?}");
+        let pairs = read_parquet(&confusion);
+        let images = integers(&pairs, "images");
+        assert_eq!(images.iter().sum::<i64>(), 200);
+        let same = integers(&pairs, "label");
+        let same = same.iter().zip(integers(&pairs, "predicted"));
+        let right: i64 = same
+            .zip(&images)
+            .filter(|((a, b), _)| *a == b)
+            .map(|(_, n)| n)
+            .sum();
+        assert!((right as f64 / 200.0 - evaluation.metrics.overall).abs() < 1e-12);
+    }
+    let train = EvalSettings {
+        split: Split::Train,
+        ..settings(&config, Tte::None)
+    };
+    let on_train = command::eval(&config.out, None, &train).unwrap();
+    assert_eq!(on_train.evaluations[0].split, Split::Train);
+}
+
+#[test]
+fn ten_crops_are_five_and_their_mirror_images() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = prepare(dir.path());
+    let reader = Arc::new(ShardReader::open(&config.shards.join("test")).unwrap());
+    let loader = Loader::new(reader, 48, 8, 2).unwrap();
+    let batch = |view| {
+        loader
+            .batches((0..8).collect(), view)
+            .next()
+            .unwrap()
+            .unwrap()
+    };
+    let five = batch(View::FiveCrop { expand: 5 }).pixels;
+    let ten = batch(View::TenCrop { expand: 5 }).pixels;
+    let square = 48 * 48 * 3;
+    for image in 0..8 {
+        let five = &five[image * 5 * square..][..5 * square];
+        let (plain, mirrored) = ten[image * 10 * square..][..10 * square].split_at(5 * square);
+        assert!(plain == five);
+        for (row, other) in five.chunks(48 * 3).zip(mirrored.chunks(48 * 3)) {
+            let backwards = row.chunks(3).rev().flatten();
+            assert!(backwards.eq(other));
+        }
     }
 }
 

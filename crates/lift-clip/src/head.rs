@@ -2,7 +2,7 @@
 //!
 //! It is the contract between lift-text, which writes it, and lift-train, which starts from it: a safetensors file
 //! with `weight` (K, d) and, for two-tower models, `text_embeds` (K, e), both fp32 with rows of length one, and the
-//! metadata `format`, `class_names` (a JSON list in label order), `class_hash`, `template` and `model`.
+//! metadata `format`, `class_names` (a JSON list in label order), `class_hash`, `template`, `model` and `logit_scale`.
 
 use std::path::Path;
 
@@ -14,6 +14,9 @@ use crate::{
 };
 
 const FORMAT: &str = "lift-head/1";
+
+/// What CLIP's pre-training clips the factor at, and ends at (Radford et al. 2021).
+const USUAL_LOGIT_SCALE: f64 = 100.0;
 
 /// Initial classifier weights for a list of classes.
 #[derive(Debug)]
@@ -30,6 +33,9 @@ pub struct Head {
     pub template: String,
     /// The model the rows were made with.
     pub model: String,
+    /// The model's factor on cosines in the joint space, for zero-shot probabilities; CLIP's usual 100 where the file
+    /// does not say.
+    pub logit_scale: f64,
 }
 
 impl Head {
@@ -54,6 +60,7 @@ impl Head {
             ("class_hash", self.class_hash.clone()),
             ("template", self.template.clone()),
             ("model", self.model.clone()),
+            ("logit_scale", self.logit_scale.to_string()),
         ];
         file.metadata
             .extend(metadata.map(|(key, value)| (key.to_owned(), value)));
@@ -84,6 +91,13 @@ impl Head {
             .map_err(|e| bad(format!("class_names: {e}")))?;
         let (class_hash, template, model) =
             (entry("class_hash")?, entry("template")?, entry("model")?);
+        let logit_scale = match file.metadata.get("logit_scale") {
+            None => USUAL_LOGIT_SCALE,
+            Some(text) => match text.parse() {
+                Ok(scale) if f64::is_finite(scale) => scale,
+                _ => return Err(bad(format!("logit_scale is {text:?}, not a number"))),
+            },
+        };
         let weight = file
             .tensors
             .remove("weight")
@@ -116,6 +130,7 @@ impl Head {
             class_hash,
             template,
             model,
+            logit_scale,
         })
     }
 }
@@ -136,6 +151,7 @@ mod tests {
             class_hash: "abc".into(),
             template: "a photo of a {}.".into(),
             model: "tiny".into(),
+            logit_scale: 14.25,
         };
         head.write(&path).unwrap();
         let read = Head::read(&path).unwrap();
@@ -146,6 +162,7 @@ mod tests {
             (read.class_hash, read.template, read.model),
             ("abc".into(), head.template.clone(), "tiny".into())
         );
+        assert_eq!(read.logit_scale, 14.25);
 
         let mut file = TensorFile::read(&path).unwrap();
         let half = head.weight.to_kind(Kind::Half);

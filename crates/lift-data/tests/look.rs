@@ -104,7 +104,7 @@ fn inspect_shows_manifest_schema_and_row() {
         image::load_from_memory(source).unwrap().into_rgb8()
     );
     let json = place.run("inspect shards/train --row 5 --json");
-    assert!(json.contains("\"path\": \"dog/10.png\""), "{json}");
+    assert!(json.contains("\"path\": \"dog/1.png\""), "{json}");
 }
 
 #[test]

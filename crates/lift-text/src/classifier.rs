@@ -66,6 +66,7 @@ pub fn build_head(model: &Path, classes: &ClassNames, options: &ClassifierOption
         class_hash: classes.hash(),
         template: options.prompts.summary(),
         model: name.unwrap_or_else(|| model.display().to_string()),
+        logit_scale: clip.logit_scale.exp().double_value(&[]),
     })
 }
 

@@ -114,6 +114,7 @@ mod tests {
             class_hash: String::new(),
             template: String::new(),
             model: String::new(),
+            logit_scale: 100.0,
         };
         let all = nearest(&head, &[0, 1], 2);
         let names = |one: &Nearest| {

@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use lift_clip::{DeviceChoice, Precision};
+use lift_data::Split;
 
 use crate::{
     command::{self, EvalSettings, Output},
-    config::{TrainArgs, check_ranges, precision, required},
+    config::{RANDOM_CROPS, TrainArgs, check_ranges, precision, required},
     error::{Error, Result},
-    eval::Tte,
+    eval::{Look, Tte},
+    report::Columns,
 };
 
 /// Tune a foundation model on long-tailed shards (LIFT+), evaluate it, compare runs.
@@ -47,9 +49,8 @@ enum Command {
         /// Folders of runs
         #[arg(required = true, value_name = "RUN")]
         runs: Vec<PathBuf>,
-        /// One JSON document instead of a table
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        shown: ShownArgs,
     },
     /// Print a completion script for a shell
     Completions {
@@ -96,12 +97,27 @@ struct ZeroShotArgs {
 
 #[derive(Debug, Args)]
 struct HowArgs {
+    /// Which split
+    #[arg(long, value_name = "SPLIT", default_value_t = Split::Test)]
+    split: Split,
     /// Test-time ensembling
     #[arg(long, value_enum, default_value_t = Tte::None)]
     tte: Tte,
     /// Pixels beyond the resolution for ensembling [default: the run's, or 24]
     #[arg(long, value_name = "PIXELS")]
     expand: Option<u32>,
+    /// Crops an image with --tte random-crops
+    #[arg(long, value_name = "N", default_value_t = RANDOM_CROPS)]
+    crops: usize,
+    /// Seed of random crops and of the bootstrap intervals
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Write what was said of each image as a Parquet file
+    #[arg(long, value_name = "FILE")]
+    predictions: Option<PathBuf>,
+    /// Write the confusion matrix as a Parquet file, a row a pair of classes
+    #[arg(long, value_name = "FILE")]
+    confusion: Option<PathBuf>,
     /// Crops a forward pass
     #[arg(long, value_name = "N", default_value_t = 128)]
     batch_size: usize,
@@ -114,9 +130,36 @@ struct HowArgs {
     /// Threads that prepare batches; 0: one a core
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
+    #[command(flatten)]
+    shown: ShownArgs,
+}
+
+/// How reports are printed.
+#[derive(Debug, Args)]
+struct ShownArgs {
     /// One JSON document instead of a table
     #[arg(long)]
     json: bool,
+    /// Also top-5, macro F1, worst class, harmonic and geometric mean, calibration error
+    #[arg(long, conflicts_with = "json")]
+    details: bool,
+    /// Also a line a class
+    #[arg(long, conflicts_with = "json")]
+    per_class: bool,
+}
+
+impl ShownArgs {
+    fn output(&self) -> Output {
+        let columns = match self.details {
+            true => Columns::All,
+            false => Columns::Accuracies,
+        };
+        match (self.json, self.per_class) {
+            (true, _) => Output::Json,
+            (false, true) => Output::TableAndClasses(columns),
+            (false, false) => Output::Table(columns),
+        }
+    }
 }
 
 impl HowArgs {
@@ -129,27 +172,27 @@ impl HowArgs {
         let expand = self.expand.unwrap_or(default_expand);
         check_ranges(&[
             ("expand", f64::from(expand), 0.0, 4096.0),
+            ("crops", self.crops as f64, 1.0, 1024.0),
             ("batch-size", self.batch_size as f64, 1.0, 1e6),
             ("threads", self.threads as f64, 0.0, 1024.0),
         ])?;
         let choice: DeviceChoice = self.device.parse().map_err(Error::Usage)?;
         Ok(EvalSettings {
             shards,
-            tte: self.tte,
-            expand,
+            split: self.split,
+            look: Look {
+                tte: self.tte,
+                expand,
+                random_crops: self.crops,
+                seed: self.seed,
+            },
             batch_size: self.batch_size,
             precision: self.precision.unwrap_or(default_precision),
             device: choice.resolve_with_note()?,
             threads: self.threads,
+            predictions: self.predictions.clone(),
+            confusion: self.confusion.clone(),
         })
-    }
-
-    fn output(&self) -> Output {
-        if self.json {
-            Output::Json
-        } else {
-            Output::Table
-        }
     }
 }
 
@@ -167,7 +210,7 @@ impl Cli {
                     return command::dry_run(&config);
                 }
                 let report = command::train(&config)?;
-                command::print(&[report], Output::Table)?;
+                command::print(&[report], Output::Table(Columns::Accuracies))?;
                 eprintln!("report: {}", config.out.join("report.json").display());
             }
             Some(Command::Eval(args)) => {
@@ -175,7 +218,7 @@ impl Cli {
                 let shards = args.shards.unwrap_or(config.shards);
                 let settings = args.how.settings(shards, config.expand, config.precision)?;
                 let report = command::eval(&args.run, args.model.as_deref(), &settings)?;
-                command::print(&[report], args.how.output())?;
+                command::print(&[report], args.how.shown.output())?;
             }
             Some(Command::ZeroShot(args)) => {
                 let recipe = TrainArgs::of_recipe(args.config.as_deref())?;
@@ -186,11 +229,10 @@ impl Cli {
                 let precision = recipe.precision.unwrap_or_default();
                 let settings = args.how.settings(shards, expand, precision)?;
                 let report = command::zero_shot(&model, &head, args.out.as_deref(), &settings)?;
-                command::print(&[report], args.how.output())?;
+                command::print(&[report], args.how.shown.output())?;
             }
-            Some(Command::Compare { runs, json }) => {
-                let output = if json { Output::Json } else { Output::Table };
-                command::print(&command::compare(&runs)?, output)?;
+            Some(Command::Compare { runs, shown }) => {
+                command::print(&command::compare(&runs)?, shown.output())?;
             }
             Some(Command::Completions { shell }) => {
                 let mut script = Vec::new();

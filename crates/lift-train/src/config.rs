@@ -11,10 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
-    eval::Tte,
+    eval::{Look, Tte},
     loader::AreaSchedule,
     tuner::TunerKind,
 };
+
+/// Random crops an image, unless `lift-train eval --crops` says otherwise.
+pub const RANDOM_CROPS: usize = 5;
 
 /// Named settings of the papers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
@@ -243,6 +246,16 @@ impl TrainConfig {
             ));
         }
         self.device_choice().map(drop)
+    }
+
+    /// How test images are looked at after training.
+    pub fn look(&self) -> Look {
+        Look {
+            tte: self.tte,
+            expand: self.expand,
+            random_crops: RANDOM_CROPS,
+            seed: self.seed,
+        }
     }
 
     /// The device as meant.

@@ -1,16 +1,16 @@
-//! Evaluation: plain centre crop, or test-time ensembling of five crops (the mean of their logits).
+//! Evaluation: plain centre crop, or test-time ensembling of several crops (the mean of their logits).
 
 use std::time::{Duration, Instant};
 
 use lift_clip::Normalisation;
-use lift_data::{progress::Reporting, split::BandEdges};
+use lift_data::{Split, progress::Reporting, split::BandEdges};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::{
     error::{Error, Result},
     loader::{Loader, View},
-    metrics::{Metrics, Tally},
+    metrics::{Classes, Judged, Metrics},
 };
 
 /// Test-time ensembling.
@@ -22,13 +22,63 @@ pub enum Tte {
     /// Four corners and the centre.
     #[default]
     FiveCrop,
+    /// The five crops and their mirror images.
+    TenCrop,
+    /// Crops at random places, the same ones for the same seed.
+    RandomCrops,
+}
+
+impl Tte {
+    /// As in tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "plain",
+            Self::FiveCrop => "five-crop",
+            Self::TenCrop => "ten-crop",
+            Self::RandomCrops => "random-crops",
+        }
+    }
+}
+
+/// How an evaluation looks at images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// The ensembling.
+    pub tte: Tte,
+    /// Pixels beyond the resolution, with ensembling.
+    pub expand: u32,
+    /// How many random crops.
+    pub random_crops: usize,
+    /// Of random crops and of the bootstrap.
+    pub seed: u64,
+}
+
+impl Look {
+    /// What the loader cuts out.
+    pub fn view(self) -> View {
+        let Self { expand, seed, .. } = self;
+        match self.tte {
+            Tte::None => View::Center,
+            Tte::FiveCrop => View::FiveCrop { expand },
+            Tte::TenCrop => View::TenCrop { expand },
+            Tte::RandomCrops => View::RandomCrops {
+                expand,
+                crops: self.random_crops,
+                seed,
+            },
+        }
+    }
 }
 
 /// One evaluation and how it was made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
+    /// Which images.
+    pub split: Split,
     /// The ensembling.
     pub tte: Tte,
+    /// Crops of each image.
+    pub crops: usize,
     /// Pixels beyond the resolution, with ensembling.
     pub expand: Option<u32>,
     /// What came out.
@@ -45,62 +95,101 @@ pub struct EvalOptions<'a> {
     pub device: Device,
     /// Training images of each class, for the bands.
     pub train_counts: Option<&'a [u64]>,
-    /// Pixels beyond the resolution, with ensembling.
-    pub expand: u32,
+    /// How images are looked at.
+    pub look: Look,
 }
 
-/// Judges every row of the loader's shards by `logits`: normalised images (b, 3, r, r) -> (b, K).
+/// Judges every row of the loader's shards by `logits`: normalised images (b, 3, r, r) -> (b, K). What was said of
+/// each row is returned in the rows' order.
 ///
 /// # Errors
 /// When a row cannot be loaded.
 pub fn evaluate(
     loader: &Loader,
-    tte: Tte,
     options: &EvalOptions,
     logits: impl Fn(&Tensor) -> Tensor,
-) -> Result<Evaluation> {
-    let view = match tte {
-        Tte::None => View::Center,
-        Tte::FiveCrop => View::FiveCrop {
-            expand: options.expand,
-        },
-    };
+) -> Result<(Evaluation, Vec<Judged>)> {
+    let (look, view) = (options.look, options.look.view());
     let started = Instant::now();
     let reader = loader.reader();
+    let manifest = reader.manifest();
     let progress = Reporting::Stderr.start("evaluate", reader.len() as u64);
-    let mut judged = 0;
-    let mut tally = Tally::new(reader.manifest().class_names.len());
+    let mut judged = Vec::with_capacity(reader.len());
     for batch in loader.batches((0..reader.len()).collect(), view) {
         let batch = batch?;
-        let predicted = tch::no_grad(|| {
+        let verdicts = tch::no_grad(|| {
             let images = batch.images(&options.normalisation, options.device);
-            let logits = logits(&images).view([batch.labels.len() as i64, view.crops() as i64, -1]);
-            Vec::<i64>::try_from(
-                logits
-                    .mean_dim([1i64].as_slice(), false, Kind::Float)
-                    .argmax(1, false),
-            )
+            let crops = [batch.labels.len() as i64, view.crops() as i64, -1];
+            let logits = logits(&images).view(crops);
+            let mean = logits.mean_dim([1i64].as_slice(), false, Kind::Float);
+            verdicts(&mean, &batch.labels)
         });
-        let predicted = predicted.map_err(lift_clip::Error::from)?;
-        for (&label, &predicted) in batch.labels.iter().zip(&predicted) {
-            tally.add(label as usize, predicted as usize);
-        }
-        judged += batch.labels.len();
+        judged.extend(verdicts?);
         progress.advance(batch.labels.len() as u64);
     }
     progress.finish();
     // A loader thread that died only closes the queue.
-    if judged < reader.len() {
+    if judged.len() < reader.len() {
         return Err(Error::LoaderStopped);
     }
-    Ok(Evaluation {
-        tte,
-        expand: (tte == Tte::FiveCrop).then_some(options.expand),
-        metrics: tally.metrics(options.train_counts, BandEdges::default()),
+    let classes = Classes {
+        count: manifest.num_classes(),
+        train_counts: options.train_counts,
+        edges: BandEdges::default(),
+    };
+    let evaluation = Evaluation {
+        split: manifest.split,
+        tte: look.tte,
+        crops: view.crops(),
+        expand: (look.tte != Tte::None).then_some(look.expand),
+        metrics: Metrics::new(&judged, classes, look.seed),
         seconds: round(started.elapsed()),
-    })
+    };
+    Ok((evaluation, judged))
+}
+
+/// Logits (b, K) of images with these labels -> what they say.
+fn verdicts(logits: &Tensor, labels: &[i64]) -> Result<Vec<Judged>> {
+    let labels_tensor = Tensor::from_slice(labels).to_device(logits.device());
+    let (largest, predicted) = logits.max_dim(1, true);
+    let own = logits.gather(1, &labels_tensor.unsqueeze(1), false);
+    let rank = logits
+        .gt_tensor(&own)
+        .sum_dim_intlist([1i64].as_slice(), true, Kind::Float);
+    let confidence = (largest - logits.logsumexp([1i64].as_slice(), true)).exp();
+    // One transfer for all three; class numbers are exact in fp32.
+    let all = Tensor::cat(&[predicted.to_kind(Kind::Float), rank, confidence], 1);
+    let all = Vec::<f32>::try_from(all.view([-1])).map_err(lift_clip::Error::from)?;
+    let verdict = |(&label, said): (&i64, &[f32])| Judged {
+        label: label as u32,
+        predicted: said[0] as u32,
+        rank: said[1] as u32,
+        confidence: said[2],
+    };
+    Ok(labels
+        .iter()
+        .zip(all.chunks_exact(3))
+        .map(verdict)
+        .collect())
 }
 
 fn round(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e3).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_by_hand() {
+        let logits = Tensor::from_slice2(&[[0.0f32, 1.0, 2.0], [3.0, -1.0, 3.0], [0.5, 0.5, 0.5]]);
+        let said = verdicts(&logits, &[1, 1, 2]).unwrap();
+        let ranks: Vec<_> = said.iter().map(|one| one.rank).collect();
+        assert_eq!(ranks, [1, 2, 0]);
+        assert_eq!((said[0].label, said[0].predicted), (1, 2));
+        let e = std::f32::consts::E;
+        assert!((said[0].confidence - e * e / (1.0 + e + e * e)).abs() < 1e-6);
+        assert!((said[2].confidence - 1.0 / 3.0).abs() < 1e-6);
+    }
 }

@@ -2,10 +2,41 @@
 //!
 //! A class never predicted right counts as 0 in every mean; a band or a mean without classes is `None`, never NaN.
 
+mod bootstrap;
+
 use lift_data::split::{Band, BandEdges};
 use serde::{Deserialize, Serialize};
 
-/// Accuracies in 0..=1.
+pub use bootstrap::Intervals;
+
+/// Equal bins of confidence in the calibration error (Guo et al. 2017).
+const CALIBRATION_BINS: usize = 15;
+
+/// What the model said of one image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Judged {
+    /// Its class.
+    pub label: u32,
+    /// The class with the largest logit.
+    pub predicted: u32,
+    /// That class's probability, from a softmax over the logits.
+    pub confidence: f32,
+    /// How many classes had a larger logit than the image's own.
+    pub rank: u32,
+}
+
+/// What is known of the classes.
+#[derive(Clone, Copy, Debug)]
+pub struct Classes<'a> {
+    /// How many there are.
+    pub count: usize,
+    /// Training images of each; without them there are no bands.
+    pub train_counts: Option<&'a [u64]>,
+    /// Where the bands end.
+    pub edges: BandEdges,
+}
+
+/// Accuracies and other figures in 0..=1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     /// Images that were judged.
@@ -14,67 +45,116 @@ pub struct Metrics {
     pub overall: f64,
     /// Mean of the per-class accuracies over the classes that have test images.
     pub mean_class: f64,
-    /// That mean over classes with more than 100 training images.
+    /// That mean over classes of the band `many`: more than 100 training images, unless the shards say otherwise.
     pub many: Option<f64>,
-    /// Over classes with 20 to 100.
+    /// Over classes of the band `medium`: 20 to 100.
     pub medium: Option<f64>,
-    /// Over classes with fewer than 20.
+    /// Over classes of the band `few`: fewer than 20.
     pub few: Option<f64>,
+    /// Images whose class is among the five largest logits; none with five classes or fewer.
+    pub top5: Option<f64>,
+    /// Mean F1 over the classes that have test images.
+    pub macro_f1: f64,
+    /// Accuracy of the worst class.
+    pub worst_class: f64,
+    /// Harmonic mean of the per-class accuracies; 0 where one of them is.
+    pub harmonic_mean: f64,
+    /// Geometric mean of the per-class accuracies; 0 where one of them is.
+    pub geometric_mean: f64,
+    /// Expected calibration error: mean gap of confidence and accuracy over 15 bins (Guo et al. 2017).
+    pub calibration_error: f64,
+    /// 95 % intervals of overall and band accuracies.
+    pub intervals: Intervals,
     /// Accuracy of each class in label order; `None` without test images.
     pub per_class: Vec<Option<f64>>,
 }
 
-/// Right and all predictions of each class, filled batch by batch.
-#[derive(Clone, Debug)]
-pub struct Tally {
-    right: Vec<u64>,
-    total: Vec<u64>,
-}
-
-impl Tally {
-    /// An empty tally of `num_classes` classes.
-    pub fn new(num_classes: usize) -> Self {
-        Self {
-            right: vec![0; num_classes],
-            total: vec![0; num_classes],
-        }
-    }
-
-    /// Counts one prediction.
-    pub fn add(&mut self, label: usize, predicted: usize) {
-        self.total[label] += 1;
-        self.right[label] += u64::from(label == predicted);
-    }
-
-    /// The accuracies, with bands by the classes' training counts (none: no bands).
-    pub fn metrics(&self, train_counts: Option<&[u64]>, edges: BandEdges) -> Metrics {
-        let per_class: Vec<Option<f64>> = self
-            .right
-            .iter()
-            .zip(&self.total)
-            .map(|(&r, &n)| (n > 0).then(|| r as f64 / n as f64))
-            .collect();
+impl Metrics {
+    /// The figures of `judged`, whose labels and predictions are below `classes.count`; `seed` is the bootstrap's.
+    pub fn new(judged: &[Judged], classes: Classes<'_>, seed: u64) -> Self {
+        let tally = Tally::new(judged, classes.count);
+        let per_class = tally.per_class();
+        let present = || per_class.iter().flatten().copied();
         let band = |band: Band| {
-            let counts = train_counts?;
+            let counts = classes.train_counts?;
+            let of_band = per_class.iter().zip(counts);
             mean(
-                per_class
-                    .iter()
-                    .zip(counts)
-                    .filter(|&(_, &n)| edges.band(n) == band)
-                    .filter_map(|(&a, _)| a),
+                of_band
+                    .filter(|&(_, &n)| classes.edges.band(n) == band)
+                    .filter_map(|(&accuracy, _)| accuracy),
             )
         };
-        let images: u64 = self.total.iter().sum();
-        Metrics {
-            images,
-            overall: self.right.iter().sum::<u64>() as f64 / images.max(1) as f64,
-            mean_class: mean(per_class.iter().flatten().copied()).unwrap_or(0.0),
+        let share = |n: usize| n as f64 / judged.len().max(1) as f64;
+        Self {
+            images: judged.len() as u64,
+            overall: share(judged.iter().filter(|j| j.predicted == j.label).count()),
+            mean_class: mean(present()).unwrap_or(0.0),
             many: band(Band::Many),
             medium: band(Band::Medium),
             few: band(Band::Few),
+            top5: (classes.count > 5).then(|| share(judged.iter().filter(|j| j.rank < 5).count())),
+            macro_f1: mean(tally.f1()).unwrap_or(0.0),
+            worst_class: present().reduce(f64::min).unwrap_or(0.0),
+            harmonic_mean: mean(present().map(f64::recip)).map_or(0.0, f64::recip),
+            geometric_mean: mean(present().map(f64::ln)).map_or(0.0, f64::exp),
+            calibration_error: calibration_error(judged),
+            intervals: Intervals::new(&tally.right, &tally.total, classes, seed),
             per_class,
         }
     }
+}
+
+/// Right, all, and predicted images of each class.
+struct Tally {
+    right: Vec<u64>,
+    total: Vec<u64>,
+    predicted: Vec<u64>,
+}
+
+impl Tally {
+    fn new(judged: &[Judged], num_classes: usize) -> Self {
+        let mut tally = Self {
+            right: vec![0; num_classes],
+            total: vec![0; num_classes],
+            predicted: vec![0; num_classes],
+        };
+        for one in judged {
+            tally.total[one.label as usize] += 1;
+            tally.predicted[one.predicted as usize] += 1;
+            tally.right[one.label as usize] += u64::from(one.label == one.predicted);
+        }
+        tally
+    }
+
+    fn per_class(&self) -> Vec<Option<f64>> {
+        let classes = self.right.iter().zip(&self.total);
+        classes
+            .map(|(&right, &total)| (total > 0).then(|| right as f64 / total as f64))
+            .collect()
+    }
+
+    /// Of the classes that have test images: 2 right / (all + predicted).
+    fn f1(&self) -> impl Iterator<Item = f64> {
+        let classes = self.right.iter().zip(&self.total).zip(&self.predicted);
+        classes
+            .filter(|((_, total), _)| **total > 0)
+            .map(|((&right, &total), &predicted)| 2.0 * right as f64 / (total + predicted) as f64)
+    }
+}
+
+fn calibration_error(judged: &[Judged]) -> f64 {
+    let mut bins = [(0u64, 0.0, 0.0); CALIBRATION_BINS];
+    for one in judged {
+        let confidence = f64::from(one.confidence);
+        // Bins are open below and closed above, as in the paper.
+        let bin = (confidence * CALIBRATION_BINS as f64).ceil() as usize;
+        let (images, right, sum) = &mut bins[bin.clamp(1, CALIBRATION_BINS) - 1];
+        *images += 1;
+        *right += f64::from(u8::from(one.label == one.predicted));
+        *sum += confidence;
+    }
+    let gaps = bins.iter().map(|(_, right, sum)| f64::abs(right - sum));
+    gaps.sum::<f64>() / judged.len().max(1) as f64
 }
 
 fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
@@ -83,36 +163,4 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn accuracies_by_hand() {
-        let mut tally = Tally::new(4);
-        // Class 0: 3 of 4, class 1: 0 of 2, class 2: 1 of 1, class 3 has no test image.
-        for (label, predicted) in [(0, 0), (0, 0), (0, 0), (0, 1), (1, 0), (1, 2), (2, 2)] {
-            tally.add(label, predicted);
-        }
-        let metrics = tally.metrics(Some(&[101, 100, 19, 500]), BandEdges::default());
-        assert_eq!(metrics.images, 7);
-        assert!((metrics.overall - 4.0 / 7.0).abs() < 1e-12);
-        assert!((metrics.mean_class - (0.75 + 0.0 + 1.0) / 3.0).abs() < 1e-12);
-        assert_eq!(
-            (metrics.many, metrics.medium, metrics.few),
-            (Some(0.75), Some(0.0), Some(1.0))
-        );
-        assert_eq!(metrics.per_class, [Some(0.75), Some(0.0), Some(1.0), None]);
-    }
-
-    #[test]
-    fn a_band_without_classes_is_none() {
-        let mut tally = Tally::new(1);
-        tally.add(0, 0);
-        let metrics = tally.metrics(Some(&[50]), BandEdges::default());
-        assert_eq!(
-            (metrics.many, metrics.medium, metrics.few),
-            (None, Some(1.0), None)
-        );
-        assert_eq!(tally.metrics(None, BandEdges::default()).medium, None);
-    }
-}
+mod tests;

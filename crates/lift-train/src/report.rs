@@ -1,4 +1,6 @@
-//! `report.json` of a run, and the table that people read.
+//! `report.json` of a run; [`table`] has what people read.
+
+mod table;
 
 use std::{fs, path::Path};
 
@@ -6,10 +8,12 @@ use lift_clip::Precision;
 use lift_data::atomic;
 use serde::{Deserialize, Serialize};
 
+pub use table::{Columns, class_table, table};
+
 use crate::{
     config::TrainConfig,
     error::{Error, Result},
-    eval::{Evaluation, Tte},
+    eval::Evaluation,
     model::ParameterCounts,
 };
 
@@ -28,6 +32,11 @@ pub struct Report {
     pub num_classes: usize,
     /// Hash of the class list.
     pub class_hash: String,
+    /// Names in label order.
+    pub class_names: Vec<String>,
+    /// Training images of each class, where they are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train_counts: Option<Vec<u64>>,
     /// The model that was judged.
     pub model: String,
     /// The prompt of the classifier file.
@@ -91,109 +100,5 @@ impl Report {
             path,
             reason: format!("not a report: {e}"),
         })
-    }
-}
-
-/// An aligned table, a line an evaluation: accuracies in percent, `-` for a band without classes.
-pub fn table<'a>(reports: impl IntoIterator<Item = &'a Report>) -> String {
-    let header = [
-        "",
-        "test-time",
-        "overall",
-        "mean class",
-        "many",
-        "medium",
-        "few",
-    ]
-    .map(str::to_owned);
-    let mut rows = vec![header];
-    for report in reports {
-        for evaluation in &report.evaluations {
-            let percent =
-                |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{:.1}", v * 100.0));
-            let tte = match evaluation.tte {
-                Tte::None => "plain".to_owned(),
-                Tte::FiveCrop => "five-crop".to_owned(),
-            };
-            let m = &evaluation.metrics;
-            let numbers =
-                [Some(m.overall), Some(m.mean_class), m.many, m.medium, m.few].map(percent);
-            let [overall, mean_class, many, medium, few] = numbers;
-            rows.push([
-                report.name.clone(),
-                tte,
-                overall,
-                mean_class,
-                many,
-                medium,
-                few,
-            ]);
-        }
-    }
-    let widths: Vec<usize> = (0..rows[0].len())
-        .map(|i| {
-            rows.iter()
-                .map(|row| row[i].chars().count())
-                .max()
-                .unwrap_or(0)
-        })
-        .collect();
-    let mut out = String::new();
-    for row in rows {
-        let cells = row
-            .iter()
-            .zip(&widths)
-            .enumerate()
-            .map(|(i, (cell, &width))| match i {
-                0 | 1 => format!("{cell:<width$}"),
-                _ => format!("{cell:>width$}"),
-            });
-        out += cells.collect::<Vec<_>>().join("  ").trim_end();
-        out.push('\n');
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::metrics::Metrics;
-
-    #[test]
-    fn the_table_aligns_and_an_empty_band_is_a_dash() {
-        let metrics = Metrics {
-            images: 3,
-            overall: 0.5,
-            mean_class: 1.0,
-            many: None,
-            medium: Some(0.0625),
-            few: Some(0.0),
-            per_class: vec![],
-        };
-        let evaluation = Evaluation {
-            tte: Tte::FiveCrop,
-            expand: Some(24),
-            metrics,
-            seconds: 1.0,
-        };
-        let report = Report {
-            format: "lift-report/1".into(),
-            tool_version: "0".into(),
-            name: "lift+".into(),
-            dataset: "shapes-lt".into(),
-            num_classes: 3,
-            class_hash: String::new(),
-            model: String::new(),
-            template: String::new(),
-            precision: Precision::Fp32,
-            device: "cpu".into(),
-            parameters: None,
-            training: None,
-            config: None,
-            evaluations: vec![evaluation],
-        };
-        let expected = "       test-time  overall  mean class  many  medium  few\n\
-                        lift+  five-crop     50.0       100.0     -     6.2  0.0\n";
-        assert_eq!(table([&report]), expected);
     }
 }

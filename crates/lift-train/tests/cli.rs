@@ -73,6 +73,7 @@ fn prepare(dir: &Path) {
         class_names: classes.as_slice().to_vec(),
         template: "a photo of a {}.".into(),
         model: "shapes-clip".into(),
+        logit_scale: 100.0,
     };
     head.write(&dir.join("head.safetensors")).unwrap();
 }

@@ -12,9 +12,10 @@ use tch::{Device, Tensor};
 use super::{check_classes, check_width, load_tower, read_head, report_of, warn_of_expand};
 use crate::{
     error::{Error, Result},
-    eval::{EvalOptions, Evaluation, Tte, evaluate},
+    eval::{EvalOptions, Evaluation, Look, evaluate},
     loader::Loader,
     model::TunedModel,
+    predictions::{write_confusion, write_predictions},
     report::Report,
     run::{self, Tuned},
     tuner::Tuner,
@@ -23,12 +24,12 @@ use crate::{
 /// How an evaluation is run, whatever is evaluated.
 #[derive(Clone, Debug)]
 pub struct EvalSettings {
-    /// Folder with the test shards.
+    /// Folder with the shards.
     pub shards: PathBuf,
-    /// Test-time ensembling.
-    pub tte: Tte,
-    /// Pixels beyond the resolution.
-    pub expand: u32,
+    /// Which of its splits.
+    pub split: Split,
+    /// How images are looked at.
+    pub look: Look,
     /// Crops a forward pass.
     pub batch_size: usize,
     /// Kind of the frozen weights.
@@ -37,6 +38,10 @@ pub struct EvalSettings {
     pub device: Device,
     /// Loader threads; 0: one a core.
     pub threads: usize,
+    /// File for what was said of each image.
+    pub predictions: Option<PathBuf>,
+    /// File for the confusion matrix.
+    pub confusion: Option<PathBuf>,
 }
 
 /// Evaluates a run again, on its own test shards or others with the same classes.
@@ -47,7 +52,7 @@ pub fn eval(run: &Path, model: Option<&Path>, settings: &EvalSettings) -> Result
     let config = run::read_config(run)?;
     let tuned = Tuned::read(run)?;
     let model_path = model.unwrap_or(&config.model).to_path_buf();
-    let dir = split_dir(&settings.shards, Split::Test)?;
+    let dir = split_dir(&settings.shards, settings.split)?;
     let test = Arc::new(ShardReader::open(&dir)?);
     check_classes(
         run,
@@ -58,7 +63,7 @@ pub fn eval(run: &Path, model: Option<&Path>, settings: &EvalSettings) -> Result
     )?;
 
     let visual = load_tower(&model_path)?;
-    warn_of_expand(settings.tte, settings.expand, &visual);
+    warn_of_expand(settings.look, &visual);
     let (device, kind) = (settings.device, settings.precision.kind());
     let model = TunedModel::from_tuned(visual, tuned.file.tensors, config.scale, device, kind)
         .map_err(|e| Error::BadRun {
@@ -72,6 +77,7 @@ pub fn eval(run: &Path, model: Option<&Path>, settings: &EvalSettings) -> Result
         parameters: Some(model.parameter_counts()),
         config: Some(config),
         template: tuned.template,
+        train_counts: Some(tuned.class_counts),
         ..report_of(
             run,
             test.manifest(),
@@ -94,7 +100,7 @@ pub fn zero_shot(
 ) -> Result<Report> {
     out.map_or(Ok(()), run::require_empty)?;
     let head = read_head(head_path, model)?;
-    let dir = split_dir(&settings.shards, Split::Test)?;
+    let dir = split_dir(&settings.shards, settings.split)?;
     let test = Arc::new(ShardReader::open(&dir)?);
     check_classes(
         head_path,
@@ -127,7 +133,7 @@ pub fn zero_shot(
         visual.proj.size()[1],
         model,
     )?;
-    warn_of_expand(settings.tte, settings.expand, &visual);
+    warn_of_expand(settings.look, &visual);
     let (device, kind) = (settings.device, settings.precision.kind());
     let tower = TunedModel::new(visual, Tuner::default(), &head.weight, 1.0, device, kind);
     let normalisation = Normalisation::of_model(model)?;
@@ -138,11 +144,12 @@ pub fn zero_shot(
         &tower,
         normalisation,
         counts,
-        Some(text_embeds),
+        Some(&(normalize(text_embeds) * head.logit_scale)),
     )?;
     let name = out.unwrap_or(Path::new("zero-shot"));
     let report = Report {
         template: head.template.clone(),
+        train_counts,
         ..report_of(name, test.manifest(), model, settings, vec![evaluation])
     };
     if let Some(out) = out {
@@ -170,16 +177,17 @@ fn train_counts(shards: &Path, head_path: &Path, head: &Head) -> Result<Option<V
     Ok(Some(manifest.class_counts))
 }
 
-/// One evaluation: by the model's classifier, or by `text_embeds` (K, e) in the joint space.
+/// One evaluation: by the model's classifier, or by `class_texts` (K, e) in the joint space, whose lengths are the
+/// factors on the cosines. Files that were asked for are written.
 pub(super) fn judge(
     settings: &EvalSettings,
     test: &Arc<ShardReader>,
     model: &TunedModel,
     normalisation: Normalisation,
     train_counts: Option<&[u64]>,
-    text_embeds: Option<&Tensor>,
+    class_texts: Option<&Tensor>,
 ) -> Result<Evaluation> {
-    let crops = if settings.tte == Tte::None { 1 } else { 5 };
+    let crops = settings.look.view().crops();
     let images = (settings.batch_size / crops).max(1);
     let resolution = model.visual.config().resolution as u32;
     let loader = Loader::new(Arc::clone(test), resolution, images, settings.threads)?;
@@ -187,16 +195,23 @@ pub(super) fn judge(
         normalisation,
         device: settings.device,
         train_counts,
-        expand: settings.expand,
+        look: settings.look,
     };
-    let Some(embeds) = text_embeds else {
-        return evaluate(&loader, settings.tte, &options, |images| {
-            model.forward(images)
-        });
+    let (evaluation, judged) = match class_texts {
+        None => evaluate(&loader, &options, |images| model.forward(images))?,
+        Some(texts) => {
+            let texts = texts.to_device(settings.device).tr();
+            evaluate(&loader, &options, |images| {
+                let features = model.visual.features(images, &model.tuner);
+                normalize(&model.visual.embed(&features)).matmul(&texts)
+            })?
+        }
     };
-    let texts = normalize(&embeds.to_device(settings.device)).tr();
-    evaluate(&loader, settings.tte, &options, |images| {
-        let features = model.visual.features(images, &model.tuner);
-        normalize(&model.visual.embed(&features)).matmul(&texts)
-    })
+    if let Some(path) = &settings.predictions {
+        write_predictions(path, test, &judged)?;
+    }
+    if let Some(path) = &settings.confusion {
+        write_confusion(path, &test.manifest().class_names, &judged)?;
+    }
+    Ok(evaluation)
 }

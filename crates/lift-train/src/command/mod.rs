@@ -19,8 +19,8 @@ pub use training::{dry_run, train};
 
 use crate::{
     error::{Error, Result},
-    eval::{Evaluation, Tte},
-    report::{Report, table},
+    eval::{Evaluation, Look, Tte},
+    report::{Columns, Report, class_table, table},
 };
 
 /// The reports of runs in one table.
@@ -35,7 +35,9 @@ pub fn compare(runs: &[PathBuf]) -> Result<Vec<Report>> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
     /// An aligned table.
-    Table,
+    Table(Columns),
+    /// That, and a table of the classes for each report.
+    TableAndClasses(Columns),
     /// One JSON document.
     Json,
 }
@@ -47,7 +49,14 @@ pub enum Output {
 pub fn print(reports: &[Report], output: Output) -> Result<()> {
     let json = |text: serde_json::Result<String>| text.expect("a report is plain data") + "\n";
     let text = match (output, reports) {
-        (Output::Table, reports) => table(reports),
+        (Output::Table(columns), reports) => table(reports, columns),
+        (Output::TableAndClasses(columns), reports) => {
+            let classes = reports.iter().map(|report| match reports {
+                [_] => format!("\n{}", class_table(report)),
+                _ => format!("\n{}\n{}", report.name, class_table(report)),
+            });
+            table(reports, columns) + &classes.collect::<String>()
+        }
         (Output::Json, [report]) => json(serde_json::to_string_pretty(report)),
         (Output::Json, reports) => json(serde_json::to_string_pretty(reports)),
     };
@@ -122,6 +131,8 @@ fn report_of(
         dataset: manifest.dataset.clone(),
         num_classes: manifest.num_classes(),
         class_hash: manifest.class_hash.clone(),
+        class_names: manifest.class_names.as_slice().to_vec(),
+        train_counts: None,
         model: model.display().to_string(),
         template: String::new(),
         precision: settings.precision,
@@ -175,9 +186,9 @@ fn check_width(head: &Path, name: &str, tensor: &Tensor, width: i64, model: &Pat
     })
 }
 
-fn warn_of_expand(tte: Tte, expand: u32, tower: &VisionTower) {
-    let patch = tower.config().patch_size;
-    if tte == Tte::FiveCrop && i64::from(expand) % patch == 0 {
+fn warn_of_expand(look: Look, tower: &VisionTower) {
+    let (expand, patch) = (look.expand, tower.config().patch_size);
+    if matches!(look.tte, Tte::FiveCrop | Tte::TenCrop) && i64::from(expand) % patch == 0 {
         eprintln!(
             "warning: --expand {expand} is a multiple of the patch size {patch}: the corner crops repeat the patch grid, \
              and ensembling gains less (LIFT, section 4.4)"

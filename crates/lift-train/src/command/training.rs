@@ -14,7 +14,7 @@ use super::{
 use crate::{
     config::TrainConfig,
     error::{Error, Result},
-    eval::Tte,
+    eval::{Look, Tte},
     loader::Loader,
     model::TunedModel,
     plan::Plan,
@@ -63,14 +63,20 @@ pub fn train(config: &TrainConfig) -> Result<Report> {
     Tuned::of(&model, &manifest.class_counts, &head).write(&config.out)?;
 
     let test = Arc::new(test);
+    let look = config.look();
     let mut settings = EvalSettings {
         shards: config.shards.clone(),
-        tte: Tte::None,
-        expand: config.expand,
+        split: Split::Test,
+        look: Look {
+            tte: Tte::None,
+            ..look
+        },
         batch_size: config.batch_size,
         precision: config.precision,
         device,
         threads: config.threads,
+        predictions: Some(config.out.join("predictions-plain.parquet")),
+        confusion: None,
     };
     let counts = Some(manifest.class_counts.as_slice());
     let mut evaluations = vec![judge(
@@ -81,8 +87,10 @@ pub fn train(config: &TrainConfig) -> Result<Report> {
         counts,
         None,
     )?];
-    if config.tte != Tte::None {
-        settings.tte = config.tte;
+    if look.tte != Tte::None {
+        settings.look = look;
+        let file = format!("predictions-{}.parquet", look.tte.as_str());
+        settings.predictions = Some(config.out.join(file));
         evaluations.push(judge(
             &settings,
             &test,
@@ -97,6 +105,7 @@ pub fn train(config: &TrainConfig) -> Result<Report> {
         training: Some(training),
         config: Some(config.clone()),
         template: head.template,
+        train_counts: Some(manifest.class_counts.clone()),
         ..report_of(
             &config.out,
             &manifest,
@@ -160,7 +169,7 @@ impl Inputs {
             tower.width,
             &config.model,
         )?;
-        warn_of_expand(config.tte, config.expand, &visual);
+        warn_of_expand(config.look(), &visual);
         let classes = manifest.num_classes();
         let tuner = Tuner::new(config.tuner, config.tuner_size, tower, classes, config.seed);
         let kind = config.precision.kind();

@@ -18,7 +18,10 @@ use lift_data::{
 use rayon::prelude::*;
 use tch::{Device, Tensor};
 
-use super::{augment::mda_crop, sampler::image_rng};
+use super::{
+    augment::mda_crop,
+    sampler::{below, image_rng, view_rng},
+};
 use crate::error::{Error, Result};
 
 /// Batches that may wait in the queue.
@@ -43,6 +46,20 @@ pub enum View {
         /// Pixels beyond the resolution.
         expand: u32,
     },
+    /// The five crops, then their mirror images.
+    TenCrop {
+        /// Pixels beyond the resolution.
+        expand: u32,
+    },
+    /// Short side to `resolution + expand`; crops at places drawn for each image.
+    RandomCrops {
+        /// Pixels beyond the resolution.
+        expand: u32,
+        /// How many, at least 1.
+        crops: usize,
+        /// Of the places.
+        seed: u64,
+    },
 }
 
 impl View {
@@ -50,7 +67,19 @@ impl View {
     pub fn crops(self) -> usize {
         match self {
             Self::FiveCrop { .. } => 5,
+            Self::TenCrop { .. } => 10,
+            Self::RandomCrops { crops, .. } => crops,
             Self::Random { .. } | Self::Center => 1,
+        }
+    }
+
+    /// The short side that an image is resized to before crops of `side` are cut from it.
+    fn short_side(self, side: u32) -> u32 {
+        match self {
+            Self::FiveCrop { expand }
+            | Self::TenCrop { expand }
+            | Self::RandomCrops { expand, .. } => side + expand,
+            Self::Random { .. } | Self::Center => side + side / 7,
         }
     }
 }
@@ -181,25 +210,25 @@ impl Loader {
                 let crop = mda_crop(width, height, smallest_area, &mut rng);
                 scratch.resizer.crop_resize(source, crop, side, side, out)?;
             }
-            View::Center | View::FiveCrop { .. } => {
-                let short = side
-                    + if let View::FiveCrop { expand } = view {
-                        expand
-                    } else {
-                        side / 7
-                    };
-                let (w, h) = short_side_size(width, height, short);
+            View::Center
+            | View::FiveCrop { .. }
+            | View::TenCrop { .. }
+            | View::RandomCrops { .. } => {
+                let (w, h) = short_side_size(width, height, view.short_side(side));
                 let whole = CropBox::whole(width, height);
                 scratch.resized.resize(w as usize * h as usize * 3, 0);
                 scratch
                     .resizer
                     .crop_resize(source, whole, w, h, &mut scratch.resized)?;
-                let corners = crop_corners(view, w, h, side);
-                for (out, (left, top)) in out
-                    .chunks_mut(side as usize * side as usize * 3)
-                    .zip(corners)
-                {
-                    copy_square(&scratch.resized, w, left, top, side, out);
+                let corners = crop_corners(view, w, h, side, self.reader.row(row).id);
+                let mut squares = out.chunks_mut(side as usize * side as usize * 3);
+                // In this order: `zip` would take a square before it finds the corners at their end.
+                for ((left, top), square) in corners.iter().zip(squares.by_ref()) {
+                    copy_square(&scratch.resized, w, *left, *top, side, square);
+                }
+                for ((left, top), square) in corners.iter().zip(squares) {
+                    copy_square(&scratch.resized, w, *left, *top, side, square);
+                    mirror(square, side);
                 }
             }
         }
@@ -207,15 +236,29 @@ impl Loader {
     }
 }
 
-/// Top-left corners of the crops, in torchvision's order and rounding.
-fn crop_corners(view: View, width: u32, height: u32, side: u32) -> Vec<(u32, u32)> {
+/// Top-left corners of the crops, in torchvision's order and rounding; mirror images are not counted.
+fn crop_corners(view: View, width: u32, height: u32, side: u32, id: u64) -> Vec<(u32, u32)> {
     let (right, bottom) = (width - side, height - side);
     // Python rounds halves to even: `int(round((w - side) / 2))`.
     let half = |n: u32| if n % 4 == 3 { n / 2 + 1 } else { n / 2 };
     let center = (half(right), half(bottom));
     match view {
-        View::FiveCrop { .. } => vec![(0, 0), (right, 0), (0, bottom), (right, bottom), center],
+        View::FiveCrop { .. } | View::TenCrop { .. } => {
+            vec![(0, 0), (right, 0), (0, bottom), (right, bottom), center]
+        }
+        View::RandomCrops { crops, seed, .. } => {
+            let mut rng = view_rng(seed, id);
+            let mut place = |room: u32| below(&mut rng, u64::from(room) + 1) as u32;
+            (0..crops).map(|_| (place(right), place(bottom))).collect()
+        }
         View::Center | View::Random { .. } => vec![center],
+    }
+}
+
+/// Swaps left and right of a square of RGB pixels.
+fn mirror(square: &mut [u8], side: u32) {
+    for row in square.chunks_mut(side as usize * 3) {
+        row.as_chunks_mut::<3>().0.reverse();
     }
 }
 
@@ -252,11 +295,39 @@ mod tests {
     #[test]
     fn corners_follow_torchvision() {
         // 13 x 10 image, side 8: (w - 8) / 2 = 2.5 -> 2, (h - 8) / 2 = 1.
-        assert_eq!(crop_corners(View::Center, 13, 10, 8), [(2, 1)]);
+        assert_eq!(crop_corners(View::Center, 13, 10, 8, 0), [(2, 1)]);
         // 15 x 8: 3.5 -> 4.
-        assert_eq!(crop_corners(View::Center, 15, 8, 8), [(4, 0)]);
-        let five = crop_corners(View::FiveCrop { expand: 3 }, 13, 10, 8);
+        assert_eq!(crop_corners(View::Center, 15, 8, 8, 0), [(4, 0)]);
+        let five = crop_corners(View::FiveCrop { expand: 3 }, 13, 10, 8, 0);
         assert_eq!(five, [(0, 0), (5, 0), (0, 2), (5, 2), (2, 1)]);
+        assert_eq!(
+            crop_corners(View::TenCrop { expand: 3 }, 13, 10, 8, 0),
+            five
+        );
+    }
+
+    #[test]
+    fn random_crops_lie_inside_and_follow_image_and_seed() {
+        let view = |seed| View::RandomCrops {
+            expand: 3,
+            crops: 200,
+            seed,
+        };
+        let corners = crop_corners(view(1), 13, 10, 8, 7);
+        assert!(corners.iter().all(|&(left, top)| left <= 5 && top <= 2));
+        for place in [(0, 0), (5, 2), (3, 1)] {
+            assert!(corners.contains(&place), "{place:?} is never drawn");
+        }
+        assert_eq!(corners, crop_corners(view(1), 13, 10, 8, 7));
+        assert_ne!(corners, crop_corners(view(2), 13, 10, 8, 7));
+        assert_ne!(corners, crop_corners(view(1), 13, 10, 8, 8));
+    }
+
+    #[test]
+    fn a_mirror_swaps_left_and_right() {
+        let mut square: Vec<u8> = (0..12).collect();
+        mirror(&mut square, 2);
+        assert_eq!(square, [3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8]);
     }
 
     #[test]

@@ -20,6 +20,11 @@ pub fn image_rng(seed: u64, epoch: usize, id: u64) -> ChaCha8Rng {
     stream(seed, epoch, id, b"crop")
 }
 
+/// The random stream that places test-time crops of one image.
+pub(super) fn view_rng(seed: u64, id: u64) -> ChaCha8Rng {
+    stream(seed, 0, id, b"view")
+}
+
 fn stream(seed: u64, epoch: usize, id: u64, purpose: &[u8]) -> ChaCha8Rng {
     let mut key = [0u8; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());

@@ -1,0 +1,96 @@
+//! Predictions of single images and the confusion matrix, as Parquet files.
+//!
+//! Invariant: a file appears whole or not at all; rows follow the shards' order.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, Float32Array, Int32Array, Int64Array, RecordBatch, StringArray},
+    error::ArrowError,
+};
+use lift_data::{ClassNames, atomic, shard::ShardReader};
+use parquet::arrow::ArrowWriter;
+
+use crate::{
+    error::{Error, Result},
+    metrics::Judged,
+};
+
+/// Writes a row an image: `id`, `path`, `label`, `predicted`, `confidence`, and `rank`, the number of classes with a
+/// larger logit than the image's own.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_predictions(path: &Path, reader: &ShardReader, judged: &[Judged]) -> Result<()> {
+    let ids = reader.rows().iter().map(|row| row.id as i64);
+    let paths = (0..judged.len()).map(|row| reader.path(row));
+    let columns: [(&str, ArrayRef); 6] = [
+        ("id", Arc::new(Int64Array::from_iter_values(ids))),
+        ("path", Arc::new(StringArray::from_iter_values(paths))),
+        ("label", integers(judged.iter().map(|one| one.label))),
+        (
+            "predicted",
+            integers(judged.iter().map(|one| one.predicted)),
+        ),
+        (
+            "confidence",
+            Arc::new(Float32Array::from_iter_values(
+                judged.iter().map(|one| one.confidence),
+            )),
+        ),
+        ("rank", integers(judged.iter().map(|one| one.rank))),
+    ];
+    write(path, RecordBatch::try_from_iter(columns))
+}
+
+/// Writes a row for each pair of true and predicted class that occurs: `label`, `class`, `predicted`,
+/// `predicted_class`, `images`.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_confusion(path: &Path, names: &ClassNames, judged: &[Judged]) -> Result<()> {
+    let mut pairs: BTreeMap<(u32, u32), i64> = BTreeMap::new();
+    for one in judged {
+        *pairs.entry((one.label, one.predicted)).or_default() += 1;
+    }
+    let name = |label: u32| names.name(label).unwrap_or_default();
+    let texts = |labels: Vec<u32>| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(labels.into_iter().map(name)))
+    };
+    let columns: [(&str, ArrayRef); 5] = [
+        ("label", integers(pairs.keys().map(|pair| pair.0))),
+        ("class", texts(pairs.keys().map(|pair| pair.0).collect())),
+        ("predicted", integers(pairs.keys().map(|pair| pair.1))),
+        (
+            "predicted_class",
+            texts(pairs.keys().map(|pair| pair.1).collect()),
+        ),
+        (
+            "images",
+            Arc::new(Int64Array::from_iter_values(pairs.values().copied())),
+        ),
+    ];
+    write(path, RecordBatch::try_from_iter(columns))
+}
+
+fn integers(values: impl Iterator<Item = u32>) -> ArrayRef {
+    Arc::new(Int32Array::from_iter_values(
+        values.map(|value| value as i32),
+    ))
+}
+
+fn write(path: &Path, batch: std::result::Result<RecordBatch, ArrowError>) -> Result<()> {
+    let failed = |reason: String| Error::Io {
+        path: path.into(),
+        source: std::io::Error::other(reason),
+    };
+    let batch = batch.map_err(|err| failed(err.to_string()))?;
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None)
+        .map_err(|err| failed(err.to_string()))?;
+    writer
+        .write(&batch)
+        .and_then(|()| writer.close())
+        .map_err(|err| failed(err.to_string()))?;
+    Ok(atomic::write(path, &bytes)?)
+}

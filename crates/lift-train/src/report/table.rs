@@ -1,0 +1,194 @@
+//! Reports as aligned text: a line an evaluation, or a line a class.
+//!
+//! Invariant: figures are percent with one digit, and `-` stands where there is nothing to measure.
+
+use super::Report;
+
+/// Which figures a table shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Columns {
+    /// Overall, mean class, and the bands.
+    Accuracies,
+    /// These, and the figures that papers give besides, with the interval of the overall accuracy.
+    All,
+}
+
+/// A line an evaluation.
+pub fn table<'a>(reports: impl IntoIterator<Item = &'a Report>, columns: Columns) -> String {
+    let mut header = vec![
+        "",
+        "test-time",
+        "overall",
+        "mean class",
+        "many",
+        "medium",
+        "few",
+    ];
+    if columns == Columns::All {
+        header.extend([
+            "95 % of overall",
+            "top-5",
+            "macro F1",
+            "worst",
+            "harmonic",
+            "geometric",
+            "ECE",
+        ]);
+    }
+    let mut rows = vec![header.into_iter().map(str::to_owned).collect::<Vec<_>>()];
+    for report in reports {
+        for evaluation in &report.evaluations {
+            let m = &evaluation.metrics;
+            let mut row = vec![report.name.clone(), evaluation.tte.as_str().to_owned()];
+            let accuracies = [Some(m.overall), Some(m.mean_class), m.many, m.medium, m.few];
+            row.extend(accuracies.map(percent));
+            if columns == Columns::All {
+                let [low, high] = m.intervals.overall;
+                row.push(format!("{:.1} to {:.1}", low * 100.0, high * 100.0));
+                row.extend(
+                    [
+                        m.top5,
+                        Some(m.macro_f1),
+                        Some(m.worst_class),
+                        Some(m.harmonic_mean),
+                        Some(m.geometric_mean),
+                        Some(m.calibration_error),
+                    ]
+                    .map(percent),
+                );
+            }
+            rows.push(row);
+        }
+    }
+    aligned(&rows, 2)
+}
+
+/// A line a class: training images, and the accuracy of each evaluation.
+pub fn class_table(report: &Report) -> String {
+    let mut header = vec![String::new(), "train".into()];
+    let of_split = report.evaluations.iter().map(|e| e.tte.as_str().to_owned());
+    header.extend(of_split);
+    let mut rows = vec![header];
+    for (label, name) in report.class_names.iter().enumerate() {
+        let count = report.train_counts.as_ref().and_then(|n| n.get(label));
+        let mut row = vec![name.clone(), count.map_or("-".into(), u64::to_string)];
+        let accuracy = report.evaluations.iter().map(|evaluation| {
+            let accuracy = evaluation.metrics.per_class.get(label);
+            percent(accuracy.copied().flatten())
+        });
+        row.extend(accuracy);
+        rows.push(row);
+    }
+    aligned(&rows, 1)
+}
+
+fn percent(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |v| format!("{:.1}", v * 100.0))
+}
+
+/// The first `left` columns to the left, the others to the right.
+fn aligned(rows: &[Vec<String>], left: usize) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
+    let mut out = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).enumerate();
+        let cells = cells.map(|(i, (cell, &width))| match i < left {
+            true => format!("{cell:<width$}"),
+            false => format!("{cell:>width$}"),
+        });
+        out += cells.collect::<Vec<_>>().join("  ").trim_end();
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        eval::{Evaluation, Tte},
+        metrics::{Intervals, Metrics},
+    };
+    use lift_clip::Precision;
+    use lift_data::Split;
+
+    fn report() -> Report {
+        let metrics = Metrics {
+            images: 3,
+            overall: 0.5,
+            mean_class: 1.0,
+            many: None,
+            medium: Some(0.0625),
+            few: Some(0.0),
+            top5: None,
+            macro_f1: 0.25,
+            worst_class: 0.0,
+            harmonic_mean: 0.0,
+            geometric_mean: 0.0,
+            calibration_error: 0.125,
+            intervals: Intervals {
+                overall: [0.4, 0.6],
+                many: None,
+                medium: Some([0.0, 0.1]),
+                few: Some([0.0, 0.0]),
+            },
+            per_class: vec![Some(0.5), None],
+        };
+        let evaluation = Evaluation {
+            split: Split::Test,
+            tte: Tte::FiveCrop,
+            crops: 5,
+            expand: Some(24),
+            metrics,
+            seconds: 1.0,
+        };
+        Report {
+            format: "lift-report/1".into(),
+            tool_version: "0".into(),
+            name: "lift+".into(),
+            dataset: "shapes-lt".into(),
+            num_classes: 2,
+            class_hash: String::new(),
+            class_names: vec!["red star".into(), "ring".into()],
+            train_counts: Some(vec![500, 5]),
+            model: String::new(),
+            template: String::new(),
+            precision: Precision::Fp32,
+            device: "cpu".into(),
+            parameters: None,
+            training: None,
+            config: None,
+            evaluations: vec![evaluation],
+        }
+    }
+
+    #[test]
+    fn the_table_aligns_and_an_empty_band_is_a_dash() {
+        let expected = "       test-time  overall  mean class  many  medium  few\n\
+                        lift+  five-crop     50.0       100.0     -     6.2  0.0\n";
+        assert_eq!(table([&report()], Columns::Accuracies), expected);
+        let all = table([&report()], Columns::All);
+        assert!(
+            all.lines()
+                .next()
+                .unwrap()
+                .ends_with("harmonic  geometric   ECE"),
+            "{all}"
+        );
+        assert!(all.contains("40.0 to 60.0"), "{all}");
+        let lengths: Vec<_> = all.lines().map(str::len).collect();
+        assert_eq!(lengths[0], lengths[1]);
+    }
+
+    #[test]
+    fn classes_have_a_line_each() {
+        let expected = "          train  five-crop\n\
+                        red star    500       50.0\n\
+                        ring          5          -\n";
+        assert_eq!(class_table(&report()), expected);
+    }
+}
