@@ -1,5 +1,7 @@
 //! A folder of its own to run the program in, and small images to run it on.
 
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,6 +36,11 @@ impl Workplace {
             without_times(&text(output.stdout)),
             without_times(&text(output.stderr)),
         )
+    }
+
+    /// The place of a file or folder.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
     }
 
     pub fn write(&self, path: &str, text: &str) {
