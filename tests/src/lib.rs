@@ -13,6 +13,8 @@ use lift_data::{
     ClassNames, Encoding, Split,
     build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess},
     decode::Orientation,
+    manifest::Subsampling,
+    order::Order,
 };
 use lift_text::{ClassifierOptions, Prompts, build_head};
 use tch::{Device, Kind, Tensor};
@@ -76,6 +78,7 @@ pub fn build_options(dataset: Dataset, source: &Path, out: &Path) -> BuildOption
         preprocess: Preprocess {
             encoding: Encoding::Rgb8,
             jpeg_quality: 95,
+            jpeg_subsampling: Subsampling::default(),
             short_side: Some(64),
             orientation: Orientation::Exif,
         },
@@ -84,5 +87,7 @@ pub fn build_options(dataset: Dataset, source: &Path, out: &Path) -> BuildOption
         imbalance_ratio: 100.0,
         max_bad: 0,
         bytes_per_shard: BYTES_PER_SHARD,
+        order: Order::List,
+        part: None,
     }
 }

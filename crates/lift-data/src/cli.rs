@@ -4,6 +4,7 @@
 //! function, and this folder is the only place that prints results.
 
 mod build;
+mod commit;
 mod draw;
 mod export;
 mod inspect;
@@ -29,6 +30,8 @@ pub struct Cli {
 enum Command {
     /// Build shards from a dataset's images
     Build(Box<build::BuildArgs>),
+    /// Join the parts that `build --part` has built
+    Commit(commit::CommitArgs),
     /// Describe a class distribution: counts, imbalance ratio, bands, Gini
     Stats(stats::StatsArgs),
     /// Read all of a shard folder and say whether it is whole
@@ -83,6 +86,7 @@ impl CliError {
 pub fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
         Command::Build(args) => build::run(*args),
+        Command::Commit(args) => commit::run(&args),
         Command::Stats(args) => stats::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Export(args) => export::run(&args),

@@ -54,6 +54,7 @@ pub fn require_shard_dirs(root: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
-fn split_dirs(root: &Path) -> [PathBuf; 2] {
+/// Where the splits of `root` would lie.
+pub(crate) fn split_dirs(root: &Path) -> [PathBuf; 2] {
     [Split::Train, Split::Test].map(|split| root.join(split.as_str()))
 }

@@ -58,6 +58,7 @@ fn json_is_one_document() {
           "classes": 3,
           "quarantined": 0,
           "shards": 1,
+          "kept_shards": 0,
           "bytes": 3731,
           "seconds": [time],
           "images_per_second": [time]
@@ -216,16 +217,30 @@ fn bad_input_is_named_with_a_hint() {
 }
 
 #[test]
-fn existing_output_is_refused() {
+fn existing_output_is_kept_and_never_mixed() {
     let place = Workplace::new();
     place.class_folders("photos");
     place.run("build folder --source photos --out shards");
     let before = place.files("shards");
     insta::assert_snapshot!(place.run("build folder --source photos --out shards"), @r"
+    exit 0
+    ----
+    train: 16 images of 3 classes, 11.7 kB in 1 shard (finished before), [time] -> shards/train
+    test: 6 images of 3 classes, 3.7 kB in 1 shard (finished before), [time] -> shards/test
+    ");
+    insta::assert_snapshot!(
+        place.run("build folder --source photos --out shards --short-side 8 --seed 3"), @r"
     exit 1
     ----
-    error: shards/train: already exists and is not empty
-    hint: remove it, or choose another --out
+    error: shards/train: holds a finished dataset with other settings: seed is 0 there and 3 here; short_side is 256 there and 8 here
+    hint: give the same settings to go on with it, remove it, or choose another --out
+    ");
+    place.image("photos/train/dog/99.png", 9, 9);
+    insta::assert_snapshot!(place.run("build folder --source photos --out shards"), @r"
+    exit 1
+    ----
+    error: shards/train: holds a finished dataset with other settings: the list of images differs
+    hint: give the same settings to go on with it, remove it, or choose another --out
     ");
     place.write("left/train/train-00000.parquet.tmp", "half");
     insta::assert_snapshot!(place.run("build folder --source photos --out left"), @r"
@@ -278,10 +293,10 @@ fn damage_is_found() {
     let place = Workplace::new();
     place.class_folders("photos");
     place.run("build folder --source photos --out shards --short-side 0");
-    place.flip("shards/train/train-00000.parquet", 100);
+    place.flip("shards/train/train-00000.parquet", 5000);
     insta::assert_snapshot!(place.run("verify shards"), @r"
     exit 1
-    shards/train/train-00000.parquet: row 9 (dog/3.png): checksum mismatch
+    shards/train/train-00000.parquet: row 7 (dog/11.png): checksum mismatch
     shards/test: whole: 6 images, 3.7 kB in 1 shard
     ----
     error: shards: not whole, problems found: 1
@@ -331,7 +346,7 @@ fn a_recipe_gives_what_flags_do_not() {
     insta::assert_snapshot!(place.run("build --config typo.toml --out no"), @r"
     exit 1
     ----
-    error: typo.toml: line 3: unknown field `shortside`, expected one of `dataset`, `source`, `out`, `split`, `encoding`, `quality`, `short_side`, `orientation`, `threads`, `seed`, `imbalance_ratio`, `root`, `classnames`, `max_bad`, `shard_mib`
+    error: typo.toml: line 3: unknown field `shortside`, expected one of `dataset`, `source`, `out`, `split`, `encoding`, `quality`, `subsampling`, `short_side`, `orientation`, `threads`, `seed`, `imbalance_ratio`, `root`, `classnames`, `max_bad`, `shard_mib`, `order`
     hint: [data] takes the flags of `lift-data build` with underscores, and `dataset`
     ");
     insta::assert_snapshot!(place.run("build --out no"), @r"

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use lift_data::build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, build};
+use lift_data::order::Order;
 use lift_data::progress::Reporting;
 use lift_data::{Band, BandEdges, ShardReader, Split};
 
@@ -41,6 +42,8 @@ fn cifar100_lt_has_its_published_counts() {
             imbalance_ratio,
             max_bad: 0,
             bytes_per_shard: BYTES_PER_SHARD,
+            order: Order::List,
+            part: None,
         };
         build(&options, Reporting::Silent).unwrap();
         let train = ShardReader::open(&out.path().join("train")).unwrap();

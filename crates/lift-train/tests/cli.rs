@@ -11,6 +11,8 @@ use lift_data::{
     ClassNames, Encoding, Split,
     build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, build},
     decode::Orientation,
+    manifest::Subsampling,
+    order::Order,
     progress::Reporting,
     shapes::{ShapesOptions, class_names, write_dataset},
 };
@@ -54,6 +56,7 @@ fn prepare(dir: &Path) {
         preprocess: Preprocess {
             encoding: Encoding::Rgb8,
             jpeg_quality: 95,
+            jpeg_subsampling: Subsampling::default(),
             short_side: Some(64),
             orientation: Orientation::Exif,
         },
@@ -62,6 +65,8 @@ fn prepare(dir: &Path) {
         imbalance_ratio: 1.0,
         max_bad: 0,
         bytes_per_shard: BYTES_PER_SHARD,
+        order: Order::List,
+        part: None,
     };
     build(&options, Reporting::Silent).unwrap();
     let classes = ClassNames::new(class_names()).unwrap();

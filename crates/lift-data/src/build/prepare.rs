@@ -8,11 +8,10 @@ use std::io::{self, Read};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
-use image::codecs::jpeg::JpegEncoder;
-
+use super::encode;
 use crate::decode::{self, DecodeError, Orientation, RgbImage};
 use crate::error::Result;
-use crate::manifest::Encoding;
+use crate::manifest::{Encoding, Subsampling};
 use crate::resize::{CropBox, Resizer, RgbView, short_side_size};
 use crate::source::{Content, Item};
 
@@ -23,6 +22,8 @@ pub struct Preprocess {
     pub encoding: Encoding,
     /// JPEG quality, 1 to 100.
     pub jpeg_quality: u8,
+    /// How a JPEG stores colour.
+    pub jpeg_subsampling: Subsampling,
     /// Short side in pixels that larger images are shrunk to; `None` keeps sizes.
     pub short_side: Option<u32>,
     /// Whether EXIF turns it.
@@ -99,19 +100,24 @@ impl<'a> Preparer<'a> {
                 height: image.height,
                 bytes: bytes.clone(),
             }),
-            Encoding::Rgb8 => {
-                let image =
-                    shrink(&mut self.resizer, image, self.preprocess.short_side).map_err(encode)?;
+            encoding @ (Encoding::Rgb8 | Encoding::Jpeg | Encoding::Png) => {
+                let short_side = self.preprocess.short_side;
+                let image = shrink(&mut self.resizer, image, short_side).map_err(encode)?;
+                let (width, height) = (image.width, image.height);
+                let bytes = match encoding {
+                    Encoding::Jpeg => encode::jpeg(
+                        &image,
+                        self.preprocess.jpeg_quality,
+                        self.preprocess.jpeg_subsampling,
+                    ),
+                    Encoding::Png => encode::png(&image),
+                    _ => Ok(image.pixels),
+                };
                 Ok(Prepared {
-                    width: image.width,
-                    height: image.height,
-                    bytes: image.pixels,
+                    width,
+                    height,
+                    bytes: bytes.map_err(BadImage::Encode)?,
                 })
-            }
-            Encoding::Jpeg => {
-                let image =
-                    shrink(&mut self.resizer, image, self.preprocess.short_side).map_err(encode)?;
-                encode_jpeg(&image, self.preprocess.jpeg_quality)
             }
         }
     }
@@ -136,22 +142,5 @@ fn shrink(resizer: &mut Resizer, image: RgbImage, short_side: Option<u32>) -> Re
         width,
         height,
         pixels,
-    })
-}
-
-fn encode_jpeg(image: &RgbImage, quality: u8) -> std::result::Result<Prepared, BadImage> {
-    let mut bytes = Vec::new();
-    JpegEncoder::new_with_quality(&mut bytes, quality)
-        .encode(
-            &image.pixels,
-            image.width,
-            image.height,
-            image::ExtendedColorType::Rgb8,
-        )
-        .map_err(|err| BadImage::Encode(err.to_string()))?;
-    Ok(Prepared {
-        width: image.width,
-        height: image.height,
-        bytes,
     })
 }

@@ -7,9 +7,12 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
 use lift_data::build::{
-    BYTES_PER_SHARD, BuildOptions, BuildReport, Dataset, Preprocess, THREAD_NAME, build,
+    BYTES_PER_SHARD, BuildOptions, BuildReport, Dataset, Part, Preprocess, SplitReport,
+    THREAD_NAME, build,
 };
 use lift_data::decode::Orientation;
+use lift_data::manifest::Subsampling;
+use lift_data::order::Order;
 use lift_data::progress::Reporting;
 use lift_data::{ClassNames, Encoding, Error, Split};
 
@@ -25,8 +28,13 @@ Examples:
     lift-data build cifar100-lt --imbalance-ratio 50 --source cifar100 --out shards
   What a recipe says in its [data] table, with other shards:
     lift-data build --config pipelines/cifar100-lt.toml --out elsewhere
+  One of eight processes that build together, then what joins their parts:
+    lift-data build list --source lists --root /data/imagenet --out shards --part 3/8
+    lift-data commit shards
 
-The shards go to OUT/train and OUT/test; each is complete when its manifest.json is there.";
+The shards go to OUT/train and OUT/test; each is complete when its manifest.json is there. A build that
+was cut off goes on when the same command is run again. --part auto takes the part from Slurm's job
+array, or from JOB_COMPLETION_INDEX (Kubernetes) with JOB_COMPLETIONS set to the number of pods.";
 
 /// `lift-data build`
 #[derive(Debug, Args)]
@@ -37,6 +45,9 @@ pub struct BuildArgs {
     /// Take what is not given here from the [data] table of this recipe
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Build this part of the shards only, such as 3/8, or auto; `lift-data commit` joins parts
+    #[arg(long, value_name = "I/N", value_parser = parse_part)]
+    part: Option<Part>,
     /// Print the summary as one JSON document on standard output
     #[arg(long)]
     json: bool,
@@ -58,12 +69,15 @@ struct DataTable {
     /// Which splits to build [default: all]
     #[arg(long, value_enum)]
     split: Option<Splits>,
-    /// How images are stored: pixels, JPEG, or the file as it is [default: rgb8]
+    /// How images are stored: pixels, JPEG, PNG, or the file as it is [default: rgb8]
     #[arg(long, value_enum)]
     encoding: Option<Encoding>,
     /// JPEG quality for --encoding jpeg [default: 95]
     #[arg(long, value_name = "1-100", value_parser = clap::value_parser!(u8).range(1..=100))]
     quality: Option<u8>,
+    /// Colour of --encoding jpeg: 420 (a quarter) or 444 (full) [default: 420]
+    #[arg(long, value_enum)]
+    subsampling: Option<Subsampling>,
     /// Shrink to this short side in pixels, 0 keeps sizes [default: 256]
     #[arg(long, value_name = "PIXELS")]
     short_side: Option<u32>,
@@ -73,7 +87,7 @@ struct DataTable {
     /// Threads that decode and resize [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// Seed of the long-tailed choice [default: 0]
+    /// Seed of the long-tailed choice and the order [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u32>,
     /// cifar100-lt: largest class over smallest [default: 100]
@@ -88,9 +102,12 @@ struct DataTable {
     /// Leave out up to N bad images a split [default: 0]
     #[arg(long, value_name = "N")]
     max_bad: Option<u64>,
-    /// Image bytes in a shard, in MiB [default: 256]
+    /// About how many MiB of images a shard gets [default: 256]
     #[arg(long, value_name = "MIB")]
     shard_mib: Option<NonZeroUsize>,
+    /// Rows as in the list, or shuffled by the seed [default: list]
+    #[arg(long, value_enum)]
+    order: Option<Order>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, ValueEnum)]
@@ -131,7 +148,8 @@ pub fn run(args: BuildArgs) -> Result<(), CliError> {
         Some(path) => args.data.over(read_recipe(path)?),
         None => args.data,
     };
-    let options = data.into_options()?;
+    let mut options = data.into_options()?;
+    options.part = args.part;
     silence_worker_panics();
     let report = build(&options, Reporting::Stderr)?;
     print_summary(&report);
@@ -175,6 +193,7 @@ impl DataTable {
             split: self.split.or(other.split),
             encoding: self.encoding.or(other.encoding),
             quality: self.quality.or(other.quality),
+            subsampling: self.subsampling.or(other.subsampling),
             short_side: self.short_side.or(other.short_side),
             orientation: self.orientation.or(other.orientation),
             threads: self.threads.or(other.threads),
@@ -184,6 +203,7 @@ impl DataTable {
             classnames: self.classnames.or(other.classnames),
             max_bad: self.max_bad.or(other.max_bad),
             shard_mib: self.shard_mib.or(other.shard_mib),
+            order: self.order.or(other.order),
         }
     }
 
@@ -237,6 +257,7 @@ impl DataTable {
             preprocess: Preprocess {
                 encoding: self.encoding.unwrap_or(Encoding::Rgb8),
                 jpeg_quality: quality,
+                jpeg_subsampling: self.subsampling.unwrap_or_default(),
                 short_side: Some(self.short_side.unwrap_or(256)).filter(|&side| side > 0),
                 orientation: self.orientation.unwrap_or(Orientation::Exif),
             },
@@ -245,6 +266,8 @@ impl DataTable {
             imbalance_ratio: self.imbalance_ratio.unwrap_or(100.0),
             max_bad: self.max_bad.unwrap_or(0),
             bytes_per_shard: mib,
+            order: self.order.unwrap_or_default(),
+            part: None,
         })
     }
 }
@@ -259,22 +282,47 @@ fn silence_worker_panics() {
     }));
 }
 
+fn parse_part(text: &str) -> Result<Part, String> {
+    if text == "auto" {
+        return Part::from_environment(|name| std::env::var(name).ok())
+            .map_err(|err| err.to_string());
+    }
+    text.parse()
+}
+
 fn print_summary(report: &BuildReport) {
     for split in &report.splits {
-        let bad = match split.quarantined {
-            0 => String::new(),
-            n => format!(", {n} bad left out (see quarantine.jsonl)"),
-        };
-        eprintln!(
-            "{}: {} images of {} classes{bad}, {} in {}, {:.1} s, {} images/s -> {}",
-            split.split,
-            grouped(split.images),
-            split.classes,
-            size(split.bytes),
-            shards(split.shards as u64),
-            split.seconds,
-            grouped(split.images_per_second as u64),
-            split.dir.display(),
-        );
+        print_split(split);
     }
+    if report.splits.iter().any(|split| split.part.is_some()) {
+        eprintln!("hint: when all parts are done, join them with `lift-data commit`");
+    }
+}
+
+/// One line on what a split has become.
+pub(super) fn print_split(split: &SplitReport) {
+    let part = split
+        .part
+        .map(|part| format!("part {part}: "))
+        .unwrap_or_default();
+    let bad = match split.quarantined {
+        0 => String::new(),
+        n => format!(", {n} bad left out (see quarantine.jsonl)"),
+    };
+    let kept = match split.kept_shards {
+        0 => String::new(),
+        n if n == split.shards => " (finished before)".to_owned(),
+        n => format!(" ({} finished before)", grouped(n as u64)),
+    };
+    eprintln!(
+        "{}: {part}{} images of {} classes{bad}, {} in {}{kept}, {:.1} s, {} images/s -> {}",
+        split.split,
+        grouped(split.images),
+        split.classes,
+        size(split.bytes),
+        shards(split.shards as u64),
+        split.seconds,
+        grouped(split.images_per_second as u64),
+        split.dir.display(),
+    );
 }

@@ -38,6 +38,11 @@ impl Workplace {
         )
     }
 
+    /// The place of a file or folder.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
     pub fn write(&self, path: &str, text: &str) {
         let path = self.create_parent(path);
         fs::write(path, text).unwrap();
