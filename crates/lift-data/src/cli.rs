@@ -5,6 +5,7 @@
 
 mod build;
 mod draw;
+mod split;
 mod stats;
 mod verify;
 
@@ -27,6 +28,8 @@ pub struct Cli {
 enum Command {
     /// Build shards from a dataset's images
     Build(Box<build::BuildArgs>),
+    /// Write the lists of a source's splits, long-tailed or held out, without building
+    Split(Box<split::SplitArgs>),
     /// Describe a class distribution: counts, imbalance ratio, bands, Gini
     Stats(stats::StatsArgs),
     /// Read all of a shard folder and say whether it is whole
@@ -77,6 +80,7 @@ impl CliError {
 pub fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
         Command::Build(args) => build::run(*args),
+        Command::Split(args) => split::run(*args),
         Command::Stats(args) => stats::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Draw(draw) => draw::run(&draw),

@@ -53,6 +53,7 @@ fn write(dir: &Path, images: &[Image], encoding: Encoding, target_bytes: u64) ->
         orientation: Orientation::Ignore,
         seed: 0,
         imbalance_ratio: None,
+        bands: crate::split::BandEdges::default(),
         quarantined: 0,
         shards: writer.finish().unwrap(),
     };

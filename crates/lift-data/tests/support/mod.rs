@@ -36,6 +36,11 @@ impl Workplace {
         )
     }
 
+    /// A path in the folder, for files that the program's own writers make.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
     pub fn write(&self, path: &str, text: &str) {
         let path = self.create_parent(path);
         fs::write(path, text).unwrap();
