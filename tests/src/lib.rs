@@ -10,11 +10,14 @@ use std::{
 
 use lift_clip::Head;
 use lift_data::{
-    ClassNames, Encoding, Split,
+    BandEdges, ClassNames, Encoding, Split,
     build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess},
     decode::Orientation,
     manifest::Subsampling,
     order::Order,
+    profile::{LongTail, Tail},
+    sampling::Holdout,
+    source::Columns,
 };
 use lift_text::{ClassifierOptions, Prompts, build_head};
 use tch::{Device, Kind, Tensor};
@@ -84,7 +87,13 @@ pub fn build_options(dataset: Dataset, source: &Path, out: &Path) -> BuildOption
         },
         threads: NonZeroUsize::new(2).expect("two is not zero"),
         seed: 0,
-        imbalance_ratio: 100.0,
+        long_tail: LongTail {
+            tail: (dataset == Dataset::Cifar100Lt).then(|| Tail::exp(100.0)),
+            ..LongTail::default()
+        },
+        columns: Columns::default(),
+        holdout: Holdout::default(),
+        bands: BandEdges::default(),
         max_bad: 0,
         bytes_per_shard: BYTES_PER_SHARD,
         order: Order::List,

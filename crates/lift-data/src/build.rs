@@ -41,9 +41,13 @@ use crate::decode::Orientation;
 use crate::error::{Error, Result};
 use crate::manifest::{Encoding, Manifest, Subsampling};
 use crate::order::Order;
+use crate::profile::{LongTail, Tail};
 use crate::progress::Reporting;
-use crate::source::{Source, SplitList, cifar, folder as class_folders, list};
-use crate::split::Split;
+use crate::sampling::{self, Holdout};
+use crate::source::{
+    Columns, Source, SplitList, cifar, folder as class_folders, hf, list, table, webdataset,
+};
+use crate::split::{BandEdges, Split};
 
 /// The file that lists bad images, beside the manifest.
 pub const QUARANTINE_FILE: &str = "quarantine.jsonl";
@@ -60,8 +64,12 @@ pub enum Dataset {
     Cifar100Lt,
     /// Any folder of class folders.
     Folder,
-    /// Any list of paths and labels.
+    /// Any list of paths and labels: text, CSV or Parquet.
     List,
+    /// A Hugging Face dataset in Parquet files.
+    Hf,
+    /// Tar shards of images and labels.
+    WebDataset,
 }
 
 impl Dataset {
@@ -72,6 +80,21 @@ impl Dataset {
             Dataset::Cifar100Lt => "cifar100-lt",
             Dataset::Folder => "folder",
             Dataset::List => "list",
+            Dataset::Hf => "hf",
+            Dataset::WebDataset => "webdataset",
+        }
+    }
+
+    /// The splits that the source has; empty where it is one split without a name.
+    pub fn splits_in(self, source: &Path) -> Result<Vec<Split>> {
+        match self {
+            Dataset::ShapesLt | Dataset::Folder => Ok(folder::splits_in(source)),
+            Dataset::Cifar100Lt => Ok(vec![Split::Train, Split::Test]),
+            Dataset::List if table::is_table(source) => Ok(table::splits_in(source)),
+            Dataset::List => Ok(list::splits_in(source)),
+            Dataset::Hf if source.is_dir() => hf::splits_in(source),
+            Dataset::WebDataset if source.is_dir() => webdataset::splits_in(source),
+            Dataset::Hf | Dataset::WebDataset => Ok(Vec::new()),
         }
     }
 }
@@ -87,6 +110,8 @@ pub struct BuildOptions {
     pub root: Option<PathBuf>,
     /// Class names instead of those that the source implies.
     pub class_names: Option<ClassNames>,
+    /// Which columns of a table hold what.
+    pub columns: Columns,
     /// The folder that gets `train/` and `test/`.
     pub out: PathBuf,
     /// Which splits, in the order of building.
@@ -95,10 +120,14 @@ pub struct BuildOptions {
     pub preprocess: Preprocess,
     /// Threads that prepare images; writing has one more.
     pub threads: NonZeroUsize,
-    /// Seed of the long-tailed choice.
+    /// Seed of the hold-outs and of the long-tailed choice.
     pub seed: u32,
-    /// Imbalance ratio of the long-tailed choice (`cifar100-lt` only).
-    pub imbalance_ratio: f64,
+    /// How the training split is cut, after the hold-outs.
+    pub long_tail: LongTail,
+    /// Splits that are taken from the training split.
+    pub holdout: Holdout,
+    /// Where the bands end.
+    pub bands: BandEdges,
     /// Bad images a split may have.
     pub max_bad: u64,
     /// About how many bytes of images a shard gets.
@@ -172,34 +201,106 @@ pub fn build(options: &BuildOptions, reporting: Reporting) -> Result<BuildReport
     })
 }
 
-fn read_source(options: &BuildOptions) -> Result<Source> {
+/// Reads the source and chooses: hold-outs first, then the long tail of what is left to train on.
+///
+/// The lists are those of `options.splits`, in their order; no image is opened.
+///
+/// # Errors
+/// When the source is bad, or a split is to be held out that it has already.
+pub fn read_source(options: &BuildOptions) -> Result<Source> {
+    let made = options.holdout.splits();
+    let there = options.dataset.splits_in(&options.source)?;
+    if let Some(split) = made.iter().find(|split| there.contains(split)) {
+        return Err(Error::Source {
+            path: options.source.clone(),
+            reason: format!("it has a {split} split already"),
+            hint: "hold out another with --holdout val=F or test=F, or none".to_owned(),
+        });
+    }
+    let from_train = |split: &Split| *split == Split::Train || made.contains(split);
+    let mut wanted: Vec<Split> = Vec::new();
+    for split in &options.splits {
+        let split = if from_train(split) {
+            Split::Train
+        } else {
+            *split
+        };
+        if !wanted.contains(&split) {
+            wanted.push(split);
+        }
+    }
+    let mut source = read_splits(options, &wanted)?;
+    let num_classes = source.class_names.len();
+    let train = source
+        .splits
+        .iter()
+        .position(|list| list.split == Split::Train);
+    if let Some(train) = train {
+        let mut list = source.splits.remove(train);
+        if !options.holdout.is_none() {
+            let (rest, made) =
+                sampling::hold_out(list, num_classes, &options.holdout, options.seed);
+            list = rest;
+            source.splits.extend(made);
+        }
+        // CIFAR's choice was made while reading, by the reference code's generator.
+        if options.dataset != Dataset::Cifar100Lt && !options.long_tail.keeps_all() {
+            sampling::cut(
+                &mut list,
+                &source.class_names,
+                &options.long_tail,
+                options.seed,
+            )?;
+        }
+        source.splits.push(list);
+    }
+    let place = |list: &SplitList| options.splits.iter().position(|split| *split == list.split);
+    source.splits.retain(|list| place(list).is_some());
+    source.splits.sort_by_key(place);
+    Ok(source)
+}
+
+fn read_splits(options: &BuildOptions, splits: &[Split]) -> Result<Source> {
     let names = options.class_names.clone();
     match options.dataset {
-        Dataset::Folder => class_folders::read(&options.source, &options.splits, names),
-        Dataset::List => list::read(
+        Dataset::Folder => class_folders::read(&options.source, splits, names),
+        Dataset::Hf => hf::read(&options.source, splits, names, &options.columns),
+        Dataset::WebDataset => webdataset::read(&options.source, splits, names, &options.columns),
+        Dataset::List if table::is_table(&options.source) => table::read(
             &options.source,
-            &options.splits,
+            splits,
             options.root.as_deref(),
             names,
+            &options.columns,
         ),
+        Dataset::List => list::read(&options.source, splits, options.root.as_deref(), names),
         Dataset::ShapesLt => {
             let spec = DatasetSpec::find(options.dataset.as_str())?;
             class_folders::read(
                 &options.source,
-                &options.splits,
+                splits,
                 Some(names.unwrap_or(spec.class_names)),
             )
         }
         Dataset::Cifar100Lt => {
             let spec = DatasetSpec::find(options.dataset.as_str())?;
-            let long_tail = cifar::LongTail {
-                imbalance_ratio: options.imbalance_ratio,
-                seed: options.seed,
-            };
             let names = names.unwrap_or_else(|| spec.class_names.clone());
-            let source = cifar::read(&options.source, &options.splits, names, long_tail)?;
+            let source = cifar::read(
+                &options.source,
+                splits,
+                names,
+                &options.long_tail,
+                options.seed,
+            )?;
+            // Counts are published for the exponential profile alone.
+            let published = LongTail {
+                tail: options.long_tail.imbalance_ratio().map(Tail::exp),
+                ..LongTail::default()
+            };
             for list in &source.splits {
-                check_expected(&spec, list)?;
+                if list.split != Split::Train || options.long_tail == published {
+                    check_expected(&spec, list)?;
+                }
             }
             Ok(source)
         }

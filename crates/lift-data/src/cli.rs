@@ -8,6 +8,7 @@ mod commit;
 mod draw;
 mod export;
 mod inspect;
+mod split;
 mod stats;
 mod verify;
 
@@ -32,6 +33,8 @@ enum Command {
     Build(Box<build::BuildArgs>),
     /// Join the parts that `build --part` has built
     Commit(commit::CommitArgs),
+    /// Write the lists of a source's splits, long-tailed or held out, without building
+    Split(Box<split::SplitArgs>),
     /// Describe a class distribution: counts, imbalance ratio, bands, Gini
     Stats(stats::StatsArgs),
     /// Read all of a shard folder and say whether it is whole
@@ -87,6 +90,7 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
         Command::Build(args) => build::run(*args),
         Command::Commit(args) => commit::run(&args),
+        Command::Split(args) => split::run(*args),
         Command::Stats(args) => stats::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Export(args) => export::run(&args),

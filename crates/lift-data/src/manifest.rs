@@ -16,7 +16,7 @@ use crate::decode::Orientation;
 use crate::error::{Error, Result};
 use crate::order::Order;
 use crate::sealed;
-use crate::split::Split;
+use crate::split::{BandEdges, Split};
 
 /// The version of the shard format that this crate writes and reads.
 pub const FORMAT_VERSION: u32 = 2;
@@ -128,6 +128,9 @@ pub struct Manifest {
     pub seed: u64,
     /// Imbalance ratio of the long-tailed choice, where one was made.
     pub imbalance_ratio: Option<f64>,
+    /// Where the bands of this dataset end, in training images a class.
+    #[serde(default)]
+    pub bands: BandEdges,
     /// Bad images that were left out and listed in `quarantine.jsonl`.
     pub quarantined: u64,
     /// The shard files, in row order.
@@ -215,6 +218,8 @@ impl Manifest {
         if checked_sum(self.shards.iter().map(|shard| shard.rows)) != Some(self.rows) {
             return Err(format!("the shards' rows do not sum to {} rows", self.rows));
         }
+        BandEdges::new(self.bands.many_above, self.bands.few_below)
+            .map_err(|reason| format!("bands: {reason}"))?;
         if let Some(shard) = self.shards.iter().find(|shard| !is_plain_name(&shard.file)) {
             return Err(format!("`{}` is not a file name", shard.file));
         }
@@ -258,6 +263,7 @@ mod tests {
             sample_xxh3: "0".repeat(16),
             seed: 0,
             imbalance_ratio: None,
+            bands: BandEdges::default(),
             quarantined: 0,
             shards: vec![ShardEntry {
                 file: "train-00000.parquet".to_owned(),

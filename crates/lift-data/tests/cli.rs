@@ -1,5 +1,6 @@
 //! The program as its users meet it: exit code, standard output, standard error.
 
+#[allow(dead_code, reason = "shared by several tests")]
 mod support;
 
 use support::Workplace;
@@ -23,10 +24,10 @@ fn a_folder_is_built_described_and_verified() {
     smallest class                   1      2
     imbalance ratio               12.0    1.0
     Gini                         0.458  0.000
-    many (> 100): classes            0      0
-    many (> 100): images             0      0
-    medium (20 to 100): classes      0      0
-    medium (20 to 100): images       0      0
+    many (> 100): classes            -      -
+    many (> 100): images             -      -
+    medium (20 to 100): classes      -      -
+    medium (20 to 100): images       -      -
     few (< 20): classes              3      3
     few (< 20): images              16      6
     ----
@@ -71,8 +72,21 @@ fn json_is_one_document() {
     insta::assert_snapshot!(place.run("stats shards --json"), @r#"
     exit 0
     {
+      "band_edges": {
+        "many_above": 100,
+        "few_below": 20
+      },
       "splits": [
         {
+          "split": "test",
+          "path": "shards/test",
+          "images": 6,
+          "classes": 3,
+          "empty_classes": 0,
+          "largest": 2,
+          "smallest": 2,
+          "imbalance_ratio": 1.0,
+          "gini": 0.0,
           "bands": [
             {
               "band": "many",
@@ -89,15 +103,7 @@ fn json_is_one_document() {
               "classes": 3,
               "images": 6
             }
-          ],
-          "classes": 3,
-          "gini": 0.0,
-          "images": 6,
-          "imbalance_ratio": 1.0,
-          "largest": 2,
-          "path": "shards/test",
-          "smallest": 2,
-          "split": "test"
+          ]
         }
       ]
     }
@@ -150,10 +156,10 @@ fn a_list_with_blanks_in_paths_is_built() {
     smallest class                   1
     imbalance ratio                1.0
     Gini                         0.000
-    many (> 100): classes            0
-    many (> 100): images             0
-    medium (20 to 100): classes      0
-    medium (20 to 100): images       0
+    many (> 100): classes            -
+    many (> 100): images             -
+    medium (20 to 100): classes      -
+    medium (20 to 100): images       -
     few (< 20): classes              2
     few (< 20): images               2
     ----
@@ -346,21 +352,21 @@ fn a_recipe_gives_what_flags_do_not() {
     insta::assert_snapshot!(place.run("build --config typo.toml --out no"), @r"
     exit 1
     ----
-    error: typo.toml: line 3: unknown field `shortside`, expected one of `dataset`, `source`, `out`, `split`, `encoding`, `quality`, `subsampling`, `short_side`, `orientation`, `threads`, `seed`, `imbalance_ratio`, `root`, `classnames`, `max_bad`, `shard_mib`, `order`
+    error: typo.toml: line 3: unknown field `shortside`, expected one of `dataset`, `source`, `out`, `split`, `encoding`, `quality`, `subsampling`, `short_side`, `orientation`, `threads`, `seed`, `imbalance_ratio`, `profile`, `pareto_power`, `max_per_class`, `min_per_class`, `holdout`, `bands`, `path_column`, `label_column`, `image_column`, `root`, `classnames`, `max_bad`, `shard_mib`, `order`
     hint: [data] takes the flags of `lift-data build` with underscores, and `dataset`
     ");
     insta::assert_snapshot!(place.run("build --out no"), @r"
     exit 2
     ----
-    error: the dataset (shapes-lt, cifar100-lt, folder or list) is missing
+    error: the dataset (shapes-lt, cifar100-lt, folder, list, hf or webdataset) is missing
 
     For more information, try '--help'.
     ");
     insta::assert_snapshot!(
-        place.run("build folder --source photos --out no --imbalance-ratio 10"), @r"
+        place.run("build folder --source photos --out no --root x"), @r"
     exit 2
     ----
-    error: --imbalance-ratio is for cifar100-lt, not for folder
+    error: --root is for list, not for folder
 
     For more information, try '--help'.
     "
@@ -370,7 +376,15 @@ fn a_recipe_gives_what_flags_do_not() {
 #[test]
 fn help_fits_a_screen_and_version_is_short() {
     let place = Workplace::new();
-    for command in ["", "build", "stats", "verify", "draw", "completions"] {
+    for command in [
+        "",
+        "build",
+        "split",
+        "stats",
+        "verify",
+        "draw",
+        "completions",
+    ] {
         let lines = place.run(&format!("{command} -h")).lines().count();
         assert!(lines < 45, "{command}: {lines} lines");
     }

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 
 use lift_data::build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, build};
 use lift_data::order::Order;
+use lift_data::profile::{LongTail, Tail};
 use lift_data::progress::Reporting;
+use lift_data::sampling::Holdout;
+use lift_data::source::Columns;
 use lift_data::{Band, BandEdges, ShardReader, Split};
 
 fn shared(name: &str) -> Option<PathBuf> {
@@ -39,7 +42,13 @@ fn cifar100_lt_has_its_published_counts() {
             preprocess: Preprocess::default(),
             threads: NonZeroUsize::new(2).unwrap(),
             seed: 0,
-            imbalance_ratio,
+            long_tail: LongTail {
+                tail: Some(Tail::exp(imbalance_ratio)),
+                ..LongTail::default()
+            },
+            columns: Columns::default(),
+            holdout: Holdout::default(),
+            bands: BandEdges::default(),
             max_bad: 0,
             bytes_per_shard: BYTES_PER_SHARD,
             order: Order::List,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lift_clip::Normalisation;
-use lift_data::{progress::Reporting, split::BandEdges};
+use lift_data::progress::Reporting;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -96,7 +96,7 @@ pub fn evaluate(
     Ok(Evaluation {
         tte,
         expand: (tte == Tte::FiveCrop).then_some(options.expand),
-        metrics: tally.metrics(options.train_counts, BandEdges::default()),
+        metrics: tally.metrics(options.train_counts, reader.manifest().bands),
         seconds: round(started.elapsed()),
     })
 }

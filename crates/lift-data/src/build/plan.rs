@@ -59,6 +59,7 @@ impl Plan {
             sample_xxh3: sample.xxh3,
             seed: options.seed.into(),
             imbalance_ratio: list.imbalance_ratio,
+            bands: options.bands,
             quarantined: 0,
             shards: Vec::new(),
         })

@@ -4,7 +4,7 @@
 //! on the image and the preprocessing alone, and a bad image is a value, never a panic.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
@@ -78,6 +78,21 @@ impl<'a> Preparer<'a> {
     fn try_prepare(&mut self, item: &Item) -> std::result::Result<Prepared, BadImage> {
         let bytes = match &item.content {
             Content::Memory(bytes) => bytes,
+            Content::Slice {
+                file,
+                offset,
+                num_bytes,
+            } => {
+                read_slice(file, *offset, *num_bytes, &mut self.file_bytes)
+                    .map_err(BadImage::Read)?;
+                &self.file_bytes
+            }
+            Content::Row { store, file, row } => {
+                store
+                    .read(*file, *row, &mut self.file_bytes)
+                    .map_err(BadImage::Read)?;
+                &self.file_bytes
+            }
             Content::File => {
                 self.file_bytes.clear();
                 File::open(self.root.join(&item.path))
@@ -121,6 +136,17 @@ impl<'a> Preparer<'a> {
             }
         }
     }
+}
+
+fn read_slice(file: &Path, offset: u64, num_bytes: u64, out: &mut Vec<u8>) -> io::Result<()> {
+    out.clear();
+    let mut file = File::open(file)?;
+    file.seek(SeekFrom::Start(offset))?;
+    file.take(num_bytes).read_to_end(out)?;
+    if (out.len() as u64) < num_bytes {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(())
 }
 
 /// Resizes to the short side; never enlarges.

@@ -65,6 +65,7 @@ fn write(dir: &Path, images: &[Image], encoding: Encoding, rows_per_shard: usize
         sample_xxh3: "0".repeat(16),
         seed: 0,
         imbalance_ratio: None,
+        bands: crate::split::BandEdges::default(),
         quarantined: 0,
         shards,
     };

@@ -15,24 +15,17 @@ use super::{Content, Item, Source, SplitList};
 use crate::classes::ClassNames;
 use crate::error::{Error, Result};
 use crate::longtail;
+use crate::profile::LongTail;
 use crate::split::Split;
 
-/// Which training images are kept.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LongTail {
-    /// Largest class over smallest, at least 1 (1 keeps all).
-    pub imbalance_ratio: f64,
-    /// The seed of the choice.
-    pub seed: u32,
-}
-
 /// Reads `splits` from the `train-*.parquet` and `test-*.parquet` in `dir`; the training split is cut
-/// to `long_tail`.
+/// to `long_tail`, chosen by `seed`.
 pub fn read(
     dir: &Path,
     splits: &[Split],
     class_names: ClassNames,
-    long_tail: LongTail,
+    long_tail: &LongTail,
+    seed: u32,
 ) -> Result<Source> {
     let lists = splits
         .iter()
@@ -41,10 +34,10 @@ pub fn read(
             let labels = read_labels(&files, class_names.len())?;
             let (kept, imbalance_ratio) = match split {
                 Split::Train => {
-                    let kept = choose(&labels, class_names.len(), long_tail)?;
-                    (kept, Some(long_tail.imbalance_ratio))
+                    let kept = choose(&labels, class_names.len(), long_tail, seed)?;
+                    (kept, long_tail.imbalance_ratio())
                 }
-                Split::Test => ((0..labels.len()).collect(), None),
+                Split::Val | Split::Test => ((0..labels.len()).collect(), None),
             };
             let items = read_images(dir, &files, &labels, &kept)?;
             Ok(SplitList {
@@ -61,14 +54,18 @@ pub fn read(
     })
 }
 
-fn choose(labels: &[u32], num_classes: usize, long_tail: LongTail) -> Result<Vec<usize>> {
+fn choose(
+    labels: &[u32],
+    num_classes: usize,
+    long_tail: &LongTail,
+    seed: u32,
+) -> Result<Vec<usize>> {
     let mut counts = vec![0_u64; num_classes];
     for &label in labels {
         counts[label as usize] += 1;
     }
-    let max_count = counts.into_iter().max().unwrap_or(0);
-    let keep = longtail::exponential_counts(max_count, num_classes, long_tail.imbalance_ratio)?;
-    Ok(longtail::select(labels, &keep, long_tail.seed))
+    let keep = long_tail.counts(&counts)?;
+    Ok(longtail::select(labels, &keep, seed))
 }
 
 fn parquet_files(dir: &Path, split: Split) -> Result<Vec<PathBuf>> {

@@ -6,19 +6,20 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Content, Item, Source, SplitList};
+use super::{Content, Item, Source, SplitList, class_names_beside};
 use crate::classes::ClassNames;
 use crate::error::{Error, Result};
 use crate::split::Split;
 
 /// More classes than any list has; a larger number is a typing error, not a label.
-const MAX_CLASSES: i64 = 1 << 20;
+pub(super) const MAX_CLASSES: i64 = 1 << 20;
 
 /// Reads the lists of `splits`.
 ///
 /// `source` is a list file (then there is one split), or a folder with `train.txt` and `test.txt`
-/// (or `val.txt`). Paths start at `root`, by default the lists' folder. Without `class_names` a
-/// class is named by its number, and the largest label found in any of the lists is the last class.
+/// (or `val.txt`). Paths start at `root`, by default the lists' folder. Without `class_names` they
+/// are those of `classnames.txt` in the lists' folder; without that a class is named by its number,
+/// and the largest label found in any of the lists is the last class.
 pub fn read(
     source: &Path,
     splits: &[Split],
@@ -31,6 +32,7 @@ pub fn read(
         source.parent().unwrap_or(Path::new(""))
     };
     let root = root.unwrap_or(parent);
+    let class_names = class_names_beside(parent, class_names)?;
     let mut lists = Vec::new();
     for &split in splits {
         let file = list_file(source, split, splits.len())?;
@@ -65,17 +67,20 @@ pub fn read(
     })
 }
 
-/// Whether `dir` is a folder of lists.
+/// The splits that `dir` has lists of.
 pub fn splits_in(dir: &Path) -> Vec<Split> {
-    [Split::Train, Split::Test]
-        .into_iter()
-        .filter(|&split| names(split).iter().any(|name| dir.join(name).is_file()))
-        .collect()
+    let is_there = |split: &Split| match split {
+        // Without a test list, `val.txt` is the test split.
+        Split::Val => dir.join("test.txt").is_file() && dir.join("val.txt").is_file(),
+        _ => names(*split).iter().any(|name| dir.join(name).is_file()),
+    };
+    Split::ALL.into_iter().filter(is_there).collect()
 }
 
 fn names(split: Split) -> &'static [&'static str] {
     match split {
         Split::Train => &["train.txt"],
+        Split::Val => &["val.txt"],
         Split::Test => &["test.txt", "val.txt"],
     }
 }
@@ -91,8 +96,8 @@ fn list_file(source: &Path, split: Split, wanted: usize) -> Result<PathBuf> {
     if source.is_file() {
         if wanted != 1 {
             return wrong(
-                "a single list file cannot be both splits".to_owned(),
-                "say which with --split train or --split test, or name a folder with train.txt and test.txt",
+                "a single list file cannot be all splits".to_owned(),
+                "say which with --split train or --split test, cut it with --holdout, or name a folder with train.txt and test.txt",
             );
         }
         return Ok(source.to_owned());
