@@ -26,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::manifest::{Encoding, FORMAT_VERSION, Manifest};
 use crate::progress::Reporting;
 use crate::shard::ShardWriter;
+use crate::source::named::{Named, Request};
 use crate::source::{Source, SplitList, check_counts, cifar, folder, list};
 use crate::split::Split;
 
@@ -36,12 +37,10 @@ pub const QUARANTINE_FILE: &str = "quarantine.jsonl";
 pub const BYTES_PER_SHARD: u64 = 256 << 20;
 
 /// Which dataset is built, which is also how its source is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Dataset {
-    /// The shapes that `lift-data draw` draws: class folders with known class names.
-    ShapesLt,
-    /// CIFAR-100 from Hugging Face Parquet, cut to a long tail.
-    Cifar100Lt,
+    /// A dataset that is known by name, or by a file of the user's.
+    Named(Box<Named>),
     /// Any folder of class folders.
     Folder,
     /// Any list of paths and labels.
@@ -49,13 +48,17 @@ pub enum Dataset {
 }
 
 impl Dataset {
-    /// Its name on the command line and in the manifest.
-    pub fn as_str(self) -> &'static str {
+    /// The dataset that is called `name`, with its usual choices.
+    pub fn named(name: &str) -> Result<Self> {
+        Ok(Self::Named(Box::new(Named::new(DatasetSpec::find(name)?))))
+    }
+
+    /// Its name in the manifest.
+    pub fn name(&self) -> String {
         match self {
-            Dataset::ShapesLt => "shapes-lt",
-            Dataset::Cifar100Lt => "cifar100-lt",
-            Dataset::Folder => "folder",
-            Dataset::List => "list",
+            Dataset::Named(named) => named.name(),
+            Dataset::Folder => "folder".to_owned(),
+            Dataset::List => "list".to_owned(),
         }
     }
 }
@@ -81,7 +84,7 @@ pub struct BuildOptions {
     pub threads: NonZeroUsize,
     /// Seed of the long-tailed choice.
     pub seed: u32,
-    /// Imbalance ratio of the long-tailed choice (`cifar100-lt` only).
+    /// Imbalance ratio of the long-tailed choice (CIFAR only).
     pub imbalance_ratio: f64,
     /// Bad images a split may have.
     pub max_bad: u64,
@@ -129,7 +132,7 @@ pub fn build(options: &BuildOptions, reporting: Reporting) -> Result<BuildReport
     for &split in &options.splits {
         check_vacant(&options.out.join(split.as_str()))?;
     }
-    let source = read_source(options)?;
+    let source = read_source(options, reporting)?;
     for list in &source.splits {
         list.check_not_empty(&source.class_names)?;
     }
@@ -139,14 +142,14 @@ pub fn build(options: &BuildOptions, reporting: Reporting) -> Result<BuildReport
         .map(|list| build_split(options, &source.class_names, list, reporting))
         .collect::<Result<_>>()?;
     Ok(BuildReport {
-        dataset: options.dataset.as_str().to_owned(),
+        dataset: options.dataset.name(),
         splits,
     })
 }
 
-fn read_source(options: &BuildOptions) -> Result<Source> {
+fn read_source(options: &BuildOptions, reporting: Reporting) -> Result<Source> {
     let names = options.class_names.clone();
-    match options.dataset {
+    match &options.dataset {
         Dataset::Folder => folder::read(&options.source, &options.splits, names),
         Dataset::List => list::read(
             &options.source,
@@ -154,42 +157,19 @@ fn read_source(options: &BuildOptions) -> Result<Source> {
             options.root.as_deref(),
             names,
         ),
-        Dataset::ShapesLt => {
-            let spec = DatasetSpec::find(options.dataset.as_str())?;
-            folder::read(
-                &options.source,
-                &options.splits,
-                Some(names.unwrap_or(spec.class_names)),
-            )
-        }
-        Dataset::Cifar100Lt => {
-            let spec = DatasetSpec::find(options.dataset.as_str())?;
-            let long_tail = cifar::LongTail {
-                imbalance_ratio: options.imbalance_ratio,
-                seed: options.seed,
+        Dataset::Named(named) => {
+            let request = Request {
+                source: &options.source,
+                splits: &options.splits,
+                class_names: options.class_names.as_ref(),
+                long_tail: cifar::LongTail {
+                    imbalance_ratio: options.imbalance_ratio,
+                    seed: options.seed,
+                },
+                max_bad: options.max_bad,
             };
-            let names = names.unwrap_or_else(|| spec.class_names.clone());
-            let source = cifar::read(&options.source, &options.splits, names, long_tail)?;
-            for list in &source.splits {
-                check_expected(&spec, list)?;
-            }
-            Ok(source)
+            named.read(request, reporting)
         }
-    }
-}
-
-fn check_expected(spec: &DatasetSpec, list: &SplitList) -> Result<()> {
-    let found = list.items.len() as u64;
-    match spec.expected_images(list.split, list.imbalance_ratio) {
-        Some(expected) if expected != found => Err(Error::Source {
-            path: list.root.clone(),
-            reason: format!(
-                "{found} {} images, {} has {expected}",
-                list.split, spec.name
-            ),
-            hint: "the source is not the whole dataset; download it again".to_owned(),
-        }),
-        _ => Ok(()),
     }
 }
 
@@ -242,7 +222,7 @@ fn manifest(
     Manifest {
         format_version: FORMAT_VERSION,
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        dataset: options.dataset.as_str().to_owned(),
+        dataset: options.dataset.name(),
         split: list.split,
         class_hash: class_names.hash(),
         class_names: class_names.clone(),

@@ -4,6 +4,7 @@
 //! function, and this folder is the only place that prints results.
 
 mod build;
+mod datasets;
 mod draw;
 mod stats;
 mod verify;
@@ -31,6 +32,8 @@ enum Command {
     Stats(stats::StatsArgs),
     /// Read all of a shard folder and say whether it is whole
     Verify(verify::VerifyArgs),
+    /// List the datasets that are known by name: counts, bands, what to download
+    Datasets(datasets::DatasetsArgs),
     /// Draw a dataset that needs no download
     #[command(subcommand)]
     Draw(draw::Draw),
@@ -79,6 +82,7 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         Command::Build(args) => build::run(*args),
         Command::Stats(args) => stats::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Datasets(args) => datasets::run(&args),
         Command::Draw(draw) => draw::run(&draw),
         Command::Completions { shell } => {
             let mut script = Vec::new();

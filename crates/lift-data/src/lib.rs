@@ -12,6 +12,7 @@ pub mod classes;
 pub mod dataset;
 pub mod decode;
 pub mod error;
+pub mod git_blob;
 pub mod layout;
 pub mod longtail;
 pub mod manifest;

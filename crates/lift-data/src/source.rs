@@ -1,4 +1,4 @@
-//! Where images come from: class folders, list files, CIFAR in Parquet.
+//! Where images come from: class folders, list files, CIFAR, named datasets.
 //!
 //! A source is read into a list of images with labels; nothing is decoded here and no image file is
 //! opened. Invariant: the order of the list depends on the source alone (names are sorted bytewise),
@@ -7,6 +7,10 @@
 pub mod cifar;
 pub mod folder;
 pub mod list;
+pub mod named;
+pub mod naming;
+pub mod official;
+pub mod tree;
 
 use std::path::{Path, PathBuf};
 

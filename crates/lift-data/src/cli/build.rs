@@ -9,8 +9,11 @@ use serde::Deserialize;
 use lift_data::build::{
     BYTES_PER_SHARD, BuildOptions, BuildReport, Dataset, Preprocess, THREAD_NAME, build,
 };
+use lift_data::dataset::{DatasetSpec, SourceKind, Taxonomy};
 use lift_data::decode::Orientation;
 use lift_data::progress::Reporting;
+use lift_data::source::named::Named;
+use lift_data::source::official::ListCheck;
 use lift_data::{ClassNames, Encoding, Error, Split};
 
 use super::{CliError, all_cores, grouped, print_json, shards, size};
@@ -19,10 +22,14 @@ const EXAMPLES: &str = "\
 Examples:
   A folder with train/<class>/*.jpg and test/<class>/*.jpg:
     lift-data build folder --source photos --out shards
-  ImageNet-LT from its lists, images below /data/imagenet:
-    lift-data build list --source lists --root /data/imagenet --classnames names.txt --out shards
-  CIFAR-100-LT, imbalance ratio 50, from Hugging Face Parquet:
-    lift-data build cifar100-lt --imbalance-ratio 50 --source cifar100 --out shards
+  ImageNet-LT, images below /data/imagenet, its lists fetched into lists/:
+    lift-data build imagenet-lt --source /data/imagenet --lists lists --download --out shards
+  iNaturalist 2018 with the 272 orders as classes:
+    lift-data build inat2018 --taxonomy order --source /data/inat2018 --out shards
+  CIFAR-100-LT, imbalance ratio 50, from an archive, its folder, or Hugging Face Parquet:
+    lift-data build cifar100-lt --imbalance-ratio 50 --source cifar-100-python.tar.gz --out shards
+  A dataset that a file of yours describes (see docs/datasets.md):
+    lift-data build --dataset-file birds.toml --source /data/birds --out shards
   What a recipe says in its [data] table, with other shards:
     lift-data build --config pipelines/cifar100-lt.toml --out elsewhere
 
@@ -49,7 +56,10 @@ struct DataTable {
     /// What the source is
     #[arg(value_enum)]
     dataset: Option<DatasetName>,
-    /// Folder (or list file) that holds the images
+    /// A file that describes the dataset, instead of a known one
+    #[arg(long, value_name = "FILE")]
+    dataset_file: Option<PathBuf>,
+    /// Folder (list file, archive) that holds the images
     #[arg(long, value_name = "DIR")]
     source: Option<PathBuf>,
     /// Folder that gets train/ and test/
@@ -67,7 +77,7 @@ struct DataTable {
     /// Shrink to this short side in pixels, 0 keeps sizes [default: 256]
     #[arg(long, value_name = "PIXELS")]
     short_side: Option<u32>,
-    /// Turn images as EXIF says, or not [default: exif]
+    /// Turn images as EXIF says, or not [default: exif; ignore for the paper's datasets]
     #[arg(long, value_enum)]
     orientation: Option<Orientation>,
     /// Threads that decode and resize [default: all cores]
@@ -76,12 +86,27 @@ struct DataTable {
     /// Seed of the long-tailed choice [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u32>,
-    /// cifar100-lt: largest class over smallest [default: 100]
+    /// CIFAR: largest class over smallest [default: 100]
     #[arg(long, value_name = "X")]
     imbalance_ratio: Option<f64>,
     /// list: where paths start [default: the list's folder]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// Folder with a dataset's official lists [default: the source]
+    #[arg(long, value_name = "DIR")]
+    lists: Option<PathBuf>,
+    /// Fetch official lists that are not there, into --lists (or the source)
+    #[arg(long)]
+    download: bool,
+    /// Fetch them from URL/FILE [default: where the authors have them]
+    #[arg(long, value_name = "URL")]
+    list_url: Option<String>,
+    /// Use lists that are not the official ones
+    #[arg(long)]
+    any_list: bool,
+    /// inat2018: what a class is [default: species]
+    #[arg(long, value_enum, value_name = "LEVEL", hide_possible_values = true)]
+    taxonomy: Option<Taxonomy>,
     /// Class names, one a line in label order
     #[arg(long, value_name = "FILE")]
     classnames: Option<PathBuf>,
@@ -96,9 +121,19 @@ struct DataTable {
 #[derive(Debug, Clone, Copy, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 enum DatasetName {
+    /// ImageNet-2012 cut to a long tail
+    ImagenetLt,
+    /// Places365-Standard cut to a long tail
+    PlacesLt,
+    /// iNaturalist 2018
+    Inat2018,
+    /// CIFAR-10 cut to a long tail
+    #[value(name = "cifar10-lt")]
+    #[serde(rename = "cifar10-lt")]
+    Cifar10Lt,
     /// The drawn shapes: class folders from `lift-data draw shapes-lt`
     ShapesLt,
-    /// CIFAR-100 (Hugging Face Parquet) cut to a long tail
+    /// CIFAR-100 cut to a long tail
     #[value(name = "cifar100-lt")]
     #[serde(rename = "cifar100-lt")]
     Cifar100Lt,
@@ -165,11 +200,27 @@ fn read_recipe(path: &Path) -> Result<DataTable, Error> {
         .ok_or_else(|| bad("there is no [data] table".to_owned()))
 }
 
+impl DatasetName {
+    /// The name of a dataset with a file in `datasets/`; `None` for the user's own folders and lists.
+    fn known(self) -> Option<&'static str> {
+        match self {
+            DatasetName::ImagenetLt => Some("imagenet-lt"),
+            DatasetName::PlacesLt => Some("places-lt"),
+            DatasetName::Inat2018 => Some("inat2018"),
+            DatasetName::Cifar100Lt => Some("cifar100-lt"),
+            DatasetName::Cifar10Lt => Some("cifar10-lt"),
+            DatasetName::ShapesLt => Some("shapes-lt"),
+            DatasetName::Folder | DatasetName::List => None,
+        }
+    }
+}
+
 impl DataTable {
     /// `self` where it says something, `other` elsewhere.
     fn over(self, other: Self) -> Self {
         Self {
             dataset: self.dataset.or(other.dataset),
+            dataset_file: self.dataset_file.or(other.dataset_file),
             source: self.source.or(other.source),
             out: self.out.or(other.out),
             split: self.split.or(other.split),
@@ -181,35 +232,106 @@ impl DataTable {
             seed: self.seed.or(other.seed),
             imbalance_ratio: self.imbalance_ratio.or(other.imbalance_ratio),
             root: self.root.or(other.root),
+            lists: self.lists.or(other.lists),
+            download: self.download || other.download,
+            list_url: self.list_url.or(other.list_url),
+            any_list: self.any_list || other.any_list,
+            taxonomy: self.taxonomy.or(other.taxonomy),
             classnames: self.classnames.or(other.classnames),
             max_bad: self.max_bad.or(other.max_bad),
             shard_mib: self.shard_mib.or(other.shard_mib),
         }
     }
 
+    /// The dataset that is meant: a known one, one that a file describes, or the user's own images.
+    fn dataset(&self) -> Result<Dataset, CliError> {
+        let spec = match (self.dataset, &self.dataset_file) {
+            (None, None) => {
+                let known: Vec<_> = lift_data::dataset::names().collect();
+                return Err(CliError::Usage(format!(
+                    "the dataset ({}, folder or list) is missing",
+                    known.join(", ")
+                )));
+            }
+            (name, Some(file)) => {
+                let spec = DatasetSpec::from_file(file)?;
+                match name.map(DatasetName::known) {
+                    Some(known) if known != Some(spec.name.as_str()) => {
+                        return Err(CliError::Usage(format!(
+                            "{} describes {}; leave out the dataset's name, or give that one",
+                            file.display(),
+                            spec.name
+                        )));
+                    }
+                    _ => spec,
+                }
+            }
+            (Some(DatasetName::Folder), None) => return Ok(Dataset::Folder),
+            (Some(DatasetName::List), None) => return Ok(Dataset::List),
+            (Some(name), None) => DatasetSpec::find(name.known().unwrap_or_default())?,
+        };
+        let url = self.list_url.clone().or(spec.list_url.clone());
+        if self.download && url.is_none() {
+            return Err(CliError::Usage(format!(
+                "{} has no list_url; say where its lists are with --list-url",
+                spec.name
+            )));
+        }
+        if self.list_url.is_some() && !self.download {
+            return Err(CliError::Usage(
+                "--list-url does nothing without --download".to_owned(),
+            ));
+        }
+        Ok(Dataset::Named(Box::new(Named {
+            spec,
+            lists: self.lists.clone(),
+            download: url.filter(|_| self.download),
+            list_check: match self.any_list {
+                true => ListCheck::Any,
+                false => ListCheck::Pinned,
+            },
+            taxonomy: self.taxonomy,
+        })))
+    }
+
     fn into_options(self) -> Result<BuildOptions, CliError> {
         let missing = |what: &str| CliError::Usage(format!("{what} is missing"));
-        let dataset = match self
-            .dataset
-            .ok_or_else(|| missing("the dataset (shapes-lt, cifar100-lt, folder or list)"))?
-        {
-            DatasetName::ShapesLt => Dataset::ShapesLt,
-            DatasetName::Cifar100Lt => Dataset::Cifar100Lt,
-            DatasetName::Folder => Dataset::Folder,
-            DatasetName::List => Dataset::List,
+        let dataset = self.dataset()?;
+        let spec = match &dataset {
+            Dataset::Named(named) => Some(&named.spec),
+            Dataset::Folder | Dataset::List => None,
         };
         let only = |flag: &str, of: &str| {
             Err(CliError::Usage(format!(
                 "{flag} is for {of}, not for {}",
-                dataset.as_str()
+                dataset.name()
             )))
         };
-        if self.imbalance_ratio.is_some() && dataset != Dataset::Cifar100Lt {
-            return only("--imbalance-ratio", "cifar100-lt");
+        let kind = spec.map(|spec| spec.source);
+        if self.imbalance_ratio.is_some()
+            && !matches!(kind, Some(SourceKind::Cifar10 | SourceKind::Cifar100))
+        {
+            return only("--imbalance-ratio", "cifar100-lt and cifar10-lt");
         }
         if self.root.is_some() && dataset != Dataset::List {
             return only("--root", "list");
         }
+        if kind != Some(SourceKind::Lists) {
+            for (flag, given) in [
+                ("--lists", self.lists.is_some()),
+                ("--download", self.download),
+                ("--list-url", self.list_url.is_some()),
+                ("--any-list", self.any_list),
+            ] {
+                if given {
+                    return only(flag, "datasets with official lists");
+                }
+            }
+        }
+        if self.taxonomy.is_some() && spec.is_none_or(|spec| spec.taxonomy.is_empty()) {
+            return only("--taxonomy", "inat2018");
+        }
+        let orientation = spec.map_or(Orientation::Exif, |spec| spec.orientation);
         let quality = self.quality.unwrap_or(95);
         if !(1..=100).contains(&quality) {
             return Err(CliError::Usage(format!(
@@ -238,7 +360,7 @@ impl DataTable {
                 encoding: self.encoding.unwrap_or(Encoding::Rgb8),
                 jpeg_quality: quality,
                 short_side: Some(self.short_side.unwrap_or(256)).filter(|&side| side > 0),
-                orientation: self.orientation.unwrap_or(Orientation::Exif),
+                orientation: self.orientation.unwrap_or(orientation),
             },
             threads: self.threads.unwrap_or_else(all_cores),
             seed: self.seed.unwrap_or(0),
