@@ -331,13 +331,13 @@ fn a_recipe_gives_what_flags_do_not() {
     insta::assert_snapshot!(place.run("build --config typo.toml --out no"), @r"
     exit 1
     ----
-    error: typo.toml: line 3: unknown field `shortside`, expected one of `dataset`, `source`, `out`, `split`, `encoding`, `quality`, `short_side`, `orientation`, `threads`, `seed`, `imbalance_ratio`, `root`, `classnames`, `max_bad`, `shard_mib`
+    error: typo.toml: line 3: unknown field `shortside`, expected one of `dataset`, `dataset_file`, `source`, `out`, `split`, `encoding`, `quality`, `short_side`, `orientation`, `threads`, `seed`, `imbalance_ratio`, `root`, `lists`, `download`, `list_url`, `any_list`, `taxonomy`, `classnames`, `max_bad`, `shard_mib`
     hint: [data] takes the flags of `lift-data build` with underscores, and `dataset`
     ");
     insta::assert_snapshot!(place.run("build --out no"), @r"
     exit 2
     ----
-    error: the dataset (shapes-lt, cifar100-lt, folder or list) is missing
+    error: the dataset (imagenet-lt, places-lt, inat2018, cifar100-lt, cifar10-lt, shapes-lt, folder or list) is missing
 
     For more information, try '--help'.
     ");
@@ -345,7 +345,7 @@ fn a_recipe_gives_what_flags_do_not() {
         place.run("build folder --source photos --out no --imbalance-ratio 10"), @r"
     exit 2
     ----
-    error: --imbalance-ratio is for cifar100-lt, not for folder
+    error: --imbalance-ratio is for cifar100-lt and cifar10-lt, not for folder
 
     For more information, try '--help'.
     "

@@ -271,7 +271,7 @@ impl DataTable {
             (Some(name), None) => DatasetSpec::find(name.known().unwrap_or_default())?,
         };
         let url = self.list_url.clone().or(spec.list_url.clone());
-        if self.download && url.is_none() {
+        if self.download && url.is_none() && spec.source == SourceKind::Lists {
             return Err(CliError::Usage(format!(
                 "{} has no list_url; say where its lists are with --list-url",
                 spec.name
@@ -302,9 +302,9 @@ impl DataTable {
             Dataset::Folder | Dataset::List => None,
         };
         let only = |flag: &str, of: &str| {
+            let name = spec.map_or_else(|| dataset.name(), |spec| spec.name.clone());
             Err(CliError::Usage(format!(
-                "{flag} is for {of}, not for {}",
-                dataset.name()
+                "{flag} is for {of}, not for {name}"
             )))
         };
         let kind = spec.map(|spec| spec.source);
