@@ -104,7 +104,7 @@ struct DataTable {
     /// Use lists that are not the official ones
     #[arg(long)]
     any_list: bool,
-    /// inat2018: what a class is [default: species]
+    /// inat2018: kingdom, phylum, class, order, family, genus [default: species]
     #[arg(long, value_enum, value_name = "LEVEL", hide_possible_values = true)]
     taxonomy: Option<Taxonomy>,
     /// Class names, one a line in label order

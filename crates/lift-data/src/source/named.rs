@@ -111,6 +111,13 @@ impl Named {
 
     fn read_lists(&self, request: Request<'_>, reporting: Reporting) -> Result<Source> {
         let spec = &self.spec;
+        if !request.source.is_dir() {
+            return Err(Error::Source {
+                path: request.source.to_owned(),
+                reason: "no such folder".to_owned(),
+                hint: "name the folder that holds the images as --source".to_owned(),
+            });
+        }
         let dirs: Vec<&Path> = self
             .lists
             .as_deref()

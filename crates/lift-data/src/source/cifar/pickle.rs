@@ -115,7 +115,7 @@ impl<'a> Pickle<'a> {
     /// a plain byte string.
     pub fn rows(&self, key: &str, columns: usize) -> std::result::Result<Cow<'_, [u8]>, String> {
         let array = match &self.objects[self.item(key)?] {
-            Object::Bytes(bytes) if bytes.len() % columns == 0 => {
+            Object::Bytes(bytes) if bytes.len().is_multiple_of(columns) => {
                 return Ok(Cow::Borrowed(bytes));
             }
             Object::Array(Some(array)) => array,

@@ -67,7 +67,7 @@ impl Rows {
     ) -> Result<()> {
         let label_bytes = kind.binary_label_bytes();
         let row_bytes = label_bytes + ROW;
-        if bytes.is_empty() || bytes.len() % row_bytes != 0 {
+        if bytes.is_empty() || !bytes.len().is_multiple_of(row_bytes) {
             return Err(Error::Source {
                 path: file.to_owned(),
                 reason: format!(
