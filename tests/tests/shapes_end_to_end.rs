@@ -36,11 +36,18 @@ fn prepare(dir: &Path) -> TrainConfig {
     };
     write_dataset(&images, &shapes).unwrap();
     build(
-        &build_options(Dataset::ShapesLt, &images, &dir.join("shards")),
+        &build_options(
+            Dataset::named("shapes-lt").unwrap(),
+            &images,
+            &dir.join("shards"),
+        ),
         Reporting::Silent,
     )
     .unwrap();
-    let classes = DatasetSpec::find("shapes-lt").unwrap().class_names;
+    let classes = DatasetSpec::find("shapes-lt")
+        .unwrap()
+        .known_class_names()
+        .unwrap();
     demo_head(&classes)
         .write(&dir.join("head.safetensors"))
         .unwrap();
@@ -267,7 +274,7 @@ fn two_builds_with_other_threads_give_the_same_bytes() {
         let out = dir.path().join(format!("{threads}"));
         let options = BuildOptions {
             threads: NonZeroUsize::new(threads).unwrap(),
-            ..build_options(Dataset::ShapesLt, &images, &out)
+            ..build_options(Dataset::named("shapes-lt").unwrap(), &images, &out)
         };
         build(&options, Reporting::Silent).unwrap();
         out

@@ -5,6 +5,7 @@
 //! all of its shards are whole and on disk, and its bytes depend neither on the number of threads nor on
 //! how often the build was cut off and begun again, nor on how many parts it was done in.
 
+mod choose;
 mod commit;
 mod encode;
 mod folder;
@@ -24,6 +25,7 @@ use serde::Serialize;
 
 use rayon::prelude::*;
 
+pub use choose::{Dataset, read_source};
 pub use commit::commit;
 pub use part::Part;
 pub use pipeline::{Quarantined, THREAD_NAME};
@@ -36,17 +38,14 @@ use sample::Sample;
 
 use crate::atomic;
 use crate::classes::ClassNames;
-use crate::dataset::DatasetSpec;
 use crate::decode::Orientation;
 use crate::error::{Error, Result};
 use crate::manifest::{Encoding, Manifest, Subsampling};
 use crate::order::Order;
-use crate::profile::{LongTail, Tail};
+use crate::profile::LongTail;
 use crate::progress::Reporting;
-use crate::sampling::{self, Holdout};
-use crate::source::{
-    Columns, Source, SplitList, cifar, folder as class_folders, hf, list, table, webdataset,
-};
+use crate::sampling::Holdout;
+use crate::source::{Columns, SplitList};
 use crate::split::{BandEdges, Split};
 
 /// The file that lists bad images, beside the manifest.
@@ -54,50 +53,6 @@ pub const QUARANTINE_FILE: &str = "quarantine.jsonl";
 
 /// The default size of a shard's images: 256 MiB.
 pub const BYTES_PER_SHARD: u64 = 256 << 20;
-
-/// Which dataset is built, which is also how its source is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dataset {
-    /// The shapes that `lift-data draw` draws: class folders with known class names.
-    ShapesLt,
-    /// CIFAR-100 from Hugging Face Parquet, cut to a long tail.
-    Cifar100Lt,
-    /// Any folder of class folders.
-    Folder,
-    /// Any list of paths and labels: text, CSV or Parquet.
-    List,
-    /// A Hugging Face dataset in Parquet files.
-    Hf,
-    /// Tar shards of images and labels.
-    WebDataset,
-}
-
-impl Dataset {
-    /// Its name on the command line and in the manifest.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Dataset::ShapesLt => "shapes-lt",
-            Dataset::Cifar100Lt => "cifar100-lt",
-            Dataset::Folder => "folder",
-            Dataset::List => "list",
-            Dataset::Hf => "hf",
-            Dataset::WebDataset => "webdataset",
-        }
-    }
-
-    /// The splits that the source has; empty where it is one split without a name.
-    pub fn splits_in(self, source: &Path) -> Result<Vec<Split>> {
-        match self {
-            Dataset::ShapesLt | Dataset::Folder => Ok(folder::splits_in(source)),
-            Dataset::Cifar100Lt => Ok(vec![Split::Train, Split::Test]),
-            Dataset::List if table::is_table(source) => Ok(table::splits_in(source)),
-            Dataset::List => Ok(list::splits_in(source)),
-            Dataset::Hf if source.is_dir() => hf::splits_in(source),
-            Dataset::WebDataset if source.is_dir() => webdataset::splits_in(source),
-            Dataset::Hf | Dataset::WebDataset => Ok(Vec::new()),
-        }
-    }
-}
 
 /// All that decides a build.
 #[derive(Debug, Clone)]
@@ -186,7 +141,7 @@ pub fn build(options: &BuildOptions, reporting: Reporting) -> Result<BuildReport
     for &split in &options.splits {
         folder::check_usable(&options.out.join(split.as_str()))?;
     }
-    let source = read_source(options)?;
+    let source = read_source(options, reporting)?;
     for list in &source.splits {
         list.check_not_empty(&source.class_names)?;
     }
@@ -196,130 +151,9 @@ pub fn build(options: &BuildOptions, reporting: Reporting) -> Result<BuildReport
         .map(|list| build_split(options, &source.class_names, list, reporting))
         .collect::<Result<_>>()?;
     Ok(BuildReport {
-        dataset: options.dataset.as_str().to_owned(),
+        dataset: options.dataset.name(),
         splits,
     })
-}
-
-/// Reads the source and chooses: hold-outs first, then the long tail of what is left to train on.
-///
-/// The lists are those of `options.splits`, in their order; no image is opened.
-///
-/// # Errors
-/// When the source is bad, or a split is to be held out that it has already.
-pub fn read_source(options: &BuildOptions) -> Result<Source> {
-    let made = options.holdout.splits();
-    let there = options.dataset.splits_in(&options.source)?;
-    if let Some(split) = made.iter().find(|split| there.contains(split)) {
-        return Err(Error::Source {
-            path: options.source.clone(),
-            reason: format!("it has a {split} split already"),
-            hint: "hold out another with --holdout val=F or test=F, or none".to_owned(),
-        });
-    }
-    let from_train = |split: &Split| *split == Split::Train || made.contains(split);
-    let mut wanted: Vec<Split> = Vec::new();
-    for split in &options.splits {
-        let split = if from_train(split) {
-            Split::Train
-        } else {
-            *split
-        };
-        if !wanted.contains(&split) {
-            wanted.push(split);
-        }
-    }
-    let mut source = read_splits(options, &wanted)?;
-    let num_classes = source.class_names.len();
-    let train = source
-        .splits
-        .iter()
-        .position(|list| list.split == Split::Train);
-    if let Some(train) = train {
-        let mut list = source.splits.remove(train);
-        if !options.holdout.is_none() {
-            let (rest, made) =
-                sampling::hold_out(list, num_classes, &options.holdout, options.seed);
-            list = rest;
-            source.splits.extend(made);
-        }
-        // CIFAR's choice was made while reading, by the reference code's generator.
-        if options.dataset != Dataset::Cifar100Lt && !options.long_tail.keeps_all() {
-            sampling::cut(
-                &mut list,
-                &source.class_names,
-                &options.long_tail,
-                options.seed,
-            )?;
-        }
-        source.splits.push(list);
-    }
-    let place = |list: &SplitList| options.splits.iter().position(|split| *split == list.split);
-    source.splits.retain(|list| place(list).is_some());
-    source.splits.sort_by_key(place);
-    Ok(source)
-}
-
-fn read_splits(options: &BuildOptions, splits: &[Split]) -> Result<Source> {
-    let names = options.class_names.clone();
-    match options.dataset {
-        Dataset::Folder => class_folders::read(&options.source, splits, names),
-        Dataset::Hf => hf::read(&options.source, splits, names, &options.columns),
-        Dataset::WebDataset => webdataset::read(&options.source, splits, names, &options.columns),
-        Dataset::List if table::is_table(&options.source) => table::read(
-            &options.source,
-            splits,
-            options.root.as_deref(),
-            names,
-            &options.columns,
-        ),
-        Dataset::List => list::read(&options.source, splits, options.root.as_deref(), names),
-        Dataset::ShapesLt => {
-            let spec = DatasetSpec::find(options.dataset.as_str())?;
-            class_folders::read(
-                &options.source,
-                splits,
-                Some(names.unwrap_or(spec.class_names)),
-            )
-        }
-        Dataset::Cifar100Lt => {
-            let spec = DatasetSpec::find(options.dataset.as_str())?;
-            let names = names.unwrap_or_else(|| spec.class_names.clone());
-            let source = cifar::read(
-                &options.source,
-                splits,
-                names,
-                &options.long_tail,
-                options.seed,
-            )?;
-            // Counts are published for the exponential profile alone.
-            let published = LongTail {
-                tail: options.long_tail.imbalance_ratio().map(Tail::exp),
-                ..LongTail::default()
-            };
-            for list in &source.splits {
-                if list.split != Split::Train || options.long_tail == published {
-                    check_expected(&spec, list)?;
-                }
-            }
-            Ok(source)
-        }
-    }
-}
-
-fn check_expected(spec: &DatasetSpec, list: &SplitList) -> Result<()> {
-    let found = list.items.len() as u64;
-    match spec.expected_images(list.split, list.imbalance_ratio) {
-        Some(expected) if expected != found => Err(Error::Source {
-            path: list.root.clone(),
-            reason: format!(
-                "{found} {} images, {} has {expected}",
-                list.split, spec.name
-            ),
-            hint: "the source is not the whole dataset; download it again".to_owned(),
-        }),
-        _ => Ok(()),
-    }
 }
 
 fn build_split(

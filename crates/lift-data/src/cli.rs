@@ -5,6 +5,8 @@
 
 mod build;
 mod commit;
+mod data_table;
+mod datasets;
 mod draw;
 mod export;
 mod inspect;
@@ -43,6 +45,8 @@ enum Command {
     Export(export::ExportArgs),
     /// Show a shard folder's manifest and schema, and one row
     Inspect(inspect::InspectArgs),
+    /// List the datasets that are known by name: counts, bands, what to download
+    Datasets(datasets::DatasetsArgs),
     /// Draw a dataset that needs no download
     #[command(subcommand)]
     Draw(draw::Draw),
@@ -95,6 +99,7 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         Command::Verify(args) => verify::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Datasets(args) => datasets::run(&args),
         Command::Draw(draw) => draw::run(&draw),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -110,7 +110,7 @@ pub enum Error {
         reason: String,
     },
     /// A list of class names that cannot be one.
-    #[error("{origin}: bad class names: {reason}\nhint: give one distinct, non-blank name a class")]
+    #[error("{origin}: bad class names: {reason}\nhint: give one non-blank name a class")]
     ClassNames {
         /// Where the names came from.
         origin: String,
@@ -156,6 +156,16 @@ pub enum Error {
         reason: String,
         /// What to do.
         hint: String,
+    },
+    /// A file that the user asked for cannot be fetched, or is not the right one.
+    #[error(
+        "{address}: {reason}\nhint: check the address (--list-url), or get the file by hand and name its folder with --lists"
+    )]
+    Download {
+        /// Where it was fetched from.
+        address: String,
+        /// What went wrong.
+        reason: String,
     },
     /// The output folder already holds something.
     #[error("{}: already exists and is not empty\nhint: remove it, or choose another --out", path.display())]

@@ -13,6 +13,7 @@ pub mod dataset;
 pub mod decode;
 pub mod error;
 pub mod export;
+pub mod git_blob;
 pub mod layout;
 pub mod lists;
 pub mod longtail;

@@ -1,4 +1,5 @@
-//! Where images come from: class folders, list files and tables, Hugging Face Parquet, tar shards.
+//! Where images come from: class folders, list files and tables, Hugging Face Parquet, tar shards, CIFAR,
+//! named datasets.
 //!
 //! A source is read into a list of images with labels; nothing is decoded here and no image file is
 //! opened. Invariant: the order of the list depends on the source alone (names are sorted bytewise),
@@ -10,7 +11,11 @@ pub mod folder;
 pub mod hf;
 mod labels;
 pub mod list;
+pub mod named;
+pub mod naming;
+pub mod official;
 pub mod table;
+pub mod tree;
 pub mod webdataset;
 
 use std::path::{Path, PathBuf};

@@ -33,7 +33,7 @@ fn cifar100_lt_has_its_published_counts() {
     {
         let out = tempfile::tempdir().unwrap();
         let options = BuildOptions {
-            dataset: Dataset::Cifar100Lt,
+            dataset: Dataset::named("cifar100-lt").unwrap(),
             source: source.clone(),
             root: None,
             class_names: None,

@@ -8,7 +8,7 @@ use lift_data::BandEdges;
 use lift_data::lists::{without_images, write_lists};
 use lift_data::sampling::Holdout;
 
-use super::build::{DataTable, DatasetName, ProfileName, Typed};
+use super::data_table::{DataTable, DatasetName, ProfileName, Typed};
 use super::stats::table;
 use super::{CliError, print, print_json};
 

@@ -36,7 +36,16 @@ pub fn read(dir: &Path, splits: &[Split], class_names: Option<ClassNames>) -> Re
         .map(|&split| Ok((split, split_root(dir, split, splits.len())?)))
         .collect::<Result<_>>()?;
     let class_names = match class_names {
-        Some(names) => names,
+        Some(names) => match names.repeated() {
+            None => names,
+            Some(name) => {
+                return Err(missing(
+                    dir,
+                    &format!("two classes are called `{name}`"),
+                    "class folders are found by their names; give one distinct name a class",
+                ));
+            }
+        },
         None => {
             let train = dir.join("train");
             let named_by = if train.is_dir() { &train } else { &roots[0].1 };

@@ -122,7 +122,24 @@ fn list_file(source: &Path, split: Split, wanted: usize) -> Result<PathBuf> {
 }
 
 fn parse(file: &Path, class_names: Option<&ClassNames>) -> Result<Vec<Item>> {
-    let text = fs::read_to_string(file).map_err(Error::read(file))?;
+    let bytes = fs::read(file).map_err(Error::read(file))?;
+    parse_bytes(file, &bytes, class_names.map(ClassNames::len))
+}
+
+/// Parses a list's `bytes`; labels are below `num_classes`. `file` is named in errors.
+pub(crate) fn parse_bytes(
+    file: &Path,
+    bytes: &[u8],
+    num_classes: Option<usize>,
+) -> Result<Vec<Item>> {
+    let text = std::str::from_utf8(bytes).map_err(|err| Error::ListLine {
+        path: file.to_owned(),
+        line: 1 + bytes[..err.valid_up_to()]
+            .iter()
+            .filter(|&&byte| byte == b'\n')
+            .count(),
+        reason: "not UTF-8 text".to_owned(),
+    })?;
     let mut items = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -134,7 +151,7 @@ fn parse(file: &Path, class_names: Option<&ClassNames>) -> Result<Vec<Item>> {
             line: number + 1,
             reason,
         })?;
-        check_label(label, class_names, file, number + 1)?;
+        check_label(label, num_classes, file, number + 1)?;
         items.push(Item {
             path: path.to_owned(),
             label: label as u32,
@@ -151,12 +168,12 @@ fn parse(file: &Path, class_names: Option<&ClassNames>) -> Result<Vec<Item>> {
     Ok(items)
 }
 
-fn check_label(label: i64, names: Option<&ClassNames>, file: &Path, line: usize) -> Result<()> {
-    match names {
-        Some(names) if !(0..names.len() as i64).contains(&label) => Err(Error::Label {
+fn check_label(label: i64, classes: Option<usize>, file: &Path, line: usize) -> Result<()> {
+    match classes {
+        Some(num_classes) if !(0..num_classes as i64).contains(&label) => Err(Error::Label {
             location: format!("{}:{line}", file.display()),
             label,
-            num_classes: names.len(),
+            num_classes,
         }),
         None if !(0..MAX_CLASSES).contains(&label) => Err(Error::ListLine {
             path: file.to_owned(),
