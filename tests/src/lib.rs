@@ -10,9 +10,14 @@ use std::{
 
 use lift_clip::Head;
 use lift_data::{
-    ClassNames, Encoding, Split,
+    BandEdges, ClassNames, Encoding, Split,
     build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess},
     decode::Orientation,
+    manifest::Subsampling,
+    order::Order,
+    profile::{LongTail, Tail},
+    sampling::Holdout,
+    source::Columns,
 };
 use lift_text::{ClassifierOptions, Prompts, build_head};
 use tch::{Device, Kind, Tensor};
@@ -66,6 +71,7 @@ pub fn demo_head(classes: &ClassNames) -> Head {
 
 /// A build of both splits with two threads: pixels, short side at most 64.
 pub fn build_options(dataset: Dataset, source: &Path, out: &Path) -> BuildOptions {
+    let tail = (dataset.name() == "cifar100-lt").then(|| Tail::exp(100.0));
     BuildOptions {
         dataset,
         source: source.into(),
@@ -76,13 +82,22 @@ pub fn build_options(dataset: Dataset, source: &Path, out: &Path) -> BuildOption
         preprocess: Preprocess {
             encoding: Encoding::Rgb8,
             jpeg_quality: 95,
+            jpeg_subsampling: Subsampling::default(),
             short_side: Some(64),
             orientation: Orientation::Exif,
         },
         threads: NonZeroUsize::new(2).expect("two is not zero"),
         seed: 0,
-        imbalance_ratio: 100.0,
+        long_tail: LongTail {
+            tail,
+            ..LongTail::default()
+        },
+        columns: Columns::default(),
+        holdout: Holdout::default(),
+        bands: BandEdges::default(),
         max_bad: 0,
         bytes_per_shard: BYTES_PER_SHARD,
+        order: Order::List,
+        part: None,
     }
 }

@@ -19,7 +19,7 @@ fn imbalance_ratio_100_is_built_exactly_and_trains() {
     };
     let dir = tempfile::tempdir().unwrap();
     let shards = dir.path().join("shards");
-    let mut options = build_options(Dataset::Cifar100Lt, &source, &shards);
+    let mut options = build_options(Dataset::named("cifar100-lt").unwrap(), &source, &shards);
     options.preprocess.short_side = Some(256);
     build(&options, Reporting::Silent).unwrap();
 
@@ -55,7 +55,10 @@ fn imbalance_ratio_100_is_built_exactly_and_trains() {
     );
 
     // A few steps with the demo's model, whose words hardly know these classes: the loss must fall all the same.
-    let classes = DatasetSpec::find("cifar100-lt").unwrap().class_names;
+    let classes = DatasetSpec::find("cifar100-lt")
+        .unwrap()
+        .known_class_names()
+        .unwrap();
     let head = dir.path().join("head.safetensors");
     demo_head(&classes).write(&head).unwrap();
     let args = TrainArgs {

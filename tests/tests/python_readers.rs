@@ -41,7 +41,7 @@ fn pyarrow_and_polars_read_what_we_read() {
     write_dataset(&images, &shapes).unwrap();
     for encoding in [Encoding::Rgb8, Encoding::Jpeg, Encoding::Original] {
         let out = dir.path().join(format!("{encoding:?}"));
-        let mut options = build_options(Dataset::ShapesLt, &images, &out);
+        let mut options = build_options(Dataset::named("shapes-lt").unwrap(), &images, &out);
         options.preprocess.encoding = encoding;
         build(&options, Reporting::Silent).unwrap();
         let reader = ShardReader::open(&out.join("test")).unwrap();

@@ -44,11 +44,18 @@ fn prepare(dir: &Path) -> TrainConfig {
     };
     write_dataset(&images, &shapes).unwrap();
     build(
-        &build_options(Dataset::ShapesLt, &images, &dir.join("shards")),
+        &build_options(
+            Dataset::named("shapes-lt").unwrap(),
+            &images,
+            &dir.join("shards"),
+        ),
         Reporting::Silent,
     )
     .unwrap();
-    let classes = DatasetSpec::find("shapes-lt").unwrap().class_names;
+    let classes = DatasetSpec::find("shapes-lt")
+        .unwrap()
+        .known_class_names()
+        .unwrap();
     demo_head(&classes)
         .write(&dir.join("head.safetensors"))
         .unwrap();
@@ -319,8 +326,8 @@ fn wrong_inputs_are_refused_by_name() {
 
     // A head for other classes.
     let mut names = DatasetSpec::find("shapes-lt")
+        .and_then(|spec| spec.known_class_names())
         .unwrap()
-        .class_names
         .as_slice()
         .to_vec();
     names[7] = "blue spiral".into();
@@ -393,7 +400,7 @@ fn two_builds_with_other_threads_give_the_same_bytes() {
         let out = dir.path().join(format!("{threads}"));
         let options = BuildOptions {
             threads: NonZeroUsize::new(threads).unwrap(),
-            ..build_options(Dataset::ShapesLt, &images, &out)
+            ..build_options(Dataset::named("shapes-lt").unwrap(), &images, &out)
         };
         build(&options, Reporting::Silent).unwrap();
         out

@@ -29,11 +29,15 @@ pub(crate) fn publish(temporary: &Path, path: &Path) -> Result<()> {
 
 /// Writes `bytes` as `path`, replacing what was there.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = temporary_name(path);
-    let mut file = File::create(&temporary).map_err(Error::write(&temporary))?;
-    file.write_all(bytes).map_err(Error::write(&temporary))?;
-    file.sync_all().map_err(Error::write(&temporary))?;
-    publish(&temporary, path)
+    write_through(&temporary_name(path), path, bytes)
+}
+
+/// As [`write`], with the temporary name given.
+pub(crate) fn write_through(temporary: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = File::create(temporary).map_err(Error::write(temporary))?;
+    file.write_all(bytes).map_err(Error::write(temporary))?;
+    file.sync_all().map_err(Error::write(temporary))?;
+    publish(temporary, path)
 }
 
 /// Makes the names in `dir` durable.

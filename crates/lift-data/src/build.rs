@@ -1,64 +1,58 @@
-//! Builds shard folders: reads the source, prepares images in parallel, writes shards, then the
-//! manifest.
+//! Builds shard folders: reads the source, plans the shards, prepares images in parallel, writes shards,
+//! then the manifest.
 //!
 //! What was typed has become [`BuildOptions`] before. Invariant: `OUT/<split>` has a manifest only when
-//! all of its shards are whole and on disk, and its bytes do not depend on the number of threads.
+//! all of its shards are whole and on disk, and its bytes depend neither on the number of threads nor on
+//! how often the build was cut off and begun again, nor on how many parts it was done in.
 
+mod choose;
+mod commit;
+mod encode;
+mod folder;
+mod part;
 mod pipeline;
+mod plan;
 mod prepare;
 mod queue;
+mod sample;
 
-use std::fs;
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
 
+use rayon::prelude::*;
+
+pub use choose::{Dataset, read_source};
+pub use commit::commit;
+pub use part::Part;
 pub use pipeline::{Quarantined, THREAD_NAME};
 pub use prepare::Preprocess;
 
+use folder::{BuildFolder, Found};
+use pipeline::Work;
+use plan::Plan;
+use sample::Sample;
+
 use crate::atomic;
 use crate::classes::ClassNames;
-use crate::dataset::DatasetSpec;
 use crate::decode::Orientation;
-use crate::error::{Error, Result};
-use crate::manifest::{Encoding, FORMAT_VERSION, Manifest};
+use crate::error::Result;
+use crate::manifest::{Encoding, Manifest, Subsampling};
+use crate::order::Order;
+use crate::profile::LongTail;
 use crate::progress::Reporting;
-use crate::shard::ShardWriter;
-use crate::source::{Source, SplitList, check_counts, cifar, folder, list};
-use crate::split::Split;
+use crate::sampling::Holdout;
+use crate::source::{Columns, SplitList};
+use crate::split::{BandEdges, Split};
 
 /// The file that lists bad images, beside the manifest.
 pub const QUARANTINE_FILE: &str = "quarantine.jsonl";
 
 /// The default size of a shard's images: 256 MiB.
 pub const BYTES_PER_SHARD: u64 = 256 << 20;
-
-/// Which dataset is built, which is also how its source is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dataset {
-    /// The shapes that `lift-data draw` draws: class folders with known class names.
-    ShapesLt,
-    /// CIFAR-100 from Hugging Face Parquet, cut to a long tail.
-    Cifar100Lt,
-    /// Any folder of class folders.
-    Folder,
-    /// Any list of paths and labels.
-    List,
-}
-
-impl Dataset {
-    /// Its name on the command line and in the manifest.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Dataset::ShapesLt => "shapes-lt",
-            Dataset::Cifar100Lt => "cifar100-lt",
-            Dataset::Folder => "folder",
-            Dataset::List => "list",
-        }
-    }
-}
 
 /// All that decides a build.
 #[derive(Debug, Clone)]
@@ -71,6 +65,8 @@ pub struct BuildOptions {
     pub root: Option<PathBuf>,
     /// Class names instead of those that the source implies.
     pub class_names: Option<ClassNames>,
+    /// Which columns of a table hold what.
+    pub columns: Columns,
     /// The folder that gets `train/` and `test/`.
     pub out: PathBuf,
     /// Which splits, in the order of building.
@@ -79,14 +75,22 @@ pub struct BuildOptions {
     pub preprocess: Preprocess,
     /// Threads that prepare images; writing has one more.
     pub threads: NonZeroUsize,
-    /// Seed of the long-tailed choice.
+    /// Seed of the hold-outs and of the long-tailed choice.
     pub seed: u32,
-    /// Imbalance ratio of the long-tailed choice (`cifar100-lt` only).
-    pub imbalance_ratio: f64,
+    /// How the training split is cut, after the hold-outs.
+    pub long_tail: LongTail,
+    /// Splits that are taken from the training split.
+    pub holdout: Holdout,
+    /// Where the bands end.
+    pub bands: BandEdges,
     /// Bad images a split may have.
     pub max_bad: u64,
-    /// A shard ends before its images pass this size.
+    /// About how many bytes of images a shard gets.
     pub bytes_per_shard: u64,
+    /// How rows follow each other.
+    pub order: Order,
+    /// Only this part of the shards, and no manifest; [`commit`] joins the parts.
+    pub part: Option<Part>,
 }
 
 /// What a build did; `--json` prints it.
@@ -105,7 +109,10 @@ pub struct SplitReport {
     pub split: Split,
     /// Its shard folder.
     pub dir: PathBuf,
-    /// Images written.
+    /// The part that was built, where it was not all; the numbers are this part's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
+    /// Images in the shards.
     pub images: u64,
     /// Classes that it can have.
     pub classes: usize,
@@ -113,23 +120,28 @@ pub struct SplitReport {
     pub quarantined: u64,
     /// Shard files.
     pub shards: usize,
+    /// How many of them an earlier run had finished.
+    pub kept_shards: usize,
     /// Bytes of all shard files.
     pub bytes: u64,
     /// Wall-clock time.
     pub seconds: f64,
-    /// Images over seconds.
+    /// Images of this run over seconds.
     pub images_per_second: f64,
 }
 
 /// Builds the splits one after the other. Progress goes where `reporting` says.
 ///
-/// An output folder that is not empty, a bad source or a bad image beyond `max_bad` is an error; then
-/// the split at fault leaves nothing behind.
+/// A folder that an earlier run with the same options left is gone on with: its finished shards are kept
+/// once their bytes agree with their records. A split that is complete stays as it is.
+///
+/// An output folder with anything else in it, a bad source or a bad image beyond `max_bad` is an error;
+/// then the split at fault keeps its finished shards for the next run, or nothing when there are none.
 pub fn build(options: &BuildOptions, reporting: Reporting) -> Result<BuildReport> {
     for &split in &options.splits {
-        check_vacant(&options.out.join(split.as_str()))?;
+        folder::check_usable(&options.out.join(split.as_str()))?;
     }
-    let source = read_source(options)?;
+    let source = read_source(options, reporting)?;
     for list in &source.splits {
         list.check_not_empty(&source.class_names)?;
     }
@@ -139,58 +151,9 @@ pub fn build(options: &BuildOptions, reporting: Reporting) -> Result<BuildReport
         .map(|list| build_split(options, &source.class_names, list, reporting))
         .collect::<Result<_>>()?;
     Ok(BuildReport {
-        dataset: options.dataset.as_str().to_owned(),
+        dataset: options.dataset.name(),
         splits,
     })
-}
-
-fn read_source(options: &BuildOptions) -> Result<Source> {
-    let names = options.class_names.clone();
-    match options.dataset {
-        Dataset::Folder => folder::read(&options.source, &options.splits, names),
-        Dataset::List => list::read(
-            &options.source,
-            &options.splits,
-            options.root.as_deref(),
-            names,
-        ),
-        Dataset::ShapesLt => {
-            let spec = DatasetSpec::find(options.dataset.as_str())?;
-            folder::read(
-                &options.source,
-                &options.splits,
-                Some(names.unwrap_or(spec.class_names)),
-            )
-        }
-        Dataset::Cifar100Lt => {
-            let spec = DatasetSpec::find(options.dataset.as_str())?;
-            let long_tail = cifar::LongTail {
-                imbalance_ratio: options.imbalance_ratio,
-                seed: options.seed,
-            };
-            let names = names.unwrap_or_else(|| spec.class_names.clone());
-            let source = cifar::read(&options.source, &options.splits, names, long_tail)?;
-            for list in &source.splits {
-                check_expected(&spec, list)?;
-            }
-            Ok(source)
-        }
-    }
-}
-
-fn check_expected(spec: &DatasetSpec, list: &SplitList) -> Result<()> {
-    let found = list.items.len() as u64;
-    match spec.expected_images(list.split, list.imbalance_ratio) {
-        Some(expected) if expected != found => Err(Error::Source {
-            path: list.root.clone(),
-            reason: format!(
-                "{found} {} images, {} has {expected}",
-                list.split, spec.name
-            ),
-            hint: "the source is not the whole dataset; download it again".to_owned(),
-        }),
-        _ => Ok(()),
-    }
 }
 
 fn build_split(
@@ -201,114 +164,90 @@ fn build_split(
 ) -> Result<SplitReport> {
     let start = Instant::now();
     let dir = options.out.join(list.split.as_str());
-    let folder = UnfinishedFolder::create(&dir)?;
-    let writer = ShardWriter::new(&dir, list.split, options.bytes_per_shard);
-    let progress = reporting.start(list.split.as_str(), list.items.len() as u64);
-    let outcome = pipeline::run(options, class_names.len(), list, writer, &progress)?;
-    progress.finish();
-    check_counts(list.split, &list.root, class_names, &outcome.class_counts)?;
-    if !outcome.quarantined.is_empty() {
-        atomic::write(
-            &dir.join(QUARANTINE_FILE),
-            &json_lines(&outcome.quarantined),
-        )?;
-    }
-    let manifest = manifest(options, class_names, list, outcome);
-    manifest.save(&dir)?;
-    folder.keep();
-    atomic::sync_dir(&options.out)?;
-    let seconds = start.elapsed().as_secs_f64();
-    Ok(SplitReport {
-        split: list.split,
-        dir,
-        images: manifest.rows,
-        classes: manifest.num_classes(),
-        quarantined: manifest.quarantined,
-        shards: manifest.shards.len(),
-        bytes: manifest.bytes(),
-        seconds,
-        images_per_second: manifest.rows as f64 / seconds.max(1e-9),
-    })
-}
-
-fn manifest(
-    options: &BuildOptions,
-    class_names: &ClassNames,
-    list: &SplitList,
-    outcome: pipeline::Outcome,
-) -> Manifest {
-    let preprocess = options.preprocess;
-    let resized = preprocess.encoding != Encoding::Original && preprocess.short_side.is_some();
-    Manifest {
-        format_version: FORMAT_VERSION,
-        tool_version: crate::VERSION.to_owned(),
-        dataset: options.dataset.as_str().to_owned(),
-        split: list.split,
-        class_hash: class_names.hash(),
-        class_names: class_names.clone(),
-        rows: outcome.class_counts.iter().sum(),
-        class_counts: outcome.class_counts,
-        encoding: preprocess.encoding,
-        jpeg_quality: (preprocess.encoding == Encoding::Jpeg).then_some(preprocess.jpeg_quality),
-        short_side: preprocess.short_side.filter(|_| resized),
-        filter: resized.then(|| "catmull-rom".to_owned()),
-        orientation: preprocess.orientation,
-        seed: options.seed.into(),
-        imbalance_ratio: list.imbalance_ratio,
-        quarantined: outcome.quarantined.len() as u64,
-        shards: outcome.shards,
-    }
-}
-
-fn json_lines(quarantined: &[Quarantined]) -> Vec<u8> {
-    let mut text = Vec::new();
-    for image in quarantined {
-        serde_json::to_writer(&mut text, image).expect("plain data into memory");
-        text.push(b'\n');
-    }
-    text
-}
-
-fn check_vacant(dir: &Path) -> Result<()> {
-    match fs::read_dir(dir) {
-        Ok(mut entries) => match entries.next() {
-            None => Ok(()),
-            Some(_) => Err(Error::OutputExists {
-                path: dir.to_owned(),
-            }),
-        },
-        Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(err) if err.kind() == std::io::ErrorKind::NotADirectory => Err(Error::OutputExists {
-            path: dir.to_owned(),
-        }),
-        Err(err) => Err(Error::read(dir)(err)),
-    }
-}
-
-/// A folder that is emptied again unless it is kept.
-struct UnfinishedFolder<'a> {
-    dir: &'a Path,
-    kept: bool,
-}
-
-impl<'a> UnfinishedFolder<'a> {
-    fn create(dir: &'a Path) -> Result<Self> {
-        check_vacant(dir)?;
-        fs::create_dir_all(dir).map_err(Error::write(dir))?;
-        Ok(Self { dir, kept: false })
-    }
-
-    fn keep(mut self) {
-        self.kept = true;
-    }
-}
-
-impl Drop for UnfinishedFolder<'_> {
-    fn drop(&mut self) {
-        if !self.kept {
-            // The folder was vacant and is ours; the error that led here is the one to report.
-            let _ = fs::remove_dir_all(self.dir);
+    let pool = pipeline::thread_pool(options)?;
+    let sample = Sample::take(&pool, options.preprocess, list);
+    let plan = Plan::new(options, class_names, list, sample);
+    let folder = match BuildFolder::open(&dir, &plan, options.part)? {
+        Found::Complete(manifest) => return Ok(SplitReport::complete(&dir, &manifest)),
+        Found::Open(folder) => folder,
+    };
+    let all = 0..plan.num_shards();
+    let shards = options
+        .part
+        .map_or(all, |part| part.shards(plan.num_shards()));
+    let mut records: Vec<_> = pool.install(|| {
+        let shards = shards.clone().into_par_iter();
+        shards
+            .filter_map(|shard| folder.finished(&plan, shard))
+            .collect()
+    });
+    for record in &mut records {
+        if record.max_bad < options.max_bad {
+            record.max_bad = options.max_bad;
+            folder.record(record)?;
         }
+    }
+    let kept: BTreeSet<_> = records.iter().map(|record| record.shard).collect();
+    let bad_before = records.iter().map(|record| record.quarantined.len() as u64);
+    let work = Work {
+        options,
+        plan: &plan,
+        list,
+        folder: &folder,
+        bad_before: bad_before.sum(),
+        shards: shards.filter(|shard| !kept.contains(shard)).collect(),
+    };
+    let images = work.images();
+    let progress = reporting.start(list.split.as_str(), images);
+    match work.run(&pool, &progress) {
+        Ok(new) => records.extend(new),
+        Err(err) => {
+            folder.abandon();
+            return Err(err);
+        }
+    }
+    progress.finish();
+    records.sort_by_key(|record| record.shard);
+    let mut report = SplitReport::of_records(&dir, &plan, &records);
+    if options.part.is_none() {
+        commit::finish(folder, &plan, records, options.max_bad)?;
+        atomic::sync_dir(&options.out)?;
+    }
+    report.part = options.part;
+    report.kept_shards = kept.len();
+    report.seconds = start.elapsed().as_secs_f64();
+    report.images_per_second = images as f64 / report.seconds.max(1e-9);
+    Ok(report)
+}
+
+impl SplitReport {
+    /// Of a split that is complete, and took no time.
+    fn complete(dir: &Path, manifest: &Manifest) -> Self {
+        Self {
+            split: manifest.split,
+            dir: dir.to_owned(),
+            part: None,
+            images: manifest.rows,
+            classes: manifest.num_classes(),
+            quarantined: manifest.quarantined,
+            shards: manifest.shards.len(),
+            kept_shards: manifest.shards.len(),
+            bytes: manifest.bytes(),
+            seconds: 0.0,
+            images_per_second: 0.0,
+        }
+    }
+
+    fn of_records(dir: &Path, plan: &Plan, records: &[folder::Finished]) -> Self {
+        let mut manifest = plan.manifest().clone();
+        manifest.shards = records
+            .iter()
+            .filter_map(|record| record.entry.clone())
+            .collect();
+        manifest.rows = manifest.shards.iter().map(|shard| shard.rows).sum();
+        let bad = records.iter().map(|record| record.quarantined.len() as u64);
+        manifest.quarantined = bad.sum();
+        Self::complete(dir, &manifest)
     }
 }
 
@@ -318,6 +257,7 @@ impl Default for Preprocess {
         Self {
             encoding: Encoding::Rgb8,
             jpeg_quality: 95,
+            jpeg_subsampling: Subsampling::default(),
             short_side: Some(256),
             orientation: Orientation::Exif,
         }

@@ -1,7 +1,8 @@
 //! Class names: the label of a class is its place in the list.
 //!
 //! It does not know where names come from (folders, files, datasets). Invariant: the list is never
-//! empty, and its names are distinct and not blank, so that a name finds one label.
+//! empty, and no name is blank or has a line break. Names may repeat: ImageNet's usual names have two
+//! classes `missile` and two `sunglasses`. Who finds labels by name asks [`ClassNames::repeated`] first.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -17,7 +18,7 @@ use crate::error::{Error, Result};
 pub struct ClassNames(Vec<String>);
 
 impl ClassNames {
-    /// Takes names in label order; an empty list, a blank name or a duplicate is an error.
+    /// Takes names in label order; an empty list or a blank name is an error.
     pub fn new(names: Vec<String>) -> Result<Self> {
         Self::with_origin(names, "class names")
     }
@@ -38,16 +39,12 @@ impl ClassNames {
         if names.is_empty() {
             return Err(wrong("the list is empty".to_owned()));
         }
-        let mut seen = HashSet::new();
         for (label, name) in names.iter().enumerate() {
             if name.trim().is_empty() {
                 return Err(wrong(format!("the name of class {label} is blank")));
             }
             if name.contains(['\n', '\r']) {
                 return Err(wrong(format!("the name of class {label} has a line break")));
-            }
-            if !seen.insert(name.as_str()) {
-                return Err(wrong(format!("`{name}` is there twice")));
             }
         }
         Ok(Self(names))
@@ -62,6 +59,13 @@ impl ClassNames {
     /// The names in label order.
     pub fn as_slice(&self) -> &[String] {
         &self.0
+    }
+
+    /// The first name that more than one class has.
+    pub fn repeated(&self) -> Option<&str> {
+        let mut seen = HashSet::new();
+        let name = self.0.iter().find(|name| !seen.insert(name.as_str()))?;
+        Some(name)
     }
 
     /// The name of `label`, or `None` beyond the last class.
@@ -128,17 +132,18 @@ mod tests {
                 .contains("class 1 is blank")
         );
         assert!(
-            names(&["a", "b", "a"])
-                .unwrap_err()
-                .to_string()
-                .contains("`a` is there twice")
-        );
-        assert!(
             names(&["a\nb"])
                 .unwrap_err()
                 .to_string()
                 .contains("line break")
         );
+    }
+
+    #[test]
+    fn names_may_repeat_and_say_so() {
+        assert_eq!(names(&["a", "b"]).unwrap().repeated(), None);
+        let repeated = names(&["a", "b", "c", "b", "a"]).unwrap();
+        assert_eq!(repeated.repeated(), Some("b"));
     }
 
     #[test]
@@ -149,7 +154,7 @@ mod tests {
             serde_json::from_str::<ClassNames>(r#"["a","b"]"#).unwrap(),
             two
         );
-        assert!(serde_json::from_str::<ClassNames>(r#"["a","a"]"#).is_err());
+        assert!(serde_json::from_str::<ClassNames>(r#"["a",""]"#).is_err());
         assert_eq!((two.name(1), two.name(2)), (Some("b"), None));
     }
 }

@@ -4,9 +4,13 @@
 //! function, and this folder is the only place that prints results.
 
 mod build;
+mod commit;
+mod data_table;
+mod datasets;
 mod draw;
 mod export;
 mod inspect;
+mod split;
 mod stats;
 mod verify;
 
@@ -29,6 +33,10 @@ pub struct Cli {
 enum Command {
     /// Build shards from a dataset's images
     Build(Box<build::BuildArgs>),
+    /// Join the parts that `build --part` has built
+    Commit(commit::CommitArgs),
+    /// Write the lists of a source's splits, long-tailed or held out, without building
+    Split(Box<split::SplitArgs>),
     /// Describe a class distribution: counts, imbalance ratio, bands, Gini
     Stats(stats::StatsArgs),
     /// Read all of a shard folder and say whether it is whole
@@ -37,6 +45,8 @@ enum Command {
     Export(export::ExportArgs),
     /// Show a shard folder's manifest and schema, and one row
     Inspect(inspect::InspectArgs),
+    /// List the datasets that are known by name: counts, bands, what to download
+    Datasets(datasets::DatasetsArgs),
     /// Draw a dataset that needs no download
     #[command(subcommand)]
     Draw(draw::Draw),
@@ -83,10 +93,13 @@ impl CliError {
 pub fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
         Command::Build(args) => build::run(*args),
+        Command::Commit(args) => commit::run(&args),
+        Command::Split(args) => split::run(*args),
         Command::Stats(args) => stats::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Datasets(args) => datasets::run(&args),
         Command::Draw(draw) => draw::run(&draw),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -22,7 +22,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A file or folder could not be written.
-    #[error("{}: cannot write: {source}", path.display())]
+    #[error("{}: cannot write: {source}{}", path.display(), write_hint(source))]
     Write {
         /// What was to be written.
         path: PathBuf,
@@ -110,7 +110,7 @@ pub enum Error {
         reason: String,
     },
     /// A list of class names that cannot be one.
-    #[error("{origin}: bad class names: {reason}\nhint: give one distinct, non-blank name a class")]
+    #[error("{origin}: bad class names: {reason}\nhint: give one non-blank name a class")]
     ClassNames {
         /// Where the names came from.
         origin: String,
@@ -157,11 +157,57 @@ pub enum Error {
         /// What to do.
         hint: String,
     },
+    /// A file that the user asked for cannot be fetched, or is not the right one.
+    #[error(
+        "{address}: {reason}\nhint: check the address (--list-url), or get the file by hand and name its folder with --lists"
+    )]
+    Download {
+        /// Where it was fetched from.
+        address: String,
+        /// What went wrong.
+        reason: String,
+    },
     /// The output folder already holds something.
     #[error("{}: already exists and is not empty\nhint: remove it, or choose another --out", path.display())]
     OutputExists {
         /// The folder.
         path: PathBuf,
+    },
+    /// The output folder belongs to a build with other settings.
+    #[error("{}: holds {what} with other settings: {}\nhint: give the same settings to go on with it, remove it, or choose another --out", dir.display(), differences.join("; "))]
+    OtherBuild {
+        /// The split's folder.
+        dir: PathBuf,
+        /// What is in it.
+        what: &'static str,
+        /// What differs, a phrase each.
+        differences: Vec<String>,
+    },
+    /// Another process builds into the same folder.
+    #[error("{}: another build is writing here\nhint: wait for it to end, or choose another --out", dir.display())]
+    Busy {
+        /// The split's folder.
+        dir: PathBuf,
+    },
+    /// What an unfinished build says of itself cannot be used.
+    #[error("{}: not the plan of a build: {reason}\nhint: remove the unfinished folder and build again", path.display())]
+    BuildState {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        reason: String,
+    },
+    /// Not all shards are there to be joined.
+    #[error("{}: {missing} of {of} shards are missing or damaged: {which}\nhint: run their parts again; a part keeps what it has finished", dir.display())]
+    Missing {
+        /// The split's folder.
+        dir: PathBuf,
+        /// How many are missing.
+        missing: u64,
+        /// How many there must be.
+        of: u64,
+        /// Their numbers, or the first of them.
+        which: String,
     },
     /// A settings file that cannot be used.
     #[error("{}: {reason}\nhint: [data] takes the flags of `lift-data build` with underscores, and `dataset`", path.display())]
@@ -199,6 +245,18 @@ fn read_hint(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::NotFound => "\nhint: check the path",
         io::ErrorKind::PermissionDenied => "\nhint: check the permissions",
+        _ => "",
+    }
+}
+
+fn write_hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "\nhint: make room and run the same command again; finished shards are kept"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "\nhint: check the permissions, or write to another folder"
+        }
         _ => "",
     }
 }

@@ -1,4 +1,4 @@
-//! Where the splits of a dataset lie: `ROOT/train` and `ROOT/test`, or one split in the folder itself.
+//! Where the splits of a dataset lie: `ROOT/train`, `ROOT/val` and `ROOT/test`, or one split in the folder itself.
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ pub fn split_dir(root: &Path, split: Split) -> Result<PathBuf> {
     })
 }
 
-/// The complete shard folders at `root`: itself, or its `train` and `test`. Empty where there is none.
+/// The complete shard folders at `root`: itself, or its `train`, `val` and `test`. Empty where there is none.
 pub fn shard_dirs(root: &Path) -> Vec<PathBuf> {
     let complete = |dir: &PathBuf| dir.join(MANIFEST_FILE).is_file();
     let root = root.to_path_buf();
@@ -54,6 +54,7 @@ pub fn require_shard_dirs(root: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
-fn split_dirs(root: &Path) -> [PathBuf; 2] {
-    [Split::Train, Split::Test].map(|split| root.join(split.as_str()))
+/// Where the splits of `root` would lie.
+pub(crate) fn split_dirs(root: &Path) -> [PathBuf; 3] {
+    Split::ALL.map(|split| root.join(split.as_str()))
 }

@@ -1,8 +1,9 @@
 //! The manifest of a shard folder: what is in it and how it was made.
 //!
 //! `manifest.json` is written last, so its presence means that the folder is complete. It does not
-//! read shards. Invariant: counts, rows, class names and their hash agree with each other, and
-//! nothing in it depends on the time, the machine or the number of threads.
+//! read shards. Invariant: counts, rows, class names and their hash agree with each other, a changed
+//! byte is found by the hash at its end, and nothing in it depends on the time, the machine or the
+//! number of threads.
 
 use std::fs;
 use std::path::Path;
@@ -13,10 +14,12 @@ use crate::atomic;
 use crate::classes::ClassNames;
 use crate::decode::Orientation;
 use crate::error::{Error, Result};
-use crate::split::Split;
+use crate::order::Order;
+use crate::sealed;
+use crate::split::{BandEdges, Split};
 
 /// The version of the shard format that this crate writes and reads.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// The manifest's file name.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -29,8 +32,34 @@ pub enum Encoding {
     Rgb8,
     /// A JPEG file of the resized image.
     Jpeg,
+    /// A PNG file of the resized image: its pixels without loss, smaller than pixels and slower to read.
+    Png,
     /// The source file's bytes, neither resized nor encoded again.
     Original,
+}
+
+impl Encoding {
+    /// Whether an image is stored as a file that image libraries open, not as bare pixels.
+    pub(crate) fn is_file(self) -> bool {
+        match self {
+            Encoding::Rgb8 => false,
+            Encoding::Jpeg | Encoding::Png | Encoding::Original => true,
+        }
+    }
+}
+
+/// How a JPEG stores colour.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+pub enum Subsampling {
+    /// 4:2:0: one colour sample for four pixels, as nearly all photos have it.
+    #[default]
+    #[serde(rename = "420")]
+    #[value(name = "420")]
+    Quarter,
+    /// 4:4:4: one for each pixel; sharper coloured edges, larger files.
+    #[serde(rename = "444")]
+    #[value(name = "444")]
+    Full,
 }
 
 /// One shard file of a split.
@@ -49,6 +78,8 @@ pub struct ShardEntry {
     pub footer_bytes: u64,
     /// XXH3-64 of that part; checked before it is parsed.
     pub footer_xxh3: String,
+    /// XXH3-64 of what lies before the footer and outside the image column's pages: the small columns.
+    pub columns_xxh3: String,
 }
 
 /// What a shard folder holds: one split of one dataset.
@@ -75,16 +106,31 @@ pub struct Manifest {
     pub encoding: Encoding,
     /// JPEG quality (1 to 100), for [`Encoding::Jpeg`].
     pub jpeg_quality: Option<u8>,
+    /// Colour samples of the JPEGs, for [`Encoding::Jpeg`].
+    pub jpeg_subsampling: Option<Subsampling>,
     /// Short side in pixels that larger images were shrunk to; `None`: sizes were kept.
     pub short_side: Option<u32>,
     /// The resampling filter where images were resized: `catmull-rom`.
     pub filter: Option<String>,
     /// Whether EXIF orientation was applied.
     pub orientation: Orientation,
-    /// The seed of the long-tailed choice.
+    /// How rows follow each other.
+    pub order: Order,
+    /// Images of the list that a shard stands for (the last may have fewer); a bad image makes it one
+    /// row shorter.
+    pub rows_per_shard: u64,
+    /// Hex SHA-256 over `path label` and a line feed for each image of the list, bad ones too.
+    pub list_hash: String,
+    /// XXH3-64 over what a sample of the images was stored as: it tells builds apart whose sources or
+    /// decoders differ though their lists and settings agree.
+    pub sample_xxh3: String,
+    /// The seed of the long-tailed choice and of the order.
     pub seed: u64,
     /// Imbalance ratio of the long-tailed choice, where one was made.
     pub imbalance_ratio: Option<f64>,
+    /// Where the bands of this dataset end, in training images a class.
+    #[serde(default)]
+    pub bands: BandEdges,
     /// Bad images that were left out and listed in `quarantine.jsonl`.
     pub quarantined: u64,
     /// The shard files, in row order.
@@ -129,6 +175,7 @@ impl Manifest {
             }
             None => return Err(bad("there is no format_version".to_owned())),
         }
+        let json = sealed::unseal(&bytes, json).map_err(bad)?;
         let manifest: Self = serde_json::from_value(json).map_err(|err| bad(err.to_string()))?;
         manifest.check().map_err(bad)?;
         Ok(manifest)
@@ -141,9 +188,7 @@ impl Manifest {
             path: path.clone(),
             reason,
         })?;
-        let mut json = serde_json::to_vec_pretty(self).expect("a manifest is plain data");
-        json.push(b'\n');
-        atomic::write(&path, &json)
+        atomic::write(&path, &sealed::seal(self))
     }
 
     /// The number of classes.
@@ -173,6 +218,8 @@ impl Manifest {
         if checked_sum(self.shards.iter().map(|shard| shard.rows)) != Some(self.rows) {
             return Err(format!("the shards' rows do not sum to {} rows", self.rows));
         }
+        BandEdges::new(self.bands.many_above, self.bands.few_below)
+            .map_err(|reason| format!("bands: {reason}"))?;
         if let Some(shard) = self.shards.iter().find(|shard| !is_plain_name(&shard.file)) {
             return Err(format!("`{}` is not a file name", shard.file));
         }
@@ -206,11 +253,17 @@ mod tests {
             rows: 3,
             encoding: Encoding::Rgb8,
             jpeg_quality: None,
+            jpeg_subsampling: None,
             short_side: Some(256),
             filter: Some("catmull-rom".to_owned()),
             orientation: Orientation::Exif,
+            order: Order::List,
+            rows_per_shard: 3,
+            list_hash: "0".repeat(64),
+            sample_xxh3: "0".repeat(16),
             seed: 0,
             imbalance_ratio: None,
+            bands: BandEdges::default(),
             quarantined: 0,
             shards: vec![ShardEntry {
                 file: "train-00000.parquet".to_owned(),
@@ -219,6 +272,7 @@ mod tests {
                 xxh3: "0".repeat(16),
                 footer_bytes: 5,
                 footer_xxh3: "0".repeat(16),
+                columns_xxh3: "0".repeat(16),
             }],
         }
     }
@@ -259,8 +313,7 @@ mod tests {
         for (edit, message) in edits {
             let mut manifest = sample();
             edit(&mut manifest);
-            let json = serde_json::to_vec(&manifest).unwrap();
-            fs::write(dir.path().join(MANIFEST_FILE), json).unwrap();
+            fs::write(dir.path().join(MANIFEST_FILE), sealed::seal(&manifest)).unwrap();
             let err = Manifest::load(dir.path()).unwrap_err().to_string();
             assert!(err.contains(message), "{err}");
         }

@@ -22,6 +22,14 @@ pub enum Reporting {
 }
 
 impl Reporting {
+    /// Says what the user should know, a line that starts with `note:`.
+    pub fn note(self, text: &str) {
+        match self {
+            Reporting::Silent => {}
+            Reporting::Stderr => eprintln!("note: {text}"),
+        }
+    }
+
     /// Starts counting to `total` images; `what` is named in front.
     pub fn start(self, what: &'static str, total: u64) -> Progress {
         let sink = match self {

@@ -2,26 +2,24 @@
 //!
 //! This module and its children are the only place that knows the Parquet schema
 //! (`docs/shard-format.md`). Invariant: every image lies alone on its page, uncompressed, so its bytes
-//! are a plain slice of the file, and its checksum covers them and the row's id, label and size.
+//! are a plain slice of the file, and its checksum covers them and the row's id, label and size; all
+//! other bytes that are read are covered by hashes in the manifest.
 
 mod describe;
 mod index;
 mod reader;
+mod regions;
+mod schema;
 mod writer;
 
-use std::sync::Arc;
-
-use arrow::datatypes::{DataType, Field, Schema};
 use xxhash_rust::xxh3::Xxh3;
 
 pub use describe::{ShardShape, shard_shape};
 pub(crate) use index::ShardIndex;
 pub use reader::ShardReader;
 pub(crate) use reader::read_row;
+pub use schema::ShardSchema;
 pub use writer::{NewRow, ShardWriter};
-
-/// The column that holds the image's bytes.
-const IMAGE: &str = "image";
 
 /// The most bytes one image may have, so that a page's 32-bit size never overflows.
 const MAX_IMAGE_BYTES: usize = 1 << 30;
@@ -59,20 +57,6 @@ pub fn row_checksum(bytes: &[u8], id: u64, label: u32, width: u32, height: u32) 
     hash.update(bytes);
     hash.update(&meta);
     hash.digest()
-}
-
-fn schema() -> Arc<Schema> {
-    let column = |name: &str, data_type| Field::new(name, data_type, false);
-    Arc::new(Schema::new(vec![
-        column("id", DataType::Int64),
-        column("path", DataType::Utf8),
-        column("label", DataType::Int32),
-        column("width", DataType::Int32),
-        column("height", DataType::Int32),
-        column("num_bytes", DataType::Int32),
-        column("checksum", DataType::UInt64),
-        column(IMAGE, DataType::Binary),
-    ]))
 }
 
 #[cfg(test)]

@@ -1,18 +1,31 @@
-//! Where images come from: class folders, list files, CIFAR in Parquet.
+//! Where images come from: class folders, list files and tables, Hugging Face Parquet, tar shards, CIFAR,
+//! named datasets.
 //!
 //! A source is read into a list of images with labels; nothing is decoded here and no image file is
 //! opened. Invariant: the order of the list depends on the source alone (names are sorted bytewise),
 //! and every label is below the number of classes.
 
 pub mod cifar;
+mod container;
 pub mod folder;
+pub mod hf;
+mod labels;
 pub mod list;
+pub mod named;
+pub mod naming;
+pub mod official;
+pub mod table;
+pub mod tree;
+pub mod webdataset;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::classes::ClassNames;
 use crate::error::{Error, Result};
 use crate::split::Split;
+
+pub use hf::RowStore;
 
 /// One image of a source.
 #[derive(Debug, Clone)]
@@ -32,6 +45,24 @@ pub enum Content {
     File,
     /// Here.
     Memory(Vec<u8>),
+    /// A slice of a larger file.
+    Slice {
+        /// That file, opened for every image.
+        file: Arc<Path>,
+        /// Where the image starts in it.
+        offset: u64,
+        /// Its length.
+        num_bytes: u64,
+    },
+    /// A row of Parquet files, read by row groups.
+    Row {
+        /// The files.
+        store: Arc<RowStore>,
+        /// Which of them.
+        file: u32,
+        /// Which row of it, from 0.
+        row: u64,
+    },
 }
 
 /// The images of one split, in the order in which they become rows.
@@ -100,4 +131,27 @@ pub struct Source {
     pub class_names: ClassNames,
     /// The splits, in the order asked for.
     pub splits: Vec<SplitList>,
+}
+
+/// The file beside lists and tar shards that names the classes, one a line in label order.
+pub const CLASS_NAMES_FILE: &str = "classnames.txt";
+
+/// Which columns (or fields) of a table hold what; `None`: the usual names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Columns {
+    /// The column with an image's path.
+    pub path: Option<String>,
+    /// The column with an image's bytes.
+    pub image: Option<String>,
+    /// The column with its class.
+    pub label: Option<String>,
+}
+
+/// `given`, or else the names in `dir/classnames.txt` where that file is there.
+fn class_names_beside(dir: &Path, given: Option<ClassNames>) -> Result<Option<ClassNames>> {
+    let file = dir.join(CLASS_NAMES_FILE);
+    if given.is_none() && file.is_file() {
+        return ClassNames::from_file(&file).map(Some);
+    }
+    Ok(given)
 }

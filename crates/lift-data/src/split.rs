@@ -8,21 +8,27 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// One of the two splits of a dataset.
+/// One of the splits of a dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
     /// What the model learns from; its class counts are long-tailed.
     Train,
+    /// What settings are chosen on.
+    Val,
     /// What it is judged on; usually balanced.
     Test,
 }
 
 impl Split {
-    /// `train` or `test`, also the name of the split's folder.
+    /// The splits in their usual order.
+    pub const ALL: [Split; 3] = [Split::Train, Split::Val, Split::Test];
+
+    /// `train`, `val` or `test`, also the name of the split's folder.
     pub fn as_str(self) -> &'static str {
         match self {
             Split::Train => "train",
+            Split::Val => "val",
             Split::Test => "test",
         }
     }
@@ -40,9 +46,10 @@ impl FromStr for Split {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "train" => Ok(Split::Train),
+            "val" => Ok(Split::Val),
             "test" => Ok(Split::Test),
             _ => Err(format!(
-                "`{text}` is no split; the splits are train and test"
+                "`{text}` is no split; the splits are train, val and test"
             )),
         }
     }
@@ -52,7 +59,7 @@ impl FromStr for Split {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Band {
-    /// More than 100 training images.
+    /// More than 100 training images, by the usual edges.
     Many,
     /// 20 to 100 training images.
     Medium,
@@ -100,6 +107,20 @@ impl Default for BandEdges {
 }
 
 impl BandEdges {
+    /// Edges for which no class falls in two bands; else says what is wrong with them.
+    pub fn new(many_above: u64, few_below: u64) -> Result<Self, String> {
+        if few_below > many_above.saturating_add(1) {
+            return Err(format!(
+                "a class of {} images would be both many (> {many_above}) and few (< {few_below})",
+                many_above.saturating_add(1)
+            ));
+        }
+        Ok(Self {
+            many_above,
+            few_below,
+        })
+    }
+
     /// The band of a class with `n` training images.
     pub fn band(&self, n: u64) -> Band {
         if n > self.many_above {
@@ -109,6 +130,24 @@ impl BandEdges {
         } else {
             Band::Medium
         }
+    }
+}
+
+impl fmt::Display for BandEdges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},{}", self.many_above, self.few_below)
+    }
+}
+
+impl FromStr for BandEdges {
+    type Err = String;
+
+    /// `100,20`: many above the first, few below the second.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not two whole numbers such as 100,20");
+        let (many, few) = text.split_once(',').ok_or_else(wrong)?;
+        let number = |text: &str| text.trim().parse().map_err(|_| wrong());
+        Self::new(number(many)?, number(few)?)
     }
 }
 
@@ -133,14 +172,27 @@ mod tests {
     }
 
     #[test]
+    fn edges_are_two_numbers_in_order() {
+        let edges: BandEdges = "50, 5".parse().unwrap();
+        assert_eq!(edges.to_string().parse(), Ok(edges));
+        assert_eq!([4, 5, 50, 51].map(|n| edges.band(n) as u8), [2, 1, 1, 0]);
+        // Without a medium band.
+        let edges: BandEdges = "9,10".parse().unwrap();
+        assert_eq!([9, 10].map(|n| edges.band(n)), [Band::Few, Band::Many]);
+        for wrong in ["", "100", "20,100", "a,b", "-1,5", "1,2,3"] {
+            assert!(wrong.parse::<BandEdges>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn split_round_trips_as_text() {
-        for split in [Split::Train, Split::Test] {
+        for split in Split::ALL {
             assert_eq!(split.to_string().parse(), Ok(split));
             assert_eq!(
                 serde_json::to_string(&split).unwrap(),
                 format!("\"{split}\"")
             );
         }
-        assert!("val".parse::<Split>().is_err());
+        assert!("valid".parse::<Split>().is_err());
     }
 }

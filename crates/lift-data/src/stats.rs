@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::layout::shard_dirs;
 use crate::manifest::Manifest;
-use crate::source::{Source, SplitList, folder, list};
+use crate::source::{Columns, Source, SplitList, folder, hf, list, table, webdataset};
 use crate::split::{Band, BandEdges, Split};
 
 /// The distribution of one split.
@@ -24,6 +24,8 @@ pub struct Stats {
     pub images: u64,
     /// Classes, those without images too.
     pub classes: usize,
+    /// Classes without images.
+    pub empty_classes: usize,
     /// Images of the largest class.
     pub largest: u64,
     /// Images of the smallest class.
@@ -75,6 +77,7 @@ impl Stats {
             path: path.to_owned(),
             images: counts.iter().sum(),
             classes: counts.len(),
+            empty_classes: counts.iter().filter(|&&count| count == 0).count(),
             largest,
             smallest,
             imbalance_ratio: (smallest > 0).then(|| largest as f64 / smallest as f64),
@@ -84,35 +87,53 @@ impl Stats {
     }
 }
 
-/// Describes what is at `path`: a shard folder, a folder with `train/` and `test/` shard folders, an
-/// image folder, a list file, or a folder of lists. One entry a split, the training split first.
-pub fn stats(path: &Path) -> Result<Vec<Stats>> {
-    let mut splits = if path.is_file() {
-        unnamed(list::read(path, &[Split::Train], None, None)?)
+/// What is at a path: its splits, and the edges that its bands were counted by.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Described {
+    /// Where the bands end.
+    pub band_edges: BandEdges,
+    /// One entry a split, the training split first.
+    pub splits: Vec<Stats>,
+}
+
+/// Describes what is at `path`: a shard folder, a folder with `train/` and other shard folders, an
+/// image folder, a list or table, or a folder of lists, tables, Hugging Face Parquet files or tar shards.
+///
+/// Bands end at `edges`, or else where the manifest says, or at the usual edges.
+pub fn stats(path: &Path, edges: Option<BandEdges>, columns: &Columns) -> Result<Described> {
+    let (mut splits, stored) = if path.is_file() {
+        let source = if table::is_table(path) {
+            table::read(path, &[Split::Train], None, None, columns)?
+        } else {
+            list::read(path, &[Split::Train], None, None)?
+        };
+        (unnamed(source), None)
     } else {
-        read_dir(path)?
+        read_dir(path, columns)?
     };
-    splits.sort_by_key(|counted| counted.split);
+    splits.sort_by_key(|(split, ..)| *split);
+    let band_edges = edges.or(stored).unwrap_or_default();
+    Ok(Described {
+        band_edges,
+        splits: describe(&splits, band_edges),
+    })
+}
+
+/// The class counts of one split, with its name and its place.
+pub(crate) type Counted = (Option<Split>, PathBuf, Vec<u64>);
+
+/// Describes splits; the training split's counts decide the bands where it is among them.
+pub(crate) fn describe(splits: &[Counted], edges: BandEdges) -> Vec<Stats> {
     let training = splits
         .iter()
-        .find(|counted| counted.split == Some(Split::Train))
-        .map(|counted| counted.counts.clone());
-    let describe = |counted: &Counted| {
-        let same_classes = |training: &&Vec<u64>| training.len() == counted.counts.len();
-        let training = training
-            .as_ref()
-            .filter(same_classes)
-            .unwrap_or(&counted.counts);
-        let edges = BandEdges::default();
-        Stats::new(
-            counted.split,
-            &counted.path,
-            &counted.counts,
-            training,
-            edges,
-        )
+        .find(|(split, ..)| *split == Some(Split::Train))
+        .map(|(.., counts)| counts);
+    let one = |(split, path, counts): &Counted| {
+        let same_classes = |training: &&Vec<u64>| training.len() == counts.len();
+        let training = training.filter(same_classes).unwrap_or(counts);
+        Stats::new(*split, path, counts, training, edges)
     };
-    Ok(splits.iter().map(describe).collect())
+    splits.iter().map(one).collect()
 }
 
 /// Gini coefficient of the counts: `2 sum(i x_i) / (n sum(x)) - (n + 1) / n`, x ascending, i from 1.
@@ -131,30 +152,41 @@ pub fn gini(counts: &[u64]) -> f64 {
     2.0 * weighted / (n * total as f64) - (n + 1.0) / n
 }
 
-struct Counted {
-    split: Option<Split>,
-    path: PathBuf,
-    counts: Vec<u64>,
-}
-
-fn read_dir(dir: &Path) -> Result<Vec<Counted>> {
+/// The splits of a folder, and the edges that its manifests name.
+fn read_dir(dir: &Path, columns: &Columns) -> Result<(Vec<Counted>, Option<BandEdges>)> {
     let shards: Vec<PathBuf> = shard_dirs(dir);
     if !shards.is_empty() {
-        return shards
-            .into_iter()
-            .map(|path| {
-                let manifest = Manifest::load(&path)?;
-                Ok(Counted {
-                    split: Some(manifest.split),
-                    path,
-                    counts: manifest.class_counts,
-                })
-            })
-            .collect();
+        let mut edges = None;
+        let mut splits = Vec::new();
+        // The training split comes first, and its edges hold for all.
+        for path in shards {
+            let manifest = Manifest::load(&path)?;
+            edges.get_or_insert(manifest.bands);
+            splits.push((Some(manifest.split), path, manifest.class_counts));
+        }
+        return Ok((splits, edges));
     }
+    Ok((read_source(dir, columns)?, None))
+}
+
+fn read_source(dir: &Path, columns: &Columns) -> Result<Vec<Counted>> {
     let lists = list::splits_in(dir);
     if !lists.is_empty() {
         return Ok(named(list::read(dir, &lists, None, None)?));
+    }
+    let tables = table::splits_in(dir);
+    if !tables.is_empty() {
+        return Ok(named(table::read(dir, &tables, None, None, columns)?));
+    }
+    if dir.is_dir() {
+        let parquet = hf::splits_in(dir)?;
+        if !parquet.is_empty() {
+            return Ok(named(hf::read(dir, &parquet, None, columns)?));
+        }
+        let tars = webdataset::splits_in(dir)?;
+        if !tars.is_empty() {
+            return Ok(named(webdataset::read(dir, &tars, None, columns)?));
+        }
     }
     let splits = folder::splits_in(dir);
     if splits.is_empty() {
@@ -165,10 +197,9 @@ fn read_dir(dir: &Path) -> Result<Vec<Counted>> {
 
 fn named(source: Source) -> Vec<Counted> {
     let num_classes = source.class_names.len();
-    let count = |list: SplitList| Counted {
-        split: Some(list.split),
-        counts: list.class_counts(num_classes),
-        path: list.root,
+    let count = |list: SplitList| {
+        let counts = list.class_counts(num_classes);
+        (Some(list.split), list.root, counts)
     };
     source.splits.into_iter().map(count).collect()
 }
@@ -176,8 +207,8 @@ fn named(source: Source) -> Vec<Counted> {
 /// A source that does not say which split it is.
 fn unnamed(source: Source) -> Vec<Counted> {
     let mut splits = named(source);
-    for counted in &mut splits {
-        counted.split = None;
+    for (split, ..) in &mut splits {
+        *split = None;
     }
     splits
 }

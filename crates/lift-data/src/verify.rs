@@ -81,7 +81,7 @@ fn verify_shard(
         Ok(hash) if hash == entry.xxh3 => {}
         Ok(_) if problems.len() > before => {}
         Ok(hash) => problems.push(format!(
-            "{file}: its hash is {hash}, the manifest says {}: the damage lies outside the images (paths or page headers)",
+            "{file}: its hash is {hash}, the manifest says {}: the damage lies in the page header of an image",
             entry.xxh3
         )),
         Err(err) => problems.push(format!("{file}: cannot read: {err}")),
@@ -101,7 +101,8 @@ fn verify_rows(file: &str, index: &ShardIndex, counts: &mut [u64], problems: &mu
     }
 }
 
-fn hash_file(path: &Path) -> std::io::Result<String> {
+/// The XXH3-64 of a whole file, in 16 hex digits.
+pub(crate) fn hash_file(path: &Path) -> std::io::Result<String> {
     let mut file = File::open(path)?;
     let mut hash = Xxh3::new();
     let mut buf = vec![0; 1 << 20];

@@ -1,5 +1,6 @@
 //! The program as its users meet it: exit code, standard output, standard error.
 
+#[allow(dead_code, reason = "shared by several tests")]
 mod support;
 
 use support::Workplace;
@@ -23,10 +24,10 @@ fn a_folder_is_built_described_and_verified() {
     smallest class                   1      2
     imbalance ratio               12.0    1.0
     Gini                         0.458  0.000
-    many (> 100): classes            0      0
-    many (> 100): images             0      0
-    medium (20 to 100): classes      0      0
-    medium (20 to 100): images       0      0
+    many (> 100): classes            -      -
+    many (> 100): images             -      -
+    medium (20 to 100): classes      -      -
+    medium (20 to 100): images       -      -
     few (< 20): classes              3      3
     few (< 20): images              16      6
     ----
@@ -58,6 +59,7 @@ fn json_is_one_document() {
           "classes": 3,
           "quarantined": 0,
           "shards": 1,
+          "kept_shards": 0,
           "bytes": 3731,
           "seconds": [time],
           "images_per_second": [time]
@@ -70,8 +72,21 @@ fn json_is_one_document() {
     insta::assert_snapshot!(place.run("stats shards --json"), @r#"
     exit 0
     {
+      "band_edges": {
+        "many_above": 100,
+        "few_below": 20
+      },
       "splits": [
         {
+          "split": "test",
+          "path": "shards/test",
+          "images": 6,
+          "classes": 3,
+          "empty_classes": 0,
+          "largest": 2,
+          "smallest": 2,
+          "imbalance_ratio": 1.0,
+          "gini": 0.0,
           "bands": [
             {
               "band": "many",
@@ -88,15 +103,7 @@ fn json_is_one_document() {
               "classes": 3,
               "images": 6
             }
-          ],
-          "classes": 3,
-          "gini": 0.0,
-          "images": 6,
-          "imbalance_ratio": 1.0,
-          "largest": 2,
-          "path": "shards/test",
-          "smallest": 2,
-          "split": "test"
+          ]
         }
       ]
     }
@@ -149,10 +156,10 @@ fn a_list_with_blanks_in_paths_is_built() {
     smallest class                   1
     imbalance ratio                1.0
     Gini                         0.000
-    many (> 100): classes            0
-    many (> 100): images             0
-    medium (20 to 100): classes      0
-    medium (20 to 100): images       0
+    many (> 100): classes            -
+    many (> 100): images             -
+    medium (20 to 100): classes      -
+    medium (20 to 100): images       -
     few (< 20): classes              2
     few (< 20): images               2
     ----
@@ -216,16 +223,30 @@ fn bad_input_is_named_with_a_hint() {
 }
 
 #[test]
-fn existing_output_is_refused() {
+fn existing_output_is_kept_and_never_mixed() {
     let place = Workplace::new();
     place.class_folders("photos");
     place.run("build folder --source photos --out shards");
     let before = place.files("shards");
     insta::assert_snapshot!(place.run("build folder --source photos --out shards"), @r"
+    exit 0
+    ----
+    train: 16 images of 3 classes, 11.7 kB in 1 shard (finished before), [time] -> shards/train
+    test: 6 images of 3 classes, 3.7 kB in 1 shard (finished before), [time] -> shards/test
+    ");
+    insta::assert_snapshot!(
+        place.run("build folder --source photos --out shards --short-side 8 --seed 3"), @r"
     exit 1
     ----
-    error: shards/train: already exists and is not empty
-    hint: remove it, or choose another --out
+    error: shards/train: holds a finished dataset with other settings: seed is 0 there and 3 here; short_side is 256 there and 8 here
+    hint: give the same settings to go on with it, remove it, or choose another --out
+    ");
+    place.image("photos/train/dog/99.png", 9, 9);
+    insta::assert_snapshot!(place.run("build folder --source photos --out shards"), @r"
+    exit 1
+    ----
+    error: shards/train: holds a finished dataset with other settings: the list of images differs
+    hint: give the same settings to go on with it, remove it, or choose another --out
     ");
     place.write("left/train/train-00000.parquet.tmp", "half");
     insta::assert_snapshot!(place.run("build folder --source photos --out left"), @r"
@@ -278,10 +299,10 @@ fn damage_is_found() {
     let place = Workplace::new();
     place.class_folders("photos");
     place.run("build folder --source photos --out shards --short-side 0");
-    place.flip("shards/train/train-00000.parquet", 100);
+    place.flip("shards/train/train-00000.parquet", 5000);
     insta::assert_snapshot!(place.run("verify shards"), @r"
     exit 1
-    shards/train/train-00000.parquet: row 9 (dog/3.png): checksum mismatch
+    shards/train/train-00000.parquet: row 7 (dog/11.png): checksum mismatch
     shards/test: whole: 6 images, 3.7 kB in 1 shard
     ----
     error: shards: not whole, problems found: 1
@@ -331,21 +352,21 @@ fn a_recipe_gives_what_flags_do_not() {
     insta::assert_snapshot!(place.run("build --config typo.toml --out no"), @r"
     exit 1
     ----
-    error: typo.toml: line 3: unknown field `shortside`, expected one of `dataset`, `source`, `out`, `split`, `encoding`, `quality`, `short_side`, `orientation`, `threads`, `seed`, `imbalance_ratio`, `root`, `classnames`, `max_bad`, `shard_mib`
+    error: typo.toml: line 3: unknown field `shortside`, expected one of `dataset`, `dataset_file`, `source`, `out`, `split`, `encoding`, `quality`, `subsampling`, `short_side`, `orientation`, `threads`, `seed`, `imbalance_ratio`, `profile`, `pareto_power`, `max_per_class`, `min_per_class`, `holdout`, `bands`, `path_column`, `label_column`, `image_column`, `root`, `lists`, `download`, `list_url`, `any_list`, `taxonomy`, `classnames`, `max_bad`, `shard_mib`, `order`
     hint: [data] takes the flags of `lift-data build` with underscores, and `dataset`
     ");
     insta::assert_snapshot!(place.run("build --out no"), @r"
     exit 2
     ----
-    error: the dataset (shapes-lt, cifar100-lt, folder or list) is missing
+    error: the dataset (imagenet-lt, places-lt, inat2018, cifar100-lt, cifar10-lt, shapes-lt, folder, list, hf or webdataset) is missing
 
     For more information, try '--help'.
     ");
     insta::assert_snapshot!(
-        place.run("build folder --source photos --out no --imbalance-ratio 10"), @r"
+        place.run("build folder --source photos --out no --root x"), @r"
     exit 2
     ----
-    error: --imbalance-ratio is for cifar100-lt, not for folder
+    error: --root is for list, not for folder
 
     For more information, try '--help'.
     "
@@ -355,7 +376,15 @@ fn a_recipe_gives_what_flags_do_not() {
 #[test]
 fn help_fits_a_screen_and_version_is_short() {
     let place = Workplace::new();
-    for command in ["", "build", "stats", "verify", "draw", "completions"] {
+    for command in [
+        "",
+        "build",
+        "split",
+        "stats",
+        "verify",
+        "draw",
+        "completions",
+    ] {
         let lines = place.run(&format!("{command} -h")).lines().count();
         assert!(lines < 45, "{command}: {lines} lines");
     }

@@ -4,7 +4,11 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use lift_data::build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, build};
+use lift_data::order::Order;
+use lift_data::profile::{LongTail, Tail};
 use lift_data::progress::Reporting;
+use lift_data::sampling::Holdout;
+use lift_data::source::Columns;
 use lift_data::{Band, BandEdges, ShardReader, Split};
 
 fn shared(name: &str) -> Option<PathBuf> {
@@ -29,7 +33,7 @@ fn cifar100_lt_has_its_published_counts() {
     {
         let out = tempfile::tempdir().unwrap();
         let options = BuildOptions {
-            dataset: Dataset::Cifar100Lt,
+            dataset: Dataset::named("cifar100-lt").unwrap(),
             source: source.clone(),
             root: None,
             class_names: None,
@@ -38,9 +42,17 @@ fn cifar100_lt_has_its_published_counts() {
             preprocess: Preprocess::default(),
             threads: NonZeroUsize::new(2).unwrap(),
             seed: 0,
-            imbalance_ratio,
+            long_tail: LongTail {
+                tail: Some(Tail::exp(imbalance_ratio)),
+                ..LongTail::default()
+            },
+            columns: Columns::default(),
+            holdout: Holdout::default(),
+            bands: BandEdges::default(),
             max_bad: 0,
             bytes_per_shard: BYTES_PER_SHARD,
+            order: Order::List,
+            part: None,
         };
         build(&options, Reporting::Silent).unwrap();
         let train = ShardReader::open(&out.path().join("train")).unwrap();

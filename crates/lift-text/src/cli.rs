@@ -212,7 +212,7 @@ fn classifier(args: ClassifierArgs) -> Result<()> {
         .parse()
         .map_err(CliError::Usage)?;
     let classes = match (&args.dataset, &args.classnames, &args.shards) {
-        (Some(name), None, None) => DatasetSpec::find(name)?.class_names,
+        (Some(name), None, None) => DatasetSpec::find(name)?.known_class_names()?,
         (None, Some(file), None) => ClassNames::from_file(file)?,
         (None, None, Some(shards)) => class_names_of_shards(shards)?,
         _ => {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lift_clip::Normalisation;
-use lift_data::{Split, progress::Reporting, split::BandEdges};
+use lift_data::{Split, progress::Reporting};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -135,7 +135,7 @@ pub fn evaluate(
     let classes = Classes {
         count: manifest.num_classes(),
         train_counts: options.train_counts,
-        edges: BandEdges::default(),
+        edges: manifest.bands,
     };
     let evaluation = Evaluation {
         split: manifest.split,

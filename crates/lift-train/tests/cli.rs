@@ -8,11 +8,16 @@ use std::{
 
 use lift_clip::Head;
 use lift_data::{
-    ClassNames, Encoding, Split,
+    BandEdges, ClassNames, Encoding, Split,
     build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, build},
     decode::Orientation,
+    manifest::Subsampling,
+    order::Order,
+    profile::LongTail,
     progress::Reporting,
+    sampling::Holdout,
     shapes::{ShapesOptions, class_names, write_dataset},
+    source::Columns,
 };
 use tch::{Tensor, kind::FLOAT_CPU};
 
@@ -54,14 +59,20 @@ fn prepare(dir: &Path) {
         preprocess: Preprocess {
             encoding: Encoding::Rgb8,
             jpeg_quality: 95,
+            jpeg_subsampling: Subsampling::default(),
             short_side: Some(64),
             orientation: Orientation::Exif,
         },
         threads: NonZeroUsize::MIN,
         seed: 0,
-        imbalance_ratio: 1.0,
+        long_tail: LongTail::default(),
+        columns: Columns::default(),
+        holdout: Holdout::default(),
+        bands: BandEdges::default(),
         max_bad: 0,
         bytes_per_shard: BYTES_PER_SHARD,
+        order: Order::List,
+        part: None,
     };
     build(&options, Reporting::Silent).unwrap();
     let classes = ClassNames::new(class_names()).unwrap();

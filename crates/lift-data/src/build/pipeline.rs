@@ -1,20 +1,23 @@
 //! The parallel part of a build: threads prepare images, the calling thread writes them in order.
 //!
 //! It knows no source format and writes no manifest. Invariant: memory is bounded by the queue's budget
-//! and one image a thread, and what is written depends on the order of the list alone.
+//! and one image a thread, and what a shard holds depends on its plan and number alone, not on which
+//! other shards are built in the same run.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rayon::ThreadPoolBuilder;
-use serde::Serialize;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use serde::{Deserialize, Serialize};
 
 use super::BuildOptions;
+use super::folder::{BuildFolder, Finished};
+use super::plan::Plan;
 use super::prepare::{BadImage, Prepared, Preparer};
 use super::queue::OrderedQueue;
 use crate::error::{Error, Result};
-use crate::manifest::ShardEntry;
+use crate::order::Positions;
 use crate::progress::Progress;
-use crate::shard::{NewRow, ShardWriter};
+use crate::shard::{NewRow, ShardSchema, ShardWriter};
 use crate::source::{Item, SplitList};
 
 /// Prepared images that may wait for the writer.
@@ -24,7 +27,8 @@ const QUEUE_BYTES: usize = 64 << 20;
 pub const THREAD_NAME: &str = "prepare-image";
 
 /// A bad image that was left out: a line of `quarantine.jsonl`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Quarantined {
     /// Its position in the list; no row has this id.
     pub id: u64,
@@ -36,109 +40,166 @@ pub struct Quarantined {
     pub reason: String,
 }
 
-/// What came of a list.
-pub(crate) struct Outcome {
-    pub(crate) shards: Vec<ShardEntry>,
-    pub(crate) class_counts: Vec<u64>,
-    pub(crate) quarantined: Vec<Quarantined>,
+/// What is to be done: some shards of a plan.
+pub(super) struct Work<'a> {
+    pub(super) options: &'a BuildOptions,
+    pub(super) plan: &'a Plan,
+    pub(super) list: &'a SplitList,
+    pub(super) folder: &'a BuildFolder,
+    /// The shards' numbers, ascending.
+    pub(super) shards: Vec<u64>,
+    /// Bad images in shards that were finished before.
+    pub(super) bad_before: u64,
 }
 
-/// Prepares and writes every image of `list`.
-pub(crate) fn run(
-    options: &BuildOptions,
-    num_classes: usize,
-    list: &SplitList,
-    writer: ShardWriter,
-    progress: &Progress,
-) -> Result<Outcome> {
+/// The threads that prepare images.
+pub(super) fn thread_pool(options: &BuildOptions) -> Result<ThreadPool> {
     let threads = options.threads.get();
-    let pool = ThreadPoolBuilder::new()
+    ThreadPoolBuilder::new()
         .num_threads(threads)
         .thread_name(|_| THREAD_NAME.to_owned())
         .build()
         .map_err(|err| Error::Setting {
             reason: format!("cannot start {threads} threads: {err}"),
             hint: "ask for fewer with --threads".to_owned(),
-        })?;
-    let queue = OrderedQueue::new(QUEUE_BYTES);
-    let next = AtomicUsize::new(0);
-    pool.in_place_scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|_| prepare_images(options, list, &next, &queue));
-        }
-        let outcome = write_images(options, num_classes, list, writer, &queue, progress);
-        queue.close();
-        outcome
-    })
+        })
 }
 
-type Finished = std::result::Result<Prepared, BadImage>;
+impl Work<'_> {
+    /// How many images there are in all.
+    pub(super) fn images(&self) -> u64 {
+        let rows = self.shards.iter().map(|&shard| self.plan.rows(shard));
+        rows.map(|rows| rows.end - rows.start).sum()
+    }
 
-fn prepare_images(
-    options: &BuildOptions,
-    list: &SplitList,
-    next: &AtomicUsize,
-    queue: &OrderedQueue<Finished>,
-) {
-    let mut preparer = Preparer::new(&list.root, options.preprocess);
-    loop {
-        let index = next.fetch_add(1, Ordering::Relaxed);
-        let Some(item) = list.items.get(index) else {
-            return;
-        };
-        let finished = preparer.prepare(item);
-        let bytes = finished.as_ref().map_or(0, |prepared| prepared.bytes.len());
-        if !queue.push(index, finished, bytes) {
-            return;
+    /// Prepares and writes every image of the shards, and records each shard when it is finished.
+    pub(super) fn run(&self, pool: &ThreadPool, progress: &Progress) -> Result<Vec<Finished>> {
+        let manifest = self.plan.manifest();
+        let positions = Positions::new(manifest.order, manifest.seed, self.list.items.len());
+        let queue = OrderedQueue::new(QUEUE_BYTES);
+        let next = AtomicUsize::new(0);
+        pool.in_place_scope(|scope| {
+            for _ in 0..pool.current_num_threads() {
+                scope.spawn(|_| self.prepare_images(&positions, &next, &queue));
+            }
+            let finished = self.write_shards(&positions, &queue, progress);
+            queue.close();
+            finished
+        })
+    }
+
+    fn prepare_images(
+        &self,
+        positions: &Positions,
+        next: &AtomicUsize,
+        queue: &OrderedQueue<Outcome>,
+    ) {
+        let mut preparer = Preparer::new(&self.list.root, self.options.preprocess);
+        loop {
+            let job = next.fetch_add(1, Ordering::Relaxed);
+            let Some(row) = self.row(job as u64) else {
+                return;
+            };
+            let outcome = preparer.prepare(&self.list.items[positions.image(row as usize)]);
+            let bytes = outcome.as_ref().map_or(0, |prepared| prepared.bytes.len());
+            if !queue.push(job, outcome, bytes) {
+                return;
+            }
         }
     }
-}
 
-fn write_images(
-    options: &BuildOptions,
-    num_classes: usize,
-    list: &SplitList,
-    mut writer: ShardWriter,
-    queue: &OrderedQueue<Finished>,
-    progress: &Progress,
-) -> Result<Outcome> {
-    let mut class_counts = vec![0; num_classes];
-    let mut quarantined = Vec::new();
-    for (id, item) in (0_u64..).zip(&list.items) {
-        match queue.pop() {
-            Ok(image) => {
-                let row = NewRow {
-                    id,
-                    path: &item.path,
-                    label: item.label,
-                    width: image.width,
-                    height: image.height,
-                };
-                writer.push(row, &image.bytes)?;
-                class_counts[item.label as usize] += 1;
-            }
-            Err(bad) => {
-                let reason = bad.to_string();
-                if quarantined.len() as u64 >= options.max_bad {
-                    return Err(too_many(options, list, item, reason));
+    /// The row of the plan that is `job`th to be done: only the plan's last shard, which comes last
+    /// here as well, has fewer rows than the others.
+    fn row(&self, job: u64) -> Option<u64> {
+        let rows_per_shard = self.plan.manifest().rows_per_shard.max(1);
+        let shard = *self.shards.get((job / rows_per_shard) as usize)?;
+        let rows = self.plan.rows(shard);
+        let row = rows.start + job % rows_per_shard;
+        rows.contains(&row).then_some(row)
+    }
+
+    fn write_shards(
+        &self,
+        positions: &Positions,
+        queue: &OrderedQueue<Outcome>,
+        progress: &Progress,
+    ) -> Result<Vec<Finished>> {
+        let manifest = self.plan.manifest();
+        let schema = ShardSchema::new(manifest.encoding, &manifest.class_names);
+        let mut bad = self.bad_before;
+        let mut finished = Vec::new();
+        for &shard in &self.shards {
+            let shard = self.write_shard(shard, &schema, positions, queue, progress, bad)?;
+            self.folder.record(&shard)?;
+            bad += shard.quarantined.len() as u64;
+            finished.push(shard);
+        }
+        Ok(finished)
+    }
+
+    fn write_shard(
+        &self,
+        shard: u64,
+        schema: &ShardSchema,
+        positions: &Positions,
+        queue: &OrderedQueue<Outcome>,
+        progress: &Progress,
+        bad_before: u64,
+    ) -> Result<Finished> {
+        let rows = self.plan.rows(shard);
+        let mut writer: Option<ShardWriter> = None;
+        let mut quarantined = Vec::new();
+        for row in rows.clone() {
+            let position = positions.image(row as usize);
+            let (id, item) = (position as u64, &self.list.items[position]);
+            match queue.pop() {
+                Ok(image) => {
+                    let writer = match &mut writer {
+                        Some(writer) => writer,
+                        // Not before there is an image for it: a shard file has at least one.
+                        None => {
+                            let (path, temporary) = self.folder.shard_paths(self.plan, shard);
+                            writer.insert(ShardWriter::create(path, temporary, schema)?)
+                        }
+                    };
+                    let row = NewRow {
+                        id,
+                        path: &item.path,
+                        label: item.label,
+                        width: image.width,
+                        height: image.height,
+                    };
+                    writer.push(row, &image.bytes)?;
                 }
-                let (path, label) = (item.path.clone(), item.label);
-                quarantined.push(Quarantined {
-                    id,
-                    path,
-                    label,
-                    reason,
-                });
+                Err(fault) => {
+                    let reason = fault.to_string();
+                    if bad_before + quarantined.len() as u64 >= self.options.max_bad {
+                        return Err(too_many(self.options, self.list, item, reason));
+                    }
+                    let (path, label) = (item.path.clone(), item.label);
+                    quarantined.push(Quarantined {
+                        id,
+                        path,
+                        label,
+                        reason,
+                    });
+                }
             }
+            progress.advance(1);
         }
-        progress.advance(1);
+        Ok(Finished {
+            plan: self.plan.hash(),
+            shard,
+            first: rows.start,
+            end: rows.end,
+            max_bad: self.options.max_bad,
+            entry: writer.map(ShardWriter::finish).transpose()?,
+            quarantined,
+        })
     }
-    Ok(Outcome {
-        shards: writer.finish()?,
-        class_counts,
-        quarantined,
-    })
 }
+
+type Outcome = std::result::Result<Prepared, BadImage>;
 
 fn too_many(options: &BuildOptions, list: &SplitList, item: &Item, reason: String) -> Error {
     let path = list.root.join(&item.path).display().to_string();

@@ -4,15 +4,14 @@
 //! on the image and the preprocessing alone, and a bad image is a value, never a panic.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
-use image::codecs::jpeg::JpegEncoder;
-
+use super::encode;
 use crate::decode::{self, DecodeError, Orientation, RgbImage};
 use crate::error::Result;
-use crate::manifest::Encoding;
+use crate::manifest::{Encoding, Subsampling};
 use crate::resize::{CropBox, Resizer, RgbView, short_side_size};
 use crate::source::{Content, Item};
 
@@ -23,6 +22,8 @@ pub struct Preprocess {
     pub encoding: Encoding,
     /// JPEG quality, 1 to 100.
     pub jpeg_quality: u8,
+    /// How a JPEG stores colour.
+    pub jpeg_subsampling: Subsampling,
     /// Short side in pixels that larger images are shrunk to; `None` keeps sizes.
     pub short_side: Option<u32>,
     /// Whether EXIF turns it.
@@ -77,6 +78,21 @@ impl<'a> Preparer<'a> {
     fn try_prepare(&mut self, item: &Item) -> std::result::Result<Prepared, BadImage> {
         let bytes = match &item.content {
             Content::Memory(bytes) => bytes,
+            Content::Slice {
+                file,
+                offset,
+                num_bytes,
+            } => {
+                read_slice(file, *offset, *num_bytes, &mut self.file_bytes)
+                    .map_err(BadImage::Read)?;
+                &self.file_bytes
+            }
+            Content::Row { store, file, row } => {
+                store
+                    .read(*file, *row, &mut self.file_bytes)
+                    .map_err(BadImage::Read)?;
+                &self.file_bytes
+            }
             Content::File => {
                 self.file_bytes.clear();
                 File::open(self.root.join(&item.path))
@@ -99,22 +115,38 @@ impl<'a> Preparer<'a> {
                 height: image.height,
                 bytes: bytes.clone(),
             }),
-            Encoding::Rgb8 => {
-                let image =
-                    shrink(&mut self.resizer, image, self.preprocess.short_side).map_err(encode)?;
+            encoding @ (Encoding::Rgb8 | Encoding::Jpeg | Encoding::Png) => {
+                let short_side = self.preprocess.short_side;
+                let image = shrink(&mut self.resizer, image, short_side).map_err(encode)?;
+                let (width, height) = (image.width, image.height);
+                let bytes = match encoding {
+                    Encoding::Jpeg => encode::jpeg(
+                        &image,
+                        self.preprocess.jpeg_quality,
+                        self.preprocess.jpeg_subsampling,
+                    ),
+                    Encoding::Png => encode::png(&image),
+                    _ => Ok(image.pixels),
+                };
                 Ok(Prepared {
-                    width: image.width,
-                    height: image.height,
-                    bytes: image.pixels,
+                    width,
+                    height,
+                    bytes: bytes.map_err(BadImage::Encode)?,
                 })
-            }
-            Encoding::Jpeg => {
-                let image =
-                    shrink(&mut self.resizer, image, self.preprocess.short_side).map_err(encode)?;
-                encode_jpeg(&image, self.preprocess.jpeg_quality)
             }
         }
     }
+}
+
+fn read_slice(file: &Path, offset: u64, num_bytes: u64, out: &mut Vec<u8>) -> io::Result<()> {
+    out.clear();
+    let mut file = File::open(file)?;
+    file.seek(SeekFrom::Start(offset))?;
+    file.take(num_bytes).read_to_end(out)?;
+    if (out.len() as u64) < num_bytes {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(())
 }
 
 /// Resizes to the short side; never enlarges.
@@ -136,22 +168,5 @@ fn shrink(resizer: &mut Resizer, image: RgbImage, short_side: Option<u32>) -> Re
         width,
         height,
         pixels,
-    })
-}
-
-fn encode_jpeg(image: &RgbImage, quality: u8) -> std::result::Result<Prepared, BadImage> {
-    let mut bytes = Vec::new();
-    JpegEncoder::new_with_quality(&mut bytes, quality)
-        .encode(
-            &image.pixels,
-            image.width,
-            image.height,
-            image::ExtendedColorType::Rgb8,
-        )
-        .map_err(|err| BadImage::Encode(err.to_string()))?;
-    Ok(Prepared {
-        width: image.width,
-        height: image.height,
-        bytes,
     })
 }

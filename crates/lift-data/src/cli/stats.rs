@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use lift_data::BandEdges;
+use lift_data::source::Columns;
 use lift_data::stats::{Stats, stats};
 
 use super::{CliError, grouped, print, print_json};
@@ -14,15 +15,25 @@ use super::{CliError, grouped, print, print_json};
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
-  lift-data stats shards              both splits of a build
+  lift-data stats shards              all splits of a build
   lift-data stats photos              an image folder, before building
   lift-data stats ImageNet_LT_train.txt --json
 
-Bands follow the training counts: many > 100, medium 20 to 100, few < 20 images a class.")]
+Bands follow the training counts: many > 100, medium 20 to 100, few < 20 images a class, unless the
+build or --bands says otherwise. `-` is a band without classes.")]
 pub struct StatsArgs {
-    /// Shard folder, image folder, folder of lists, or list file
+    /// Shard folder, image folder, list or table, or a folder of lists, Parquet files or tars
     #[arg(value_name = "DIR|LIST")]
     path: PathBuf,
+    /// Many above the first, few below the second [default: the build's, or 100,20]
+    #[arg(long, value_name = "N,N")]
+    bands: Option<BandEdges>,
+    /// Tables: the column with the path [default: path]
+    #[arg(long, value_name = "NAME")]
+    path_column: Option<String>,
+    /// Tables, Parquet, tars: the column or field with the label [default: label]
+    #[arg(long, value_name = "NAME")]
+    label_column: Option<String>,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -30,20 +41,25 @@ pub struct StatsArgs {
 
 /// Describes what is at the path.
 pub fn run(args: &StatsArgs) -> Result<(), CliError> {
-    let splits = stats(&args.path)?;
+    let columns = Columns {
+        path: args.path_column.clone(),
+        label: args.label_column.clone(),
+        image: None,
+    };
+    let described = stats(&args.path, args.bands, &columns)?;
     if args.json {
-        return print_json(&serde_json::json!({ "splits": splits }));
+        return print_json(&described);
     }
-    print(table(&splits).as_bytes())
+    print(table(&described.splits, described.band_edges).as_bytes())
 }
 
-fn table(splits: &[Stats]) -> String {
+/// The splits side by side.
+pub fn table(splits: &[Stats], edges: BandEdges) -> String {
     let row = |name: &str, value: &dyn Fn(&Stats) -> String| {
         let mut cells = vec![name.to_owned()];
         cells.extend(splits.iter().map(value));
         cells
     };
-    let edges = BandEdges::default();
     let mut rows = vec![
         row("", &|s| {
             s.split.map_or("all".to_owned(), |split| split.to_string())
@@ -65,13 +81,21 @@ fn table(splits: &[Stats]) -> String {
     ];
     for (band, name) in bands.iter().enumerate() {
         rows.push(row(&format!("{name}: classes"), &|s| {
-            grouped(s.bands[band].classes as u64)
+            or_dash(s.bands[band].classes, s.bands[band].classes as u64)
         }));
         rows.push(row(&format!("{name}: images"), &|s| {
-            grouped(s.bands[band].images)
+            or_dash(s.bands[band].classes, s.bands[band].images)
         }));
     }
     align(&rows)
+}
+
+/// A band without classes has no number.
+fn or_dash(classes: usize, number: u64) -> String {
+    match classes {
+        0 => "-".to_owned(),
+        _ => grouped(number),
+    }
 }
 
 /// The first column to the left, numbers to the right.

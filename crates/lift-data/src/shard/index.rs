@@ -1,21 +1,24 @@
 //! One shard's small columns, and where its images lie.
 //!
 //! It reads no image. Invariant: no size or offset from a file is used before it was checked against
-//! the file's length, and the footer is not parsed before its hash was found right.
+//! the file's length, and nothing is parsed before its hash was found right.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type, UInt64Type};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
-use xxhash_rust::xxh3::xxh3_64;
+use parquet::schema::types::ColumnPath;
 
-use super::{IMAGE, MAX_IMAGE_BYTES, Row};
+use super::regions::Parts;
+use super::schema::{SMALL, image_leaf};
+use super::{MAX_IMAGE_BYTES, Row};
 use crate::error::{Error, Result};
 use crate::manifest::{Encoding, Manifest, ShardEntry};
 
@@ -49,10 +52,11 @@ impl ShardIndex {
                 entry.bytes
             )));
         }
-        check_footer(&file, entry).map_err(bad)?;
-        let clone = file.try_clone().map_err(Error::read(&path))?;
-        // Their pages are parsed before their content is checked row by row.
-        let small_columns = panic::catch_unwind(AssertUnwindSafe(|| read_small_columns(clone)));
+        // The hashes leave only what was written; the library is not trusted with that either.
+        let image = image_leaf(manifest.encoding);
+        let small_columns = panic::catch_unwind(AssertUnwindSafe(|| {
+            read_small_columns(&file, entry, &image)
+        }));
         let (mut rows, paths) = small_columns
             .unwrap_or_else(|_| Err("its columns cannot be read".to_owned()))
             .map_err(bad)?;
@@ -75,21 +79,6 @@ impl ShardIndex {
             paths,
         })
     }
-}
-
-/// The Parquet library may panic or allocate without bound on a damaged footer: it never sees one.
-fn check_footer(file: &File, entry: &ShardEntry) -> std::result::Result<(), String> {
-    let start = entry
-        .bytes
-        .checked_sub(entry.footer_bytes)
-        .ok_or("the manifest's footer is longer than the file")?;
-    let mut footer = vec![0; entry.footer_bytes as usize];
-    file.read_exact_at(&mut footer, start)
-        .map_err(|err| format!("cannot read the footer: {err}"))?;
-    if format!("{:016x}", xxh3_64(&footer)) != entry.footer_xxh3 {
-        return Err("checksum mismatch in the footer".to_owned());
-    }
-    Ok(())
 }
 
 fn check_row(row: &Row, manifest: &Manifest, file_bytes: u64) -> std::result::Result<(), String> {
@@ -125,22 +114,19 @@ fn check_row(row: &Row, manifest: &Manifest, file_bytes: u64) -> std::result::Re
     Ok(())
 }
 
-fn read_small_columns(file: File) -> std::result::Result<(Vec<Row>, Paths), String> {
+fn read_small_columns(
+    file: &File,
+    entry: &ShardEntry,
+    image: &ColumnPath,
+) -> std::result::Result<(Vec<Row>, Paths), String> {
     let text = |err: parquet::errors::ParquetError| err.to_string();
+    let mut parts = Parts::read_footer(file, entry)?;
     let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Required);
-    let builder =
-        ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).map_err(text)?;
-    let metadata = builder.metadata().clone();
-    let small = [
-        "id",
-        "path",
-        "label",
-        "width",
-        "height",
-        "num_bytes",
-        "checksum",
-    ];
-    let mask = ProjectionMask::columns(builder.parquet_schema(), small);
+    let footer = ArrowReaderMetadata::load(&parts, options).map_err(text)?;
+    let metadata = footer.metadata().clone();
+    parts.read_columns(file, entry, &metadata, image)?;
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(parts, footer);
+    let mask = ProjectionMask::columns(builder.parquet_schema(), SMALL);
     let reader = builder
         .with_projection(mask)
         .with_batch_size(8192)
@@ -154,7 +140,7 @@ fn read_small_columns(file: File) -> std::result::Result<(Vec<Row>, Paths), Stri
             &mut paths,
         )?;
     }
-    place_images(&metadata, &mut rows)?;
+    place_images(&metadata, image, &mut rows)?;
     Ok((rows, paths))
 }
 
@@ -203,12 +189,16 @@ fn column<'a, T: ArrowPrimitiveType>(
 }
 
 /// Fills in where each image lies: at the end of its page.
-fn place_images(metadata: &ParquetMetaData, rows: &mut [Row]) -> std::result::Result<(), String> {
+fn place_images(
+    metadata: &ParquetMetaData,
+    image: &ColumnPath,
+    rows: &mut [Row],
+) -> std::result::Result<(), String> {
     let columns = metadata.file_metadata().schema_descr().columns();
     let image = columns
         .iter()
-        .position(|column| column.name() == IMAGE)
-        .ok_or("there is no column `image`")?;
+        .position(|column| column.path() == image)
+        .ok_or_else(|| format!("there is no column `{image}`"))?;
     let pages = metadata.page_index().ok_or("there is no page index")?;
     let mut rows = rows.iter_mut();
     for group in 0..metadata.num_row_groups() {

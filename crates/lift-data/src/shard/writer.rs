@@ -1,7 +1,8 @@
-//! Writes rows into shard files, one after the other.
+//! Writes rows into one shard file.
 //!
-//! Rows come in final order, already encoded; it neither decodes nor reorders, and the manifest is
-//! its caller's. Invariant: the files depend on the rows and the target size alone.
+//! Rows come in final order, already encoded; it neither decodes nor reorders, and where a shard ends
+//! is its caller's. Invariant: the file depends on the rows and the schema alone, and its memory is
+//! bounded by a row group.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -9,20 +10,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, Int32Builder, Int64Builder, RecordBatch, StringBuilder, UInt64Builder,
+    ArrayRef, BinaryBuilder, Int32Builder, Int64Builder, RecordBatch, StringBuilder, StructArray,
+    UInt64Builder,
 };
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding as ParquetEncoding};
+use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
-use parquet::schema::types::ColumnPath;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{IMAGE, MAX_IMAGE_BYTES, row_checksum, schema};
+use super::regions::hash_columns;
+use super::schema::{ShardSchema, image_fields, image_leaf};
+use super::{MAX_IMAGE_BYTES, row_checksum};
 use crate::atomic;
 use crate::error::{Error, Result};
 use crate::manifest::ShardEntry;
-use crate::split::Split;
 
 /// Image bytes after which a row group is written out; bounds the writer's memory.
 const ROW_GROUP_BYTES: u64 = 16 << 20;
@@ -45,100 +48,43 @@ pub struct NewRow<'a> {
     pub height: u32,
 }
 
-/// Writes the shards of one split into a folder.
+/// Writes one shard file. It appears under its name, whole and synced, when it is finished.
 #[derive(Debug)]
 pub struct ShardWriter {
-    dir: PathBuf,
-    split: Split,
-    target_bytes: u64,
-    open: Option<OpenShard>,
-    finished: Vec<ShardEntry>,
-}
-
-impl ShardWriter {
-    /// A writer into the existing folder `dir`; a shard ends before its images pass `target_bytes`,
-    /// but holds at least one.
-    pub fn new(dir: &Path, split: Split, target_bytes: u64) -> Self {
-        Self {
-            dir: dir.to_owned(),
-            split,
-            target_bytes,
-            open: None,
-            finished: Vec::new(),
-        }
-    }
-
-    /// Appends a row.
-    pub fn push(&mut self, row: NewRow<'_>, bytes: &[u8]) -> Result<()> {
-        let full = |open: &OpenShard| {
-            open.image_bytes.saturating_add(bytes.len() as u64) > self.target_bytes
-        };
-        if self.open.as_ref().is_some_and(full) {
-            self.close_shard()?;
-        }
-        let open = match &mut self.open {
-            Some(open) => open,
-            None => {
-                let file = format!("{}-{:05}.parquet", self.split, self.finished.len());
-                self.open.insert(OpenShard::create(&self.dir, file)?)
-            }
-        };
-        open.push(row, bytes)
-    }
-
-    /// Finishes the last shard and returns all of them in row order.
-    pub fn finish(mut self) -> Result<Vec<ShardEntry>> {
-        self.close_shard()?;
-        Ok(self.finished)
-    }
-
-    fn close_shard(&mut self) -> Result<()> {
-        if let Some(open) = self.open.take() {
-            self.finished.push(open.finish()?);
-        }
-        Ok(())
-    }
-}
-
-#[derive(Debug)]
-struct OpenShard {
     path: PathBuf,
     temporary: PathBuf,
-    file: String,
+    schema: ShardSchema,
     writer: ArrowWriter<HashingFile>,
     group: RowGroup,
-    image_bytes: u64,
     rows: u64,
 }
 
-impl OpenShard {
-    fn create(dir: &Path, file: String) -> Result<Self> {
-        let path = dir.join(&file);
-        let temporary = atomic::temporary_name(&path);
+impl ShardWriter {
+    /// A writer of the shard `path`, which is called `temporary` until it is finished; both lie on one
+    /// file system.
+    pub fn create(path: PathBuf, temporary: PathBuf, schema: &ShardSchema) -> Result<Self> {
         let sink = HashingFile::create(&temporary).map_err(Error::write(&temporary))?;
         let options = ArrowWriterOptions::new()
-            .with_properties(properties())
+            .with_properties(properties(schema))
             .with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(sink, schema(), options)
+        let writer = ArrowWriter::try_new_with_options(sink, schema.columns(), options)
             .map_err(|err| write_error(&temporary, err))?;
-        let group = RowGroup::default();
         Ok(Self {
             path,
             temporary,
-            file,
+            schema: schema.clone(),
             writer,
-            group,
-            image_bytes: 0,
+            group: RowGroup::default(),
             rows: 0,
         })
     }
 
-    fn push(&mut self, row: NewRow<'_>, bytes: &[u8]) -> Result<()> {
+    /// Appends a row.
+    pub fn push(&mut self, row: NewRow<'_>, bytes: &[u8]) -> Result<()> {
         self.group.push(row, bytes).map_err(|reason| Error::Shard {
             path: self.path.clone(),
             reason,
         })?;
-        self.image_bytes += bytes.len() as u64;
         self.rows += 1;
         if self.group.image_bytes >= ROW_GROUP_BYTES || self.group.rows >= ROW_GROUP_ROWS {
             self.flush()?;
@@ -150,33 +96,40 @@ impl OpenShard {
         if self.group.rows == 0 {
             return Ok(());
         }
-        let batch = self.group.take();
+        let batch = self.group.take(&self.schema);
         self.writer
             .write(&batch)
             .and_then(|()| self.writer.flush())
             .map_err(|err| write_error(&self.temporary, err))
     }
 
-    fn finish(mut self) -> Result<ShardEntry> {
+    /// Writes the footer, syncs the file and gives it its name.
+    pub fn finish(mut self) -> Result<ShardEntry> {
         self.flush()?;
         // The library buffers what it writes; the row groups must be out before the footer begins.
         self.writer.sync().map_err(Error::write(&self.temporary))?;
         self.writer.inner_mut().start_footer();
-        let sink = self
+        let metadata = self
             .writer
-            .into_inner()
+            .finish()
             .map_err(|err| write_error(&self.temporary, err))?;
+        let sink = self.writer.inner_mut();
         sink.file
             .sync_all()
             .map_err(Error::write(&self.temporary))?;
+        let image = image_leaf(self.schema.encoding());
+        let columns = hash_columns(&sink.file, &metadata, &image, sink.footer_start)
+            .map_err(Error::read(&self.temporary))?;
         atomic::publish(&self.temporary, &self.path)?;
+        let name = self.path.file_name().unwrap_or_default();
         Ok(ShardEntry {
-            file: self.file,
+            file: name.to_string_lossy().into_owned(),
             rows: self.rows,
             bytes: sink.bytes,
             xxh3: hex(&sink.hash),
             footer_bytes: sink.bytes - sink.footer_start,
             footer_xxh3: hex(&sink.footer_hash),
+            columns_xxh3: hex(&columns),
         })
     }
 }
@@ -227,26 +180,32 @@ impl RowGroup {
         Ok(())
     }
 
-    fn take(&mut self) -> RecordBatch {
+    fn take(&mut self, schema: &ShardSchema) -> RecordBatch {
         self.image_bytes = 0;
         self.rows = 0;
+        let path: ArrayRef = Arc::new(self.path.finish());
+        let mut image: ArrayRef = Arc::new(self.image.finish());
+        if schema.encoding().is_file() {
+            let members = vec![image, path.clone()];
+            image = Arc::new(StructArray::new(image_fields(), members, None));
+        }
         let columns: Vec<ArrayRef> = vec![
             Arc::new(self.id.finish()),
-            Arc::new(self.path.finish()),
+            path,
             Arc::new(self.label.finish()),
             Arc::new(self.width.finish()),
             Arc::new(self.height.finish()),
             Arc::new(self.num_bytes.finish()),
             Arc::new(self.checksum.finish()),
-            Arc::new(self.image.finish()),
+            image,
         ];
-        RecordBatch::try_new(schema(), columns).expect("the builders follow the schema")
+        RecordBatch::try_new(schema.columns(), columns).expect("the builders follow the schema")
     }
 }
 
 /// One image a page; everything that would hide an image's bytes is off.
-fn properties() -> WriterProperties {
-    let image = || ColumnPath::from(IMAGE);
+fn properties(schema: &ShardSchema) -> WriterProperties {
+    let image = || image_leaf(schema.encoding());
     WriterProperties::builder()
         .set_created_by(concat!("lift-data ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_writer_version(WriterVersion::PARQUET_1_0)
@@ -259,6 +218,7 @@ fn properties() -> WriterProperties {
         .set_column_data_page_size_limit(image(), 1)
         .set_write_batch_size(1)
         .set_offset_index_disabled(false)
+        .set_key_value_metadata(schema.metadata())
         .build()
 }
 
@@ -274,7 +234,12 @@ struct HashingFile {
 impl HashingFile {
     fn create(path: &Path) -> io::Result<Self> {
         Ok(Self {
-            file: File::create(path)?,
+            file: File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .open(path)?,
             hash: Xxh3::new(),
             bytes: 0,
             footer_hash: Xxh3::new(),
@@ -315,9 +280,17 @@ fn hex(hash: &Xxh3) -> String {
     format!("{:016x}", hash.digest())
 }
 
-fn write_error(path: &Path, err: parquet::errors::ParquetError) -> Error {
+/// The library wraps what the system says; the system's words are the ones to show.
+fn write_error(path: &Path, err: ParquetError) -> Error {
+    let source = match err {
+        ParquetError::External(inner) => match inner.downcast::<io::Error>() {
+            Ok(system) => *system,
+            Err(other) => io::Error::other(other),
+        },
+        other => io::Error::other(other),
+    };
     Error::Write {
         path: path.to_owned(),
-        source: io::Error::other(err),
+        source,
     }
 }

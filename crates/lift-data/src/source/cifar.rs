@@ -1,57 +1,162 @@
-//! CIFAR-100 as Hugging Face stores it: Parquet with an `img` struct (`bytes`, `path`) and `fine_label`.
+//! CIFAR-10 and CIFAR-100 in any of the forms in which people have them: the python archive, the
+//! binary archive (unpacked or as `.tar.gz`), or Hugging Face Parquet.
 //!
-//! The whole dataset has 60,000 images of 2 kB, so the chosen ones are held in memory. Invariant: the
-//! training images are those that LIFT's reference code would choose from the same row order.
+//! A dataset has 60,000 images of 3 kB, so the chosen ones are held in memory, as PNG files. Invariant:
+//! the same rows give the same items from every form (but for their `path`), and the training images
+//! are those that LIFT's reference code would choose from the same row order.
 
-use std::fs::{self, File};
+mod archive;
+mod parquet;
+mod pickle;
+mod raw;
+
 use std::path::{Path, PathBuf};
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::Int64Type;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-
-use super::{Content, Item, Source, SplitList};
+use super::{Source, SplitList};
 use crate::classes::ClassNames;
 use crate::error::{Error, Result};
 use crate::longtail;
+use crate::profile::LongTail;
 use crate::split::Split;
 
-/// Which training images are kept.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LongTail {
-    /// Largest class over smallest, at least 1 (1 keeps all).
-    pub imbalance_ratio: f64,
-    /// The seed of the choice.
-    pub seed: u32,
+/// Which of the two datasets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Ten classes.
+    Cifar10,
+    /// A hundred classes, the fine labels.
+    Cifar100,
 }
 
-/// Reads `splits` from the `train-*.parquet` and `test-*.parquet` in `dir`; the training split is cut
-/// to `long_tail`.
+/// How the archive stores rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Python,
+    Binary,
+}
+
+/// Where the dataset was found.
+enum Origin {
+    /// A folder with `train-*.parquet` and `test-*.parquet`.
+    Parquet(PathBuf),
+    /// A folder with the unpacked archive's files.
+    Folder(PathBuf, Format),
+    /// A `.tar.gz`.
+    Archive(PathBuf, Format),
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Kind::Cifar10 => "CIFAR-10",
+            Kind::Cifar100 => "CIFAR-100",
+        }
+    }
+
+    /// The label's column in Parquet.
+    fn parquet_label(self) -> &'static str {
+        match self {
+            Kind::Cifar10 => "label",
+            Kind::Cifar100 => "fine_label",
+        }
+    }
+
+    /// The label's key in a pickle.
+    fn pickle_labels(self) -> &'static str {
+        match self {
+            Kind::Cifar10 => "labels",
+            Kind::Cifar100 => "fine_labels",
+        }
+    }
+
+    /// Bytes of label in front of a binary row; the last is the one that counts (CIFAR-100 has the
+    /// coarse label first).
+    fn binary_label_bytes(self) -> usize {
+        match self {
+            Kind::Cifar10 => 1,
+            Kind::Cifar100 => 2,
+        }
+    }
+
+    /// The folder that the archive unpacks to.
+    fn folder(self, format: Format) -> &'static str {
+        match (self, format) {
+            (Kind::Cifar10, Format::Python) => "cifar-10-batches-py",
+            (Kind::Cifar10, Format::Binary) => "cifar-10-batches-bin",
+            (Kind::Cifar100, Format::Python) => "cifar-100-python",
+            (Kind::Cifar100, Format::Binary) => "cifar-100-binary",
+        }
+    }
+
+    fn archive(self, format: Format) -> &'static str {
+        match (self, format) {
+            (Kind::Cifar10, Format::Python) => "cifar-10-python.tar.gz",
+            (Kind::Cifar10, Format::Binary) => "cifar-10-binary.tar.gz",
+            (Kind::Cifar100, Format::Python) => "cifar-100-python.tar.gz",
+            (Kind::Cifar100, Format::Binary) => "cifar-100-binary.tar.gz",
+        }
+    }
+
+    /// The files of a split, in the order of their rows.
+    fn files(self, split: Split, format: Format) -> Vec<String> {
+        let names: &[&str] = match (self, split) {
+            (_, Split::Val) => &[],
+            (Kind::Cifar10, Split::Train) => &[
+                "data_batch_1",
+                "data_batch_2",
+                "data_batch_3",
+                "data_batch_4",
+                "data_batch_5",
+            ],
+            (Kind::Cifar10, Split::Test) => &["test_batch"],
+            (Kind::Cifar100, Split::Train) => &["train"],
+            (Kind::Cifar100, Split::Test) => &["test"],
+        };
+        let end = match format {
+            Format::Python => "",
+            Format::Binary => ".bin",
+        };
+        names.iter().map(|name| format!("{name}{end}")).collect()
+    }
+}
+
+/// Reads `splits` of `kind` from `source`: a `.tar.gz`, a folder with the dataset's files, or a folder
+/// that holds either. The training split is cut to `long_tail`, chosen by `seed`.
 pub fn read(
-    dir: &Path,
+    source: &Path,
+    kind: Kind,
     splits: &[Split],
     class_names: ClassNames,
-    long_tail: LongTail,
+    long_tail: &LongTail,
+    seed: u32,
 ) -> Result<Source> {
+    let origin = find(source, kind)?;
+    let num_classes = class_names.len();
     let lists = splits
         .iter()
         .map(|&split| {
-            let files = parquet_files(dir, split)?;
-            let labels = read_labels(&files, class_names.len())?;
-            let (kept, imbalance_ratio) = match split {
-                Split::Train => {
-                    let kept = choose(&labels, class_names.len(), long_tail)?;
-                    (kept, Some(long_tail.imbalance_ratio))
-                }
-                Split::Test => ((0..labels.len()).collect(), None),
+            let choose = |labels: &[u32]| match split {
+                Split::Train => choose(labels, num_classes, long_tail, seed),
+                Split::Val | Split::Test => Ok((0..labels.len()).collect()),
             };
-            let items = read_images(dir, &files, &labels, &kept)?;
+            let items = match &origin {
+                Origin::Parquet(dir) => {
+                    let files = parquet::files(dir, split)?;
+                    let labels = parquet::read_labels(&files, kind, num_classes)?;
+                    parquet::read_images(dir, &files, &labels, &choose(&labels)?)?
+                }
+                Origin::Folder(..) | Origin::Archive(..) => {
+                    let rows = read_rows(&origin, kind, split, num_classes)?;
+                    rows.items(&choose(&rows.labels)?)
+                }
+            };
             Ok(SplitList {
                 split,
-                root: dir.to_owned(),
+                root: source.to_owned(),
                 items,
-                imbalance_ratio,
+                imbalance_ratio: long_tail
+                    .imbalance_ratio()
+                    .filter(|_| split == Split::Train),
             })
         })
         .collect::<Result<_>>()?;
@@ -61,133 +166,97 @@ pub fn read(
     })
 }
 
-fn choose(labels: &[u32], num_classes: usize, long_tail: LongTail) -> Result<Vec<usize>> {
+fn choose(
+    labels: &[u32],
+    num_classes: usize,
+    long_tail: &LongTail,
+    seed: u32,
+) -> Result<Vec<usize>> {
     let mut counts = vec![0_u64; num_classes];
     for &label in labels {
         counts[label as usize] += 1;
     }
-    let max_count = counts.into_iter().max().unwrap_or(0);
-    let keep = longtail::exponential_counts(max_count, num_classes, long_tail.imbalance_ratio)?;
-    Ok(longtail::select(labels, &keep, long_tail.seed))
+    let keep = long_tail.counts(&counts)?;
+    Ok(longtail::select(labels, &keep, seed))
 }
 
-fn parquet_files(dir: &Path, split: Split) -> Result<Vec<PathBuf>> {
-    let prefix = format!("{split}-");
-    let mut files = Vec::new();
-    for entry in fs::read_dir(dir).map_err(Error::read(dir))? {
-        let path = entry.map_err(Error::read(dir))?.path();
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        if name.starts_with(&prefix) && name.ends_with(".parquet") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    if files.is_empty() {
-        return Err(Error::Source {
-            path: dir.to_owned(),
-            reason: format!("there is no {prefix}*.parquet in it"),
-            hint: "name the folder with CIFAR-100's Parquet files from Hugging Face (uoft-cs/cifar100, folder cifar100)".to_owned(),
-        });
-    }
-    Ok(files)
-}
-
-fn read_labels(files: &[PathBuf], num_classes: usize) -> Result<Vec<u32>> {
-    let mut labels = Vec::new();
-    for file in files {
-        let mut row = 0;
-        for batch in batches(file, &["fine_label"])? {
-            let batch = batch?;
-            let column = batch
-                .column_by_name("fine_label")
-                .filter(|column| column.null_count() == 0)
-                .and_then(|column| column.as_primitive_opt::<Int64Type>())
-                .ok_or_else(|| wrong_column(file, "fine_label"))?;
-            for &label in column.values() {
-                if !(0..num_classes as i64).contains(&label) {
-                    let location = format!("{}: row {row}", file.display());
-                    return Err(Error::Label {
-                        location,
-                        label,
-                        num_classes,
-                    });
-                }
-                labels.push(label as u32);
-                row += 1;
-            }
-        }
-    }
-    Ok(labels)
-}
-
-fn read_images(dir: &Path, files: &[PathBuf], labels: &[u32], kept: &[usize]) -> Result<Vec<Item>> {
-    let mut place = vec![None; labels.len()];
-    for (position, &index) in kept.iter().enumerate() {
-        place[index] = Some(position);
-    }
-    let mut items: Vec<Option<Item>> = vec![None; kept.len()];
-    let mut index = 0;
-    for file in files {
-        let name = file.strip_prefix(dir).unwrap_or(file).display();
-        let mut row = 0;
-        for batch in batches(file, &["img"])? {
-            let batch = batch?;
-            let bytes = batch
-                .column_by_name("img")
-                .and_then(|column| column.as_struct_opt())
-                .and_then(|column| column.column_by_name("bytes"))
-                .filter(|column| column.null_count() == 0)
-                .and_then(|column| column.as_binary_opt::<i32>())
-                .ok_or_else(|| wrong_column(file, "img.bytes"))?;
-            for i in 0..bytes.len() {
-                if let Some(position) = place.get(index).copied().flatten() {
-                    items[position] = Some(Item {
-                        path: format!("{name}#{row}"),
-                        label: labels[index],
-                        content: Content::Memory(bytes.value(i).to_vec()),
-                    });
-                }
-                index += 1;
-                row += 1;
-            }
-        }
-    }
-    items
-        .into_iter()
-        .collect::<Option<Vec<_>>>()
-        .ok_or_else(|| wrong_column(dir, "img"))
-}
-
-/// The rows of a Parquet file, in batches, with `columns` only.
-fn batches<'a>(
-    file: &'a Path,
-    columns: &[&str],
-) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<'a>> {
-    let bad = |reason: String| Error::Source {
-        path: file.to_owned(),
-        reason: format!("cannot read as Parquet: {reason}"),
-        hint: "download the file again".to_owned(),
+fn read_rows(origin: &Origin, kind: Kind, split: Split, num_classes: usize) -> Result<raw::Rows> {
+    let mut rows = raw::Rows::default();
+    let mut append = |file: &Path, name: &str, format: Format, bytes: &[u8]| match format {
+        Format::Python => rows.append_pickle(file, name, bytes, kind, num_classes),
+        Format::Binary => rows.append_binary(file, name, bytes, kind, num_classes),
     };
-    let handle = File::open(file).map_err(Error::read(file))?;
-    let builder =
-        ParquetRecordBatchReaderBuilder::try_new(handle).map_err(|err| bad(err.to_string()))?;
-    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
-    let reader = builder
-        .with_projection(mask)
-        .with_batch_size(1024)
-        .build()
-        .map_err(|err| bad(err.to_string()))?;
-    Ok(reader.map(move |batch| batch.map_err(|err| bad(err.to_string()))))
+    match origin {
+        Origin::Parquet(_) => {}
+        Origin::Folder(dir, format) => {
+            for name in kind.files(split, *format) {
+                let file = dir.join(&name);
+                let bytes = archive::read_file(&file)?;
+                append(&file, &name, *format, &bytes)?;
+            }
+        }
+        Origin::Archive(path, format) => {
+            let names = kind.files(split, *format);
+            let members = archive::read_members(path, kind.folder(*format), &names)?;
+            for (name, bytes) in names.iter().zip(members) {
+                append(&path.join(name), name, *format, &bytes)?;
+            }
+        }
+    }
+    Ok(rows)
 }
 
-fn wrong_column(file: &Path, name: &str) -> Error {
-    Error::Source {
-        path: file.to_owned(),
-        reason: format!("column `{name}` is missing or of another type"),
-        hint: "the columns of CIFAR-100 are `img` (struct of bytes and path) and `fine_label`"
-            .to_owned(),
+/// The form in which `source` holds the dataset. Where it holds several they are the same images, and
+/// the first counts: Parquet, python, binary; unpacked before packed.
+fn find(source: &Path, kind: Kind) -> Result<Origin> {
+    let formats = [Format::Python, Format::Binary];
+    let holds = |dir: &Path, format| {
+        [Split::Train, Split::Test]
+            .iter()
+            .flat_map(|&split| kind.files(split, format))
+            .any(|name| dir.join(name).is_file())
+    };
+    if source.is_file() {
+        for format in formats {
+            let names = [Split::Train, Split::Test].map(|split| kind.files(split, format));
+            if archive::has_member(source, kind.folder(format), &names.concat())? {
+                return Ok(Origin::Archive(source.to_owned(), format));
+            }
+        }
+    } else {
+        if parquet::is_there(source)? {
+            return Ok(Origin::Parquet(source.to_owned()));
+        }
+        for dir in [None, Some(())] {
+            for format in formats {
+                let dir = match dir {
+                    None => source.to_owned(),
+                    Some(()) => source.join(kind.folder(format)),
+                };
+                if holds(&dir, format) {
+                    return Ok(Origin::Folder(dir, format));
+                }
+            }
+        }
+        for format in formats {
+            let path = source.join(kind.archive(format));
+            if path.is_file() {
+                return Ok(Origin::Archive(path, format));
+            }
+        }
     }
+    Err(Error::Source {
+        path: source.to_owned(),
+        reason: format!("there is no {} in it", kind.as_str()),
+        hint: format!(
+            "name {}, {}, a folder that holds one of them or what it unpacks to, or the folder with \
+             train-*.parquet and test-*.parquet from Hugging Face (uoft-cs/{})",
+            kind.archive(Format::Python),
+            kind.archive(Format::Binary),
+            kind.as_str().to_lowercase().replace('-', ""),
+        ),
+    })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,6 @@
-//! Image folders: `DIR/train/<class>/..` with `DIR/test` or `DIR/val`, or plain `DIR/<class>/..`.
+//! Image folders: `DIR/train/<class>/..` with `DIR/val` and `DIR/test`, or plain `DIR/<class>/..`.
+//!
+//! Where there is no `DIR/test`, `DIR/val` is the test split.
 //!
 //! Files are recognised by their extension; hidden files and other extensions are passed over.
 //! Invariant: classes are the sub-folders' names and images the files below them, both sorted
@@ -13,7 +15,9 @@ use crate::classes::ClassNames;
 use crate::error::{Error, Result};
 use crate::split::Split;
 
-const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
+/// What image files are called.
+pub(super) const EXTENSIONS: [&str; 8] =
+    ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
 
 /// Lists `splits` of the image folder `dir`.
 ///
@@ -32,7 +36,16 @@ pub fn read(dir: &Path, splits: &[Split], class_names: Option<ClassNames>) -> Re
         .map(|&split| Ok((split, split_root(dir, split, splits.len())?)))
         .collect::<Result<_>>()?;
     let class_names = match class_names {
-        Some(names) => names,
+        Some(names) => match names.repeated() {
+            None => names,
+            Some(name) => {
+                return Err(missing(
+                    dir,
+                    &format!("two classes are called `{name}`"),
+                    "class folders are found by their names; give one distinct name a class",
+                ));
+            }
+        },
         None => {
             let train = dir.join("train");
             let named_by = if train.is_dir() { &train } else { &roots[0].1 };
@@ -64,7 +77,7 @@ pub fn read(dir: &Path, splits: &[Split], class_names: Option<ClassNames>) -> Re
 }
 
 /// Whether `dir` has a folder for some split.
-pub fn has_split_folders(dir: &Path) -> bool {
+fn has_split_folders(dir: &Path) -> bool {
     ["train", "test", "val"]
         .iter()
         .any(|name| dir.join(name).is_dir())
@@ -74,17 +87,16 @@ pub fn has_split_folders(dir: &Path) -> bool {
 pub fn splits_in(dir: &Path) -> Vec<Split> {
     let there = |split: &Split| match split {
         Split::Train => dir.join("train").is_dir(),
+        Split::Val => dir.join("val").is_dir() && dir.join("test").is_dir(),
         Split::Test => dir.join("test").is_dir() || dir.join("val").is_dir(),
     };
-    [Split::Train, Split::Test]
-        .into_iter()
-        .filter(there)
-        .collect()
+    Split::ALL.into_iter().filter(there).collect()
 }
 
 fn split_root(dir: &Path, split: Split, wanted: usize) -> Result<PathBuf> {
     let names: &[&str] = match split {
         Split::Train => &["train"],
+        Split::Val => &["val"],
         Split::Test => &["test", "val"],
     };
     if let Some(root) = names
@@ -102,7 +114,7 @@ fn split_root(dir: &Path, split: Split, wanted: usize) -> Result<PathBuf> {
     Err(missing(
         dir,
         &reason,
-        "class folders go into train/ and test/ (or val/); with --split train or --split test they may lie in the folder itself",
+        "class folders go into train/ and test/ (or val/); with --split train or --split test, or with --holdout, they may lie in the folder itself",
     ))
 }
 

@@ -6,19 +6,20 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Content, Item, Source, SplitList};
+use super::{Content, Item, Source, SplitList, class_names_beside};
 use crate::classes::ClassNames;
 use crate::error::{Error, Result};
 use crate::split::Split;
 
 /// More classes than any list has; a larger number is a typing error, not a label.
-const MAX_CLASSES: i64 = 1 << 20;
+pub(super) const MAX_CLASSES: i64 = 1 << 20;
 
 /// Reads the lists of `splits`.
 ///
 /// `source` is a list file (then there is one split), or a folder with `train.txt` and `test.txt`
-/// (or `val.txt`). Paths start at `root`, by default the lists' folder. Without `class_names` a
-/// class is named by its number, and the largest label found in any of the lists is the last class.
+/// (or `val.txt`). Paths start at `root`, by default the lists' folder. Without `class_names` they
+/// are those of `classnames.txt` in the lists' folder; without that a class is named by its number,
+/// and the largest label found in any of the lists is the last class.
 pub fn read(
     source: &Path,
     splits: &[Split],
@@ -31,6 +32,7 @@ pub fn read(
         source.parent().unwrap_or(Path::new(""))
     };
     let root = root.unwrap_or(parent);
+    let class_names = class_names_beside(parent, class_names)?;
     let mut lists = Vec::new();
     for &split in splits {
         let file = list_file(source, split, splits.len())?;
@@ -65,17 +67,20 @@ pub fn read(
     })
 }
 
-/// Whether `dir` is a folder of lists.
+/// The splits that `dir` has lists of.
 pub fn splits_in(dir: &Path) -> Vec<Split> {
-    [Split::Train, Split::Test]
-        .into_iter()
-        .filter(|&split| names(split).iter().any(|name| dir.join(name).is_file()))
-        .collect()
+    let is_there = |split: &Split| match split {
+        // Without a test list, `val.txt` is the test split.
+        Split::Val => dir.join("test.txt").is_file() && dir.join("val.txt").is_file(),
+        _ => names(*split).iter().any(|name| dir.join(name).is_file()),
+    };
+    Split::ALL.into_iter().filter(is_there).collect()
 }
 
 fn names(split: Split) -> &'static [&'static str] {
     match split {
         Split::Train => &["train.txt"],
+        Split::Val => &["val.txt"],
         Split::Test => &["test.txt", "val.txt"],
     }
 }
@@ -91,8 +96,8 @@ fn list_file(source: &Path, split: Split, wanted: usize) -> Result<PathBuf> {
     if source.is_file() {
         if wanted != 1 {
             return wrong(
-                "a single list file cannot be both splits".to_owned(),
-                "say which with --split train or --split test, or name a folder with train.txt and test.txt",
+                "a single list file cannot be all splits".to_owned(),
+                "say which with --split train or --split test, cut it with --holdout, or name a folder with train.txt and test.txt",
             );
         }
         return Ok(source.to_owned());
@@ -117,7 +122,24 @@ fn list_file(source: &Path, split: Split, wanted: usize) -> Result<PathBuf> {
 }
 
 fn parse(file: &Path, class_names: Option<&ClassNames>) -> Result<Vec<Item>> {
-    let text = fs::read_to_string(file).map_err(Error::read(file))?;
+    let bytes = fs::read(file).map_err(Error::read(file))?;
+    parse_bytes(file, &bytes, class_names.map(ClassNames::len))
+}
+
+/// Parses a list's `bytes`; labels are below `num_classes`. `file` is named in errors.
+pub(crate) fn parse_bytes(
+    file: &Path,
+    bytes: &[u8],
+    num_classes: Option<usize>,
+) -> Result<Vec<Item>> {
+    let text = std::str::from_utf8(bytes).map_err(|err| Error::ListLine {
+        path: file.to_owned(),
+        line: 1 + bytes[..err.valid_up_to()]
+            .iter()
+            .filter(|&&byte| byte == b'\n')
+            .count(),
+        reason: "not UTF-8 text".to_owned(),
+    })?;
     let mut items = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -129,7 +151,7 @@ fn parse(file: &Path, class_names: Option<&ClassNames>) -> Result<Vec<Item>> {
             line: number + 1,
             reason,
         })?;
-        check_label(label, class_names, file, number + 1)?;
+        check_label(label, num_classes, file, number + 1)?;
         items.push(Item {
             path: path.to_owned(),
             label: label as u32,
@@ -146,12 +168,12 @@ fn parse(file: &Path, class_names: Option<&ClassNames>) -> Result<Vec<Item>> {
     Ok(items)
 }
 
-fn check_label(label: i64, names: Option<&ClassNames>, file: &Path, line: usize) -> Result<()> {
-    match names {
-        Some(names) if !(0..names.len() as i64).contains(&label) => Err(Error::Label {
+fn check_label(label: i64, classes: Option<usize>, file: &Path, line: usize) -> Result<()> {
+    match classes {
+        Some(num_classes) if !(0..num_classes as i64).contains(&label) => Err(Error::Label {
             location: format!("{}:{line}", file.display()),
             label,
-            num_classes: names.len(),
+            num_classes,
         }),
         None if !(0..MAX_CLASSES).contains(&label) => Err(Error::ListLine {
             path: file.to_owned(),

@@ -38,6 +38,11 @@ impl Workplace {
         )
     }
 
+    /// The place of a file or folder.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
     pub fn write(&self, path: &str, text: &str) {
         let path = self.create_parent(path);
         fs::write(path, text).unwrap();
@@ -63,6 +68,10 @@ impl Workplace {
         image.save(self.create_parent(path)).unwrap();
     }
 
+    #[allow(
+        dead_code,
+        reason = "every test file compiles this module, not all use this"
+    )]
     /// `train/` with 3 cats, 12 dogs and 1 cow, `test/` with 2 of each; sizes vary.
     pub fn class_folders(&self, root: &str) {
         for (class, count) in [("cat", 3), ("cow", 1), ("dog", 12)] {
@@ -86,11 +95,23 @@ impl Workplace {
     }
 
     /// Changes one bit of a file.
+    #[allow(
+        dead_code,
+        reason = "every test file compiles this module, not all use this"
+    )]
     pub fn flip(&self, path: &str, at: usize) {
         let path = self.dir.path().join(path);
         let mut bytes = fs::read(&path).unwrap();
         bytes[at] ^= 1;
         fs::write(path, bytes).unwrap();
+    }
+
+    #[allow(
+        dead_code,
+        reason = "every test file compiles this module, not all use this"
+    )]
+    pub fn remove(&self, path: &str) {
+        fs::remove_file(self.dir.path().join(path)).unwrap();
     }
 
     fn create_parent(&self, path: &str) -> PathBuf {

@@ -1,0 +1,153 @@
+//! Which images a build has: the source's splits, hold-outs, and the long tail of the training split.
+//!
+//! It opens no image. Invariant: the same source, options and seed give the same lists.
+
+use std::path::Path;
+
+use super::BuildOptions;
+use crate::dataset::{DatasetSpec, SourceKind};
+use crate::error::{Error, Result};
+use crate::progress::Reporting;
+use crate::sampling;
+use crate::source::named::{Named, Request};
+use crate::source::{Source, SplitList, folder, hf, list, table, webdataset};
+use crate::split::Split;
+
+/// Which dataset is built, which is also how its source is read.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Dataset {
+    /// A dataset that is known by name, or by a file of the user's.
+    Named(Box<Named>),
+    /// Any folder of class folders.
+    Folder,
+    /// Any list of paths and labels: text, CSV or Parquet.
+    List,
+    /// A Hugging Face dataset in Parquet files.
+    Hf,
+    /// Tar shards of images and labels.
+    WebDataset,
+}
+
+impl Dataset {
+    /// The dataset that is called `name`, with its usual choices.
+    pub fn named(name: &str) -> Result<Self> {
+        Ok(Self::Named(Box::new(Named::new(DatasetSpec::find(name)?))))
+    }
+
+    /// Its name in the manifest.
+    pub fn name(&self) -> String {
+        match self {
+            Dataset::Named(named) => named.name(),
+            Dataset::Folder => "folder".to_owned(),
+            Dataset::List => "list".to_owned(),
+            Dataset::Hf => "hf".to_owned(),
+            Dataset::WebDataset => "webdataset".to_owned(),
+        }
+    }
+
+    /// The splits that the source has; empty where it is one split without a name.
+    pub fn splits_in(&self, source: &Path) -> Result<Vec<Split>> {
+        match self {
+            Dataset::Named(named) => Ok(named.splits_in(source)),
+            Dataset::Folder => Ok(folder::splits_in(source)),
+            Dataset::List if table::is_table(source) => Ok(table::splits_in(source)),
+            Dataset::List => Ok(list::splits_in(source)),
+            Dataset::Hf if source.is_dir() => hf::splits_in(source),
+            Dataset::WebDataset if source.is_dir() => webdataset::splits_in(source),
+            Dataset::Hf | Dataset::WebDataset => Ok(Vec::new()),
+        }
+    }
+
+    /// Whether its long tail is chosen while it is read.
+    fn is_cifar(&self) -> bool {
+        let kind = match self {
+            Dataset::Named(named) => named.spec.source,
+            _ => return false,
+        };
+        matches!(kind, SourceKind::Cifar10 | SourceKind::Cifar100)
+    }
+}
+
+/// Reads the source and chooses: hold-outs first, then the long tail of what is left to train on.
+///
+/// The lists are those of `options.splits`, in their order; no image is opened.
+///
+/// # Errors
+/// When the source is bad, or a split is to be held out that it has already.
+pub fn read_source(options: &BuildOptions, reporting: Reporting) -> Result<Source> {
+    let made = options.holdout.splits();
+    let there = options.dataset.splits_in(&options.source)?;
+    if let Some(split) = made.iter().find(|split| there.contains(split)) {
+        return Err(Error::Source {
+            path: options.source.clone(),
+            reason: format!("it has a {split} split already"),
+            hint: "hold out another with --holdout val=F or test=F, or none".to_owned(),
+        });
+    }
+    let from_train = |split: &Split| *split == Split::Train || made.contains(split);
+    let mut wanted: Vec<Split> = Vec::new();
+    for split in &options.splits {
+        let split = if from_train(split) {
+            Split::Train
+        } else {
+            *split
+        };
+        if !wanted.contains(&split) {
+            wanted.push(split);
+        }
+    }
+    let mut source = read_splits(options, &wanted, reporting)?;
+    let num_classes = source.class_names.len();
+    let train = source
+        .splits
+        .iter()
+        .position(|list| list.split == Split::Train);
+    if let Some(train) = train {
+        let mut list = source.splits.remove(train);
+        if !options.holdout.is_none() {
+            let (rest, made) =
+                sampling::hold_out(list, num_classes, &options.holdout, options.seed);
+            list = rest;
+            source.splits.extend(made);
+        }
+        // CIFAR's choice was made while reading, by the reference code's generator.
+        if !options.dataset.is_cifar() && !options.long_tail.keeps_all() {
+            sampling::cut(
+                &mut list,
+                &source.class_names,
+                &options.long_tail,
+                options.seed,
+            )?;
+        }
+        source.splits.push(list);
+    }
+    let place = |list: &SplitList| options.splits.iter().position(|split| *split == list.split);
+    source.splits.retain(|list| place(list).is_some());
+    source.splits.sort_by_key(place);
+    Ok(source)
+}
+
+fn read_splits(options: &BuildOptions, splits: &[Split], reporting: Reporting) -> Result<Source> {
+    let names = options.class_names.clone();
+    let (source, columns) = (&options.source, &options.columns);
+    match &options.dataset {
+        Dataset::Named(named) => {
+            let request = Request {
+                source,
+                splits,
+                class_names: options.class_names.as_ref(),
+                long_tail: &options.long_tail,
+                seed: options.seed,
+                max_bad: options.max_bad,
+            };
+            named.read(request, reporting)
+        }
+        Dataset::Folder => folder::read(source, splits, names),
+        Dataset::Hf => hf::read(source, splits, names, columns),
+        Dataset::WebDataset => webdataset::read(source, splits, names, columns),
+        Dataset::List if table::is_table(source) => {
+            table::read(source, splits, options.root.as_deref(), names, columns)
+        }
+        Dataset::List => list::read(source, splits, options.root.as_deref(), names),
+    }
+}

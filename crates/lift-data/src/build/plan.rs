@@ -1,0 +1,158 @@
+//! What a build will be, fixed before its first shard: all that decides the bytes.
+//!
+//! A plan is a manifest without an outcome: no shards yet, and the counts are those of the list. The
+//! folder keeps it while it is being built, so that other settings are refused instead of mixed in.
+//! Invariant: two builds with equal plans write equal shards.
+
+use std::fmt::Write;
+use std::ops::Range;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::BuildOptions;
+use super::sample::Sample;
+use crate::classes::ClassNames;
+use crate::manifest::{Encoding, FORMAT_VERSION, Manifest};
+use crate::sealed;
+use crate::source::SplitList;
+
+/// The fields of a manifest that come out of a build and do not go into it.
+const OUTCOME: [&str; 4] = ["class_counts", "rows", "quarantined", "shards"];
+
+/// The plan of one split.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    manifest: Manifest,
+    text: Vec<u8>,
+}
+
+impl Plan {
+    pub(super) fn new(
+        options: &BuildOptions,
+        class_names: &ClassNames,
+        list: &SplitList,
+        sample: Sample,
+    ) -> Self {
+        let preprocess = options.preprocess;
+        let resized = preprocess.encoding != Encoding::Original && preprocess.short_side.is_some();
+        let jpeg = preprocess.encoding == Encoding::Jpeg;
+        Self::of(Manifest {
+            format_version: FORMAT_VERSION,
+            tool_version: crate::VERSION.to_owned(),
+            dataset: options.dataset.name(),
+            split: list.split,
+            class_hash: class_names.hash(),
+            class_names: class_names.clone(),
+            class_counts: list.class_counts(class_names.len()),
+            rows: list.items.len() as u64,
+            encoding: preprocess.encoding,
+            jpeg_quality: jpeg.then_some(preprocess.jpeg_quality),
+            jpeg_subsampling: jpeg.then_some(preprocess.jpeg_subsampling),
+            short_side: preprocess.short_side.filter(|_| resized),
+            filter: resized.then(|| "catmull-rom".to_owned()),
+            orientation: preprocess.orientation,
+            order: options.order,
+            rows_per_shard: sample.rows_per_shard(options.bytes_per_shard),
+            list_hash: list_hash(list),
+            sample_xxh3: sample.xxh3,
+            seed: options.seed.into(),
+            imbalance_ratio: list.imbalance_ratio,
+            bands: options.bands,
+            quarantined: 0,
+            shards: Vec::new(),
+        })
+    }
+
+    fn of(manifest: Manifest) -> Self {
+        let text = sealed::seal(&manifest);
+        Self { manifest, text }
+    }
+
+    /// The plan that [`Plan::text`] gave.
+    pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
+        let manifest =
+            serde_json::from_value(sealed::open(text)?).map_err(|err| err.to_string())?;
+        Ok(Self::of(manifest))
+    }
+
+    /// The plan as a file.
+    pub(super) fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// What a finished shard's record says it belongs to.
+    pub(super) fn hash(&self) -> String {
+        format!("{:016x}", xxh3_64(&self.text))
+    }
+
+    /// The manifest as far as it is known.
+    pub(super) fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    pub(super) fn num_shards(&self) -> u64 {
+        self.manifest
+            .rows
+            .div_ceil(self.manifest.rows_per_shard.max(1))
+    }
+
+    /// The rows that shard `shard` would have if no image was bad.
+    pub(super) fn rows(&self, shard: u64) -> Range<u64> {
+        let until = |shard: u64| {
+            let rows = shard.saturating_mul(self.manifest.rows_per_shard);
+            rows.min(self.manifest.rows)
+        };
+        until(shard)..until(shard + 1)
+    }
+
+    /// What `other`, a plan or a manifest that lies in a folder, has that this plan has not: a phrase
+    /// for each setting, empty when they are the same build.
+    pub(super) fn differences(&self, other: &Manifest) -> Vec<String> {
+        let value = |manifest: &Manifest| match serde_json::to_value(manifest) {
+            Ok(Value::Object(members)) => members,
+            _ => unreachable!("a manifest is an object"),
+        };
+        let (ours, theirs) = (value(&self.manifest), value(other));
+        let mut different: Vec<_> = ours
+            .iter()
+            .map(|(name, here)| (name.as_str(), here, &theirs[name]))
+            .filter(|(name, here, there)| here != there && !OUTCOME.contains(name))
+            .collect();
+        // These follow from others; they count where they are all that differs.
+        for consequence in ["sample_xxh3", "rows_per_shard", "class_hash"] {
+            if different.len() > 1 {
+                different.retain(|(name, ..)| *name != consequence);
+            }
+        }
+        let phrases = different.iter();
+        phrases
+            .map(|(name, here, there)| phrase(name, here, there))
+            .collect()
+    }
+}
+
+fn phrase(name: &str, here: &Value, there: &Value) -> String {
+    match name {
+        "class_names" | "class_hash" => "the class names differ".to_owned(),
+        "list_hash" => "the list of images differs".to_owned(),
+        "sample_xxh3" => "the images differ, or how they are decoded".to_owned(),
+        "rows_per_shard" => {
+            format!("the shards have {there} images there and {here} here (--shard-mib)")
+        }
+        _ => format!("{name} is {there} there and {here} here"),
+    }
+}
+
+fn list_hash(list: &SplitList) -> String {
+    let mut sha = Sha256::new();
+    let mut line = String::new();
+    for item in &list.items {
+        line.clear();
+        let _ = writeln!(line, "{} {}", item.path, item.label);
+        sha.update(&line);
+    }
+    let digest = sha.finalize();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,60 @@
+//! A look at some images before a build: how large they will be, and what becomes of them.
+//!
+//! Shards get a fixed number of images, so that each knows its images before the others are built; the
+//! number comes from the mean size of the sample. Its hash tells apart builds whose settings agree and
+//! whose images or decoders do not. Invariant: it depends on the list and the preprocessing alone.
+
+use rayon::ThreadPool;
+use rayon::prelude::*;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+use super::prepare::{Preparer, Preprocess};
+use crate::source::SplitList;
+
+/// Images that are looked at, evenly spread over the list. The mean of 64 photos' JPEG sizes is within
+/// a tenth of the list's, and preparing them takes less than a second.
+const IMAGES: usize = 64;
+
+/// What the sample says.
+pub(super) struct Sample {
+    /// The hash over what is stored for the images.
+    pub(super) xxh3: String,
+    /// Mean size of what is stored; `None` when all of them are bad.
+    mean_bytes: Option<u64>,
+}
+
+impl Sample {
+    pub(super) fn take(pool: &ThreadPool, preprocess: Preprocess, list: &SplitList) -> Self {
+        let total = list.items.len();
+        let images = total.min(IMAGES);
+        let prepare = |preparer: &mut Preparer<'_>, nth: usize| {
+            let item = &list.items[nth * total / images];
+            let prepared = preparer.prepare(item).ok()?;
+            Some((prepared.bytes.len() as u64, xxh3_64(&prepared.bytes)))
+        };
+        let stored: Vec<_> = pool.install(|| {
+            let start = || Preparer::new(&list.root, preprocess);
+            let images = (0..images).into_par_iter();
+            images.map_init(start, prepare).collect()
+        });
+        let mut hash = Xxh3::new();
+        for image in &stored {
+            let (bytes, xxh3) = image.unwrap_or_default();
+            hash.update(&bytes.to_le_bytes());
+            hash.update(&xxh3.to_le_bytes());
+        }
+        let good = stored.iter().flatten().count() as u64;
+        let bytes: u64 = stored.iter().flatten().map(|(bytes, _)| bytes).sum();
+        Self {
+            xxh3: format!("{:016x}", hash.digest()),
+            mean_bytes: (good > 0).then(|| bytes.div_ceil(good.max(1))),
+        }
+    }
+
+    /// How many images of the list make a shard of about `bytes_per_shard`.
+    pub(super) fn rows_per_shard(&self, bytes_per_shard: u64) -> u64 {
+        // Without a good image any number will do: the build ends at the first bad one, or is empty.
+        let mean = self.mean_bytes.unwrap_or(1 << 20).max(1);
+        (bytes_per_shard / mean).max(1)
+    }
+}

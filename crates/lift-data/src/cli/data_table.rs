@@ -1,0 +1,492 @@
+//! What says which images a build has and how they are stored: flags, and the `[data]` table of a recipe.
+//!
+//! What was typed becomes [`BuildOptions`] here, once, for `build` and `split`. Invariant: a setting that
+//! has no effect on the dataset at hand is refused, not ignored.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+use lift_data::build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess};
+use lift_data::dataset::{DatasetSpec, SourceKind, Taxonomy};
+use lift_data::decode::Orientation;
+use lift_data::manifest::Subsampling;
+use lift_data::order::Order;
+use lift_data::profile::{LongTail, PARETO_POWER, Profile, Tail};
+use lift_data::sampling::Holdout;
+use lift_data::source::Columns;
+use lift_data::source::named::Named;
+use lift_data::source::official::ListCheck;
+use lift_data::{BandEdges, ClassNames, Encoding, Error, Split};
+
+use super::{CliError, all_cores};
+
+/// The settings of a build: flags, and the keys of `[data]` in a recipe.
+#[derive(Debug, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct DataTable {
+    /// What the source is
+    #[arg(value_enum)]
+    pub(super) dataset: Option<DatasetName>,
+    /// A file that describes the dataset, instead of a known one
+    #[arg(long, value_name = "FILE")]
+    pub(super) dataset_file: Option<PathBuf>,
+    /// Folder (list file, archive) that holds the images
+    #[arg(long, value_name = "DIR")]
+    pub(super) source: Option<PathBuf>,
+    /// Folder that gets train/, val/ and test/
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// Which splits to build [default: all that there are]
+    #[arg(long, value_enum)]
+    pub(super) split: Option<Splits>,
+    /// How images are stored: pixels, JPEG, PNG, or the file as it is [default: rgb8]
+    #[arg(long, value_enum)]
+    pub(super) encoding: Option<Encoding>,
+    /// JPEG quality for --encoding jpeg [default: 95]
+    #[arg(long, value_name = "1-100", value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(super) quality: Option<u8>,
+    /// Colour of --encoding jpeg: 420 (a quarter) or 444 (full) [default: 420]
+    #[arg(long, value_enum)]
+    pub(super) subsampling: Option<Subsampling>,
+    /// Shrink to this short side in pixels, 0 keeps sizes [default: 256]
+    #[arg(long, value_name = "PIXELS")]
+    pub(super) short_side: Option<u32>,
+    /// Turn images as EXIF says, or not [default: exif; ignore for the paper's datasets]
+    #[arg(long, value_enum)]
+    pub(super) orientation: Option<Orientation>,
+    /// Threads that decode and resize [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub(super) threads: Option<NonZeroUsize>,
+    /// Seed of the hold-outs, the long-tailed choice and the order [default: 0]
+    #[arg(long, value_name = "N")]
+    pub(super) seed: Option<u32>,
+    /// Cut training to this largest class over smallest [default: all; CIFAR: 100]
+    #[arg(long, value_name = "X")]
+    pub(super) imbalance_ratio: Option<f64>,
+    /// Shape of the tail [default: exp]
+    #[arg(long, value_enum)]
+    pub(super) profile: Option<ProfileName>,
+    /// Power of --profile pareto [default: 6, as ImageNet-LT]
+    #[arg(long, value_name = "X", hide_short_help = true)]
+    pub(super) pareto_power: Option<f64>,
+    /// Keep at most N training images a class
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    pub(super) max_per_class: Option<u64>,
+    /// Let the tail keep N training images a class, where it has them
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    pub(super) min_per_class: Option<u64>,
+    /// Take this share of each class from training: 0.1 (test), or val=0.1,test=0.1
+    #[arg(long, value_name = "F")]
+    pub(super) holdout: Option<Typed<Holdout>>,
+    /// Bands: many above the first, few below the second [default: 100,20]
+    #[arg(long, value_name = "N,N")]
+    pub(super) bands: Option<Typed<BandEdges>>,
+    /// CSV or Parquet list: the column with the path [default: path]
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    pub(super) path_column: Option<String>,
+    /// list, hf, webdataset: the column or JSON field with the label [default: label]
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    pub(super) label_column: Option<String>,
+    /// hf: the column with the image [default: as declared, or image]
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    pub(super) image_column: Option<String>,
+    /// list: where paths start [default: the list's folder]
+    #[arg(long, value_name = "DIR")]
+    pub(super) root: Option<PathBuf>,
+    /// Folder with a dataset's official lists [default: the source]
+    #[arg(long, value_name = "DIR")]
+    pub(super) lists: Option<PathBuf>,
+    /// Fetch official lists that are not there, into --lists (or the source)
+    #[arg(long)]
+    pub(super) download: bool,
+    /// Fetch them from URL/FILE [default: where the authors have them]
+    #[arg(long, value_name = "URL")]
+    pub(super) list_url: Option<String>,
+    /// Use lists that are not the official ones
+    #[arg(long)]
+    pub(super) any_list: bool,
+    /// inat2018: kingdom, phylum, class, order, family, genus [default: species]
+    #[arg(long, value_enum, value_name = "LEVEL", hide_possible_values = true)]
+    pub(super) taxonomy: Option<Taxonomy>,
+    /// Class names, one a line in label order
+    #[arg(long, value_name = "FILE")]
+    pub(super) classnames: Option<PathBuf>,
+    /// Leave out up to N bad images a split [default: 0]
+    #[arg(long, value_name = "N")]
+    pub(super) max_bad: Option<u64>,
+    /// About how many MiB of images a shard gets [default: 256]
+    #[arg(long, value_name = "MIB")]
+    pub(super) shard_mib: Option<NonZeroUsize>,
+    /// Rows as in the list, or shuffled by the seed [default: list]
+    #[arg(long, value_enum)]
+    pub(super) order: Option<Order>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum DatasetName {
+    /// ImageNet-2012 cut to a long tail
+    ImagenetLt,
+    /// Places365-Standard cut to a long tail
+    PlacesLt,
+    /// iNaturalist 2018
+    Inat2018,
+    /// CIFAR-10 cut to a long tail
+    #[value(name = "cifar10-lt")]
+    #[serde(rename = "cifar10-lt")]
+    Cifar10Lt,
+    /// The drawn shapes: class folders from `lift-data draw shapes-lt`
+    ShapesLt,
+    /// CIFAR-100 cut to a long tail
+    #[value(name = "cifar100-lt")]
+    #[serde(rename = "cifar100-lt")]
+    Cifar100Lt,
+    /// Class folders in train/, val/ and test/
+    Folder,
+    /// Paths and labels in text, CSV or Parquet: a file, or a folder with train.txt and so on
+    List,
+    /// Hugging Face dataset: train-*.parquet and so on
+    Hf,
+    /// Tar shards: train-*.tar and so on
+    #[value(name = "webdataset")]
+    #[serde(rename = "webdataset")]
+    WebDataset,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Splits {
+    /// The training split
+    Train,
+    /// The validation split
+    Val,
+    /// The test split
+    Test,
+    /// All that there are
+    All,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ProfileName {
+    /// Exponential, as CIFAR-LT
+    Exp,
+    /// Quantiles of a Pareto distribution, as ImageNet-LT
+    Pareto,
+    /// Half of the classes at the most, half at the least
+    Step,
+}
+
+/// A value that flags and recipes both write as text.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+#[serde(bound = "T: FromStr<Err = String>")]
+pub(super) struct Typed<T>(T);
+
+impl<T: FromStr<Err = String>> FromStr for Typed<T> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self)
+    }
+}
+
+impl<T: FromStr<Err = String>> TryFrom<String> for Typed<T> {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// The part of a recipe that this program reads; other tables belong to other programs.
+#[derive(Debug, Deserialize)]
+struct Recipe {
+    data: Option<DataTable>,
+}
+
+pub(super) fn read_recipe(path: &Path) -> Result<DataTable, Error> {
+    let bad = |reason: String| Error::Config {
+        path: path.to_owned(),
+        reason,
+    };
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let recipe: Recipe = toml::from_str(&text).map_err(|err| {
+        let line = err
+            .span()
+            .map(|span| 1 + text[..span.start].matches('\n').count());
+        let place = line
+            .map(|line| format!("line {line}: "))
+            .unwrap_or_default();
+        bad(format!("{place}{}", err.message()))
+    })?;
+    recipe
+        .data
+        .ok_or_else(|| bad("there is no [data] table".to_owned()))
+}
+
+impl DatasetName {
+    /// The name of a dataset with a file in `datasets/`; `None` for the user's own folders and lists.
+    fn known(self) -> Option<&'static str> {
+        match self {
+            DatasetName::ImagenetLt => Some("imagenet-lt"),
+            DatasetName::PlacesLt => Some("places-lt"),
+            DatasetName::Inat2018 => Some("inat2018"),
+            DatasetName::Cifar100Lt => Some("cifar100-lt"),
+            DatasetName::Cifar10Lt => Some("cifar10-lt"),
+            DatasetName::ShapesLt => Some("shapes-lt"),
+            DatasetName::Folder | DatasetName::List | DatasetName::Hf | DatasetName::WebDataset => {
+                None
+            }
+        }
+    }
+}
+
+impl DataTable {
+    /// `self` where it says something, `other` elsewhere.
+    pub(super) fn over(self, other: Self) -> Self {
+        Self {
+            dataset: self.dataset.or(other.dataset),
+            dataset_file: self.dataset_file.or(other.dataset_file),
+            source: self.source.or(other.source),
+            out: self.out.or(other.out),
+            split: self.split.or(other.split),
+            encoding: self.encoding.or(other.encoding),
+            quality: self.quality.or(other.quality),
+            subsampling: self.subsampling.or(other.subsampling),
+            short_side: self.short_side.or(other.short_side),
+            orientation: self.orientation.or(other.orientation),
+            threads: self.threads.or(other.threads),
+            seed: self.seed.or(other.seed),
+            imbalance_ratio: self.imbalance_ratio.or(other.imbalance_ratio),
+            profile: self.profile.or(other.profile),
+            pareto_power: self.pareto_power.or(other.pareto_power),
+            max_per_class: self.max_per_class.or(other.max_per_class),
+            min_per_class: self.min_per_class.or(other.min_per_class),
+            holdout: self.holdout.or(other.holdout),
+            bands: self.bands.or(other.bands),
+            path_column: self.path_column.or(other.path_column),
+            label_column: self.label_column.or(other.label_column),
+            image_column: self.image_column.or(other.image_column),
+            root: self.root.or(other.root),
+            lists: self.lists.or(other.lists),
+            download: self.download || other.download,
+            list_url: self.list_url.or(other.list_url),
+            any_list: self.any_list || other.any_list,
+            taxonomy: self.taxonomy.or(other.taxonomy),
+            classnames: self.classnames.or(other.classnames),
+            max_bad: self.max_bad.or(other.max_bad),
+            shard_mib: self.shard_mib.or(other.shard_mib),
+            order: self.order.or(other.order),
+        }
+    }
+
+    fn long_tail(&self, kind: Option<SourceKind>) -> Result<LongTail, CliError> {
+        let ratio = match kind {
+            Some(SourceKind::Cifar10 | SourceKind::Cifar100) => {
+                Some(self.imbalance_ratio.unwrap_or(100.0))
+            }
+            _ => self.imbalance_ratio,
+        };
+        let needs = |flag: &str, other: &str| Err(CliError::Usage(format!("{flag} needs {other}")));
+        if self.profile.is_some() && ratio.is_none() {
+            return needs("--profile", "--imbalance-ratio");
+        }
+        if self.min_per_class.is_some() && ratio.is_none() {
+            return needs("--min-per-class", "--imbalance-ratio");
+        }
+        if self.pareto_power.is_some() && !matches!(self.profile, Some(ProfileName::Pareto)) {
+            return needs("--pareto-power", "--profile pareto");
+        }
+        let profile = match self.profile.unwrap_or(ProfileName::Exp) {
+            ProfileName::Exp => Profile::Exp,
+            ProfileName::Pareto => Profile::Pareto {
+                power: self.pareto_power.unwrap_or(PARETO_POWER),
+            },
+            ProfileName::Step => Profile::Step,
+        };
+        Ok(LongTail {
+            tail: ratio.map(|imbalance_ratio| Tail {
+                imbalance_ratio,
+                profile,
+            }),
+            max_per_class: self.max_per_class,
+            min_per_class: self.min_per_class,
+        })
+    }
+
+    /// The dataset that is meant: a known one, one that a file describes, or the user's own images.
+    fn dataset(&self) -> Result<Dataset, CliError> {
+        let spec = match (self.dataset, &self.dataset_file) {
+            (None, None) => {
+                let known: Vec<_> = lift_data::dataset::names().collect();
+                return Err(CliError::Usage(format!(
+                    "the dataset ({}, folder, list, hf or webdataset) is missing",
+                    known.join(", ")
+                )));
+            }
+            (name, Some(file)) => {
+                let spec = DatasetSpec::from_file(file)?;
+                match name.map(DatasetName::known) {
+                    Some(known) if known != Some(spec.name.as_str()) => {
+                        return Err(CliError::Usage(format!(
+                            "{} describes {}; leave out the dataset's name, or give that one",
+                            file.display(),
+                            spec.name
+                        )));
+                    }
+                    _ => spec,
+                }
+            }
+            (Some(DatasetName::Folder), None) => return Ok(Dataset::Folder),
+            (Some(DatasetName::List), None) => return Ok(Dataset::List),
+            (Some(DatasetName::Hf), None) => return Ok(Dataset::Hf),
+            (Some(DatasetName::WebDataset), None) => return Ok(Dataset::WebDataset),
+            (Some(name), None) => DatasetSpec::find(name.known().unwrap_or_default())?,
+        };
+        let url = self.list_url.clone().or(spec.list_url.clone());
+        if self.download && url.is_none() && spec.source == SourceKind::Lists {
+            return Err(CliError::Usage(format!(
+                "{} has no list_url; say where its lists are with --list-url",
+                spec.name
+            )));
+        }
+        if self.list_url.is_some() && !self.download {
+            return Err(CliError::Usage(
+                "--list-url does nothing without --download".to_owned(),
+            ));
+        }
+        Ok(Dataset::Named(Box::new(Named {
+            spec,
+            lists: self.lists.clone(),
+            download: url.filter(|_| self.download),
+            list_check: match self.any_list {
+                true => ListCheck::Any,
+                false => ListCheck::Pinned,
+            },
+            taxonomy: self.taxonomy,
+        })))
+    }
+
+    pub(super) fn into_options(self) -> Result<BuildOptions, CliError> {
+        let missing = |what: &str| CliError::Usage(format!("{what} is missing"));
+        let dataset = self.dataset()?;
+        let spec = match &dataset {
+            Dataset::Named(named) => Some(&named.spec),
+            _ => None,
+        };
+        let only = |flag: &str, of: &str| {
+            let name = spec.map_or_else(|| dataset.name(), |spec| spec.name.clone());
+            Err(CliError::Usage(format!(
+                "{flag} is for {of}, not for {name}"
+            )))
+        };
+        let kind = spec.map(|spec| spec.source);
+        if self.root.is_some() && dataset != Dataset::List {
+            return only("--root", "list");
+        }
+        if kind != Some(SourceKind::Lists) {
+            for (flag, given) in [
+                ("--lists", self.lists.is_some()),
+                ("--download", self.download),
+                ("--list-url", self.list_url.is_some()),
+                ("--any-list", self.any_list),
+            ] {
+                if given {
+                    return only(flag, "datasets with official lists");
+                }
+            }
+        }
+        if self.taxonomy.is_some() && spec.is_none_or(|spec| spec.taxonomy.is_empty()) {
+            return only("--taxonomy", "inat2018");
+        }
+        let orientation = spec.map_or(Orientation::Exif, |spec| spec.orientation);
+        let bands = spec.map_or(BandEdges::default(), |spec| spec.bands);
+        if self.path_column.is_some() && dataset != Dataset::List {
+            return only("--path-column", "list");
+        }
+        if self.image_column.is_some() && dataset != Dataset::Hf {
+            return only("--image-column", "hf");
+        }
+        let labelled = [Dataset::List, Dataset::Hf, Dataset::WebDataset];
+        if self.label_column.is_some() && !labelled.contains(&dataset) {
+            return only("--label-column", "list, hf and webdataset");
+        }
+        let long_tail = self.long_tail(kind)?;
+        let holdout = self
+            .holdout
+            .map_or(Holdout::default(), |Typed(holdout)| holdout);
+        let quality = self.quality.unwrap_or(95);
+        if !(1..=100).contains(&quality) {
+            return Err(CliError::Usage(format!(
+                "quality {quality} is not between 1 and 100"
+            )));
+        }
+        let class_names = self
+            .classnames
+            .map(|path| ClassNames::from_file(&path))
+            .transpose()?;
+        let mib = self.shard_mib.map_or(BYTES_PER_SHARD, |mib| {
+            (mib.get() as u64).saturating_mul(1 << 20)
+        });
+        let source = self.source.ok_or_else(|| missing("--source"))?;
+        let splits = match self.split.unwrap_or(Splits::All) {
+            Splits::Train => vec![Split::Train],
+            Splits::Val => vec![Split::Val],
+            Splits::Test => vec![Split::Test],
+            Splits::All => all_splits(&dataset, &source, &holdout)?,
+        };
+        Ok(BuildOptions {
+            dataset,
+            source,
+            root: self.root,
+            class_names,
+            out: self.out.ok_or_else(|| missing("--out"))?,
+            splits,
+            columns: Columns {
+                path: self.path_column,
+                image: self.image_column,
+                label: self.label_column,
+            },
+            preprocess: Preprocess {
+                encoding: self.encoding.unwrap_or(Encoding::Rgb8),
+                jpeg_quality: quality,
+                jpeg_subsampling: self.subsampling.unwrap_or_default(),
+                short_side: Some(self.short_side.unwrap_or(256)).filter(|&side| side > 0),
+                orientation: self.orientation.unwrap_or(orientation),
+            },
+            threads: self.threads.unwrap_or_else(all_cores),
+            seed: self.seed.unwrap_or(0),
+            long_tail,
+            holdout,
+            bands: self.bands.map_or(bands, |Typed(bands)| bands),
+            max_bad: self.max_bad.unwrap_or(0),
+            bytes_per_shard: mib,
+            order: self.order.unwrap_or_default(),
+            part: None,
+        })
+    }
+}
+
+/// The splits that the source has and those that are held out. A source that names none is the training
+/// split where something is held out, and otherwise lacks the usual two, which the reader then says.
+fn all_splits(dataset: &Dataset, source: &Path, holdout: &Holdout) -> Result<Vec<Split>, CliError> {
+    let mut splits = dataset.splits_in(source)?;
+    if splits.is_empty() {
+        splits = match holdout.is_none() {
+            true => vec![Split::Train, Split::Test],
+            false => vec![Split::Train],
+        };
+    }
+    splits.extend(holdout.splits());
+    splits.sort();
+    splits.dedup();
+    Ok(splits)
+}

@@ -1,0 +1,144 @@
+//! Writes the lists of a source's splits, as `build list` reads them, without building.
+//!
+//! It opens no image. Invariant: the folder is complete or not there, and reading the lists back gives
+//! the same images, labels and class names.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::atomic;
+use crate::build::{BuildOptions, read_source};
+use crate::error::{Error, Result};
+use crate::progress::Reporting;
+use crate::source::{CLASS_NAMES_FILE, Content, SplitList};
+use crate::split::{BandEdges, Split};
+use crate::stats::{Stats, describe};
+
+/// What [`write_lists`] wrote; `--json` prints it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ListsReport {
+    /// The dataset's name.
+    pub dataset: String,
+    /// The folder with the lists.
+    pub dir: PathBuf,
+    /// What the lists' paths are relative to: `--root` of `build list`.
+    pub root: PathBuf,
+    /// Where the bands end.
+    pub band_edges: BandEdges,
+    /// The lists.
+    pub splits: Vec<Stats>,
+}
+
+/// Writes `train.txt`, `val.txt`, `test.txt` (those that there are) and `classnames.txt` into
+/// `options.out`. What says how images are stored has no effect.
+///
+/// # Errors
+/// When the folder is not empty, the source is bad or its images are not files of their own.
+pub fn write_lists(options: &BuildOptions, reporting: Reporting) -> Result<ListsReport> {
+    let folder = UnfinishedFolder::create(&options.out)?;
+    let source = read_source(options, reporting)?;
+    for list in &source.splits {
+        list.check_not_empty(&source.class_names)?;
+    }
+    let root = match &options.root {
+        Some(root) => root.clone(),
+        None if options.source.is_dir() => options.source.clone(),
+        None => options
+            .source
+            .parent()
+            .unwrap_or(Path::new(""))
+            .to_path_buf(),
+    };
+    let mut counted = Vec::new();
+    for list in &source.splits {
+        let file = options.out.join(format!("{}.txt", list.split));
+        atomic::write(&file, lines(list, &root)?.as_bytes())?;
+        let counts = list.class_counts(source.class_names.len());
+        counted.push((Some(list.split), file, counts));
+    }
+    let names = source.class_names.as_slice().join("\n") + "\n";
+    atomic::write(&options.out.join(CLASS_NAMES_FILE), names.as_bytes())?;
+    folder.keep();
+    Ok(ListsReport {
+        dataset: options.dataset.name(),
+        dir: options.out.clone(),
+        root,
+        band_edges: options.bands,
+        splits: describe(&counted, options.bands),
+    })
+}
+
+fn lines(list: &SplitList, root: &Path) -> Result<String> {
+    let below = list.root.strip_prefix(root).unwrap_or(Path::new(""));
+    let prefix = match below.to_str() {
+        Some("") | None => String::new(),
+        Some(below) => format!("{below}/"),
+    };
+    let mut text = String::new();
+    for item in &list.items {
+        let path = &item.path;
+        let wrong = |reason: &str, hint: &str| Error::Source {
+            path: list.root.join(path),
+            reason: reason.to_owned(),
+            hint: hint.to_owned(),
+        };
+        if !matches!(item.content, Content::File) {
+            return Err(wrong(
+                "not a file of its own, so that no list can name it",
+                "build it directly: `lift-data build` takes the same settings",
+            ));
+        }
+        if path.contains(['\n', '\r']) || path.trim() != path {
+            return Err(wrong(
+                "a list cannot hold its name: it has a line break, or a blank at its start or end",
+                "rename the file",
+            ));
+        }
+        let _ = writeln!(text, "{prefix}{path} {}", item.label);
+    }
+    Ok(text)
+}
+
+/// The splits in which some class has no image, with the number of such classes.
+pub fn without_images(splits: &[Stats]) -> impl Iterator<Item = (Split, usize)> + '_ {
+    splits.iter().filter_map(|stats| {
+        let split = stats.split?;
+        (stats.empty_classes > 0).then_some((split, stats.empty_classes))
+    })
+}
+/// A new folder that goes again unless it is kept.
+struct UnfinishedFolder<'a> {
+    dir: &'a Path,
+    kept: bool,
+}
+
+impl<'a> UnfinishedFolder<'a> {
+    fn create(dir: &'a Path) -> Result<Self> {
+        let vacant = match fs::read_dir(dir) {
+            Ok(mut entries) => entries.next().is_none(),
+            Err(err) => err.kind() == std::io::ErrorKind::NotFound,
+        };
+        if !vacant {
+            let path = dir.to_owned();
+            return Err(Error::OutputExists { path });
+        }
+        fs::create_dir_all(dir).map_err(Error::write(dir))?;
+        Ok(Self { dir, kept: false })
+    }
+
+    fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for UnfinishedFolder<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            // The folder was vacant and is ours; the error that led here is the one to report.
+            let _ = fs::remove_dir_all(self.dir);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The columns of a shard, and what other programs are told about them.
+//!
+//! Invariant: `image` is the last column before nothing but `image.path`, and everything is required,
+//! so that an image's page ends with the image's bytes.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Fields, Schema};
+use parquet::file::metadata::KeyValue;
+use parquet::schema::types::ColumnPath;
+use serde_json::json;
+
+use crate::classes::ClassNames;
+use crate::manifest::Encoding;
+
+/// The columns that are read at open.
+pub(super) const SMALL: [&str; 7] = [
+    "id",
+    "path",
+    "label",
+    "width",
+    "height",
+    "num_bytes",
+    "checksum",
+];
+
+/// The column that holds the image's bytes.
+const IMAGE: &str = "image";
+
+/// The columns of a split's shards.
+#[derive(Debug, Clone)]
+pub struct ShardSchema {
+    columns: Arc<Schema>,
+    encoding: Encoding,
+    features: Option<String>,
+}
+
+impl ShardSchema {
+    /// The columns for images in `encoding` of these classes.
+    pub fn new(encoding: Encoding, class_names: &ClassNames) -> Self {
+        let column = |name: &str, data_type| Field::new(name, data_type, false);
+        let image = if encoding.is_file() {
+            DataType::Struct(image_fields())
+        } else {
+            DataType::Binary
+        };
+        let columns = Schema::new(vec![
+            column("id", DataType::Int64),
+            column("path", DataType::Utf8),
+            column("label", DataType::Int32),
+            column("width", DataType::Int32),
+            column("height", DataType::Int32),
+            column("num_bytes", DataType::Int32),
+            column("checksum", DataType::UInt64),
+            column(IMAGE, image),
+        ]);
+        Self {
+            columns: Arc::new(columns),
+            encoding,
+            features: encoding.is_file().then(|| features(class_names)),
+        }
+    }
+
+    pub(super) fn columns(&self) -> Arc<Schema> {
+        self.columns.clone()
+    }
+
+    pub(super) fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Hugging Face's name for the features, which `datasets` reads from a file's metadata. Bare pixels
+    /// have none: no feature type of theirs describes them.
+    pub(super) fn metadata(&self) -> Option<Vec<KeyValue>> {
+        let features = self.features.clone()?;
+        Some(vec![KeyValue::new("huggingface".to_owned(), features)])
+    }
+}
+
+/// The leaf column that holds the image's bytes.
+pub(super) fn image_leaf(encoding: Encoding) -> ColumnPath {
+    let mut path = vec![IMAGE.to_owned()];
+    if encoding.is_file() {
+        path.push("bytes".to_owned());
+    }
+    ColumnPath::new(path)
+}
+
+/// The members of Hugging Face's Image feature.
+pub(super) fn image_fields() -> Fields {
+    Fields::from(vec![
+        Field::new("bytes", DataType::Binary, false),
+        Field::new("path", DataType::Utf8, false),
+    ])
+}
+
+fn features(class_names: &ClassNames) -> String {
+    let value = |dtype: &str| json!({"dtype": dtype, "_type": "Value"});
+    let features = json!({
+        "id": value("int64"),
+        "path": value("string"),
+        "label": {"names": class_names.as_slice(), "_type": "ClassLabel"},
+        "width": value("int32"),
+        "height": value("int32"),
+        "num_bytes": value("int32"),
+        "checksum": value("uint64"),
+        "image": {"_type": "Image"},
+    });
+    json!({"info": {"features": features}}).to_string()
+}

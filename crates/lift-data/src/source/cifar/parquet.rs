@@ -1,0 +1,160 @@
+//! CIFAR as Hugging Face stores it: Parquet with an `img` struct (`bytes`, `path`) and a label column.
+//!
+//! Invariant: rows are counted over all files of a split, in the order of the files' names.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::{Kind, archive};
+use crate::error::{Error, Result};
+use crate::source::{Content, Item};
+use crate::split::Split;
+
+/// Whether `dir` has files of either split.
+pub fn is_there(dir: &Path) -> Result<bool> {
+    archive::any_entry(dir, |name| {
+        [Split::Train, Split::Test]
+            .iter()
+            .any(|&split| is_of(name, split))
+    })
+}
+
+fn is_of(name: &str, split: Split) -> bool {
+    name.strip_prefix(split.as_str())
+        .is_some_and(|rest| rest.starts_with('-') && rest.ends_with(".parquet"))
+}
+
+/// The files of `split`, sorted by name.
+pub fn files(dir: &Path, split: Split) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).map_err(Error::read(dir))? {
+        let path = entry.map_err(Error::read(dir))?.path();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        if is_of(name, split) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        return Err(Error::Source {
+            path: dir.to_owned(),
+            reason: format!("there is no {split}-*.parquet in it"),
+            hint: "name the folder with all of the Parquet files from Hugging Face, or build one split"
+                .to_owned(),
+        });
+    }
+    Ok(files)
+}
+
+/// The labels of all rows.
+pub fn read_labels(files: &[PathBuf], kind: Kind, num_classes: usize) -> Result<Vec<u32>> {
+    let name = kind.parquet_label();
+    let mut labels = Vec::new();
+    for file in files {
+        let mut row = 0;
+        for batch in batches(file, &[name])? {
+            let batch = batch?;
+            let column = batch
+                .column_by_name(name)
+                .filter(|column| column.null_count() == 0)
+                .and_then(|column| column.as_primitive_opt::<Int64Type>())
+                .ok_or_else(|| wrong_column(file, name))?;
+            for &label in column.values() {
+                if !(0..num_classes as i64).contains(&label) {
+                    let location = format!("{}: row {row}", file.display());
+                    return Err(Error::Label {
+                        location,
+                        label,
+                        num_classes,
+                    });
+                }
+                labels.push(label as u32);
+                row += 1;
+            }
+        }
+    }
+    Ok(labels)
+}
+
+/// The images of the rows at `kept`, in that order.
+pub fn read_images(
+    dir: &Path,
+    files: &[PathBuf],
+    labels: &[u32],
+    kept: &[usize],
+) -> Result<Vec<Item>> {
+    let mut place = vec![None; labels.len()];
+    for (position, &index) in kept.iter().enumerate() {
+        place[index] = Some(position);
+    }
+    let mut items: Vec<Option<Item>> = vec![None; kept.len()];
+    let mut index = 0;
+    for file in files {
+        let name = file.strip_prefix(dir).unwrap_or(file).display();
+        let mut row = 0;
+        for batch in batches(file, &["img"])? {
+            let batch = batch?;
+            let bytes = batch
+                .column_by_name("img")
+                .and_then(|column| column.as_struct_opt())
+                .and_then(|column| column.column_by_name("bytes"))
+                .filter(|column| column.null_count() == 0)
+                .and_then(|column| column.as_binary_opt::<i32>())
+                .ok_or_else(|| wrong_column(file, "img.bytes"))?;
+            for i in 0..bytes.len() {
+                if let Some(position) = place.get(index).copied().flatten() {
+                    items[position] = Some(Item {
+                        path: format!("{name}#{row}"),
+                        label: labels[index],
+                        content: Content::Memory(bytes.value(i).to_vec()),
+                    });
+                }
+                index += 1;
+                row += 1;
+            }
+        }
+    }
+    items
+        .into_iter()
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| wrong_column(dir, "img"))
+}
+
+/// The rows of a Parquet file, in batches, with `columns` only.
+fn batches<'a>(
+    file: &'a Path,
+    columns: &[&str],
+) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<'a>> {
+    let bad = |reason: String| Error::Source {
+        path: file.to_owned(),
+        reason: format!("cannot read as Parquet: {reason}"),
+        hint: "download the file again".to_owned(),
+    };
+    let handle = File::open(file).map_err(Error::read(file))?;
+    let builder =
+        ParquetRecordBatchReaderBuilder::try_new(handle).map_err(|err| bad(err.to_string()))?;
+    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+    let reader = builder
+        .with_projection(mask)
+        .with_batch_size(1024)
+        .build()
+        .map_err(|err| bad(err.to_string()))?;
+    Ok(reader.map(move |batch| batch.map_err(|err| bad(err.to_string()))))
+}
+
+fn wrong_column(file: &Path, name: &str) -> Error {
+    Error::Source {
+        path: file.to_owned(),
+        reason: format!("column `{name}` is missing or of another type"),
+        hint: "the columns are `img` (struct of bytes and path), and `label` for CIFAR-10 or `fine_label` for CIFAR-100"
+            .to_owned(),
+    }
+}

@@ -1,0 +1,267 @@
+//! Hugging Face image datasets: Parquet with images as `struct<bytes, path>` (or binary) and a
+//! `ClassLabel` column.
+//!
+//! Listing reads labels only; images are read later through a [`RowStore`], in bounded memory.
+//! Invariant: rows are in the order of the files' names and of the rows in them.
+
+mod rows;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Schema};
+use serde::Deserialize;
+use serde_json::Value;
+
+pub use rows::RowStore;
+
+use super::container::ContainerFiles;
+use super::labels::{FoundList, Place, resolve};
+use super::table::{LabelBuilder, column_batches, no_column, open_parquet};
+use super::{Columns, Content, Item, Source};
+use crate::classes::ClassNames;
+use crate::error::{Error, Result};
+use crate::split::Split;
+
+/// The splits that `dir` has Parquet files of (`train-*.parquet` and so on, also below `data/`).
+pub fn splits_in(dir: &Path) -> Result<Vec<Split>> {
+    Ok(ContainerFiles::find(dir, "parquet")?.splits())
+}
+
+/// Lists `splits` of the dataset in `source`: a folder of Parquet files, or one file.
+///
+/// Columns that `columns` does not name are those that the `huggingface` metadata of the file declares
+/// as `Image` and `ClassLabel`, or else `image` and `label`. Class names are `class_names`, or those of
+/// the metadata, or those found in a label column of text.
+pub fn read(
+    source: &Path,
+    splits: &[Split],
+    class_names: Option<ClassNames>,
+    columns: &Columns,
+) -> Result<Source> {
+    let mut declared = class_names;
+    let mut lists = Vec::new();
+    for (split, files) in files_of(source, splits)? {
+        let layout = Layout::of(&files[0], columns)?;
+        for file in &files {
+            let names = Layout::of(file, columns)?.names(file)?;
+            match (&declared, names) {
+                (None, Some(names)) => declared = Some(names),
+                (Some(known), Some(names)) if class_names_differ(known, &names) => {
+                    return Err(Error::Source {
+                        path: file.clone(),
+                        reason: format!(
+                            "its metadata has {} class names that differ from the {} before",
+                            names.len(),
+                            known.len()
+                        ),
+                        hint:
+                            "all files must be of one dataset and agree with --classnames in number"
+                                .to_owned(),
+                    });
+                }
+                _ => {}
+            }
+        }
+        lists.push(list_rows(source, split, files, &layout)?);
+    }
+    let (class_names, splits) = resolve(source, lists, declared)?;
+    Ok(Source {
+        class_names,
+        splits,
+    })
+}
+
+/// Other names for the same classes are the user's right; another number of them is not.
+fn class_names_differ(known: &ClassNames, found: &ClassNames) -> bool {
+    known.len() != found.len()
+}
+
+fn files_of(source: &Path, splits: &[Split]) -> Result<Vec<(Split, Vec<PathBuf>)>> {
+    if source.is_file() {
+        return match splits {
+            [split] => Ok(vec![(*split, vec![source.to_owned()])]),
+            _ => Err(Error::Source {
+                path: source.to_owned(),
+                reason: "a single file cannot be all splits".to_owned(),
+                hint: "say which with --split train or --split test, or cut it with --holdout"
+                    .to_owned(),
+            }),
+        };
+    }
+    if !source.is_dir() {
+        return Err(Error::Source {
+            path: source.to_owned(),
+            reason: "no such file or folder".to_owned(),
+            hint: "name the folder that holds train-*.parquet".to_owned(),
+        });
+    }
+    let found = ContainerFiles::find(source, "parquet")?;
+    splits
+        .iter()
+        .map(|&split| {
+            let files = found.of_split(source, split, splits.len(), "parquet")?;
+            Ok((split, files.to_vec()))
+        })
+        .collect()
+}
+
+fn list_rows(
+    source: &Path,
+    split: Split,
+    files: Vec<PathBuf>,
+    layout: &Layout,
+) -> Result<FoundList> {
+    let root = match source.is_dir() {
+        true => source.to_owned(),
+        false => source.parent().unwrap_or(Path::new("")).to_owned(),
+    };
+    let store = Arc::new(RowStore::new(files.clone(), layout.image.clone()));
+    let mut labels = LabelBuilder::default();
+    let mut items = Vec::new();
+    for (index, file) in (0_u32..).zip(&files) {
+        // Says now, and not after hours, that this file lacks the column.
+        rows::image_leaf(&open_parquet(file)?, &layout.image).map_err(|reason| Error::Source {
+            path: file.clone(),
+            reason,
+            hint:
+                "images are a binary column, or a struct with `bytes`; name it with --image-column"
+                    .to_owned(),
+        })?;
+        let name = file.strip_prefix(&root).unwrap_or(file).display();
+        let mut row = 0;
+        labels.next_file();
+        for batch in column_batches(file, &[(layout.label.as_str(), "--label-column")])? {
+            let batch = batch?;
+            labels.append(file, &batch, &layout.label)?;
+            for _ in 0..batch.num_rows() {
+                items.push(Item {
+                    path: format!("{name}#{row}"),
+                    label: 0,
+                    content: Content::Row {
+                        store: Arc::clone(&store),
+                        file: index,
+                        row,
+                    },
+                });
+                row += 1;
+            }
+        }
+    }
+    Ok(FoundList {
+        split,
+        root,
+        items,
+        labels: labels.finish(),
+        place: Place::Items,
+    })
+}
+
+/// Which columns of a file hold images and labels.
+#[derive(Debug)]
+struct Layout {
+    image: String,
+    label: String,
+    names: Option<Vec<String>>,
+}
+
+impl Layout {
+    fn of(file: &Path, columns: &Columns) -> Result<Self> {
+        let builder = open_parquet(file)?;
+        let schema = builder.schema();
+        let features = Features::of(schema);
+        let there: Vec<String> = schema
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect();
+        let choose = |given: &Option<String>, kind: &str, usual: &str, flag: &str| {
+            if let Some(name) = given {
+                return match there.contains(name) {
+                    true => Ok(name.clone()),
+                    false => Err(no_column(file, name, flag, &there)),
+                };
+            }
+            // In the order of the columns, so that messages do not depend on a map's order.
+            let declared: Vec<&String> = there
+                .iter()
+                .filter(|name| features.kind(name) == Some(kind))
+                .collect();
+            match declared.as_slice() {
+                [one] => Ok((*one).clone()),
+                [] if there.iter().any(|name| name == usual) => Ok(usual.to_owned()),
+                [] => Err(no_column(file, usual, flag, &there)),
+                several => Err(Error::Source {
+                    path: file.to_owned(),
+                    reason: format!("there are {} {kind} columns", several.len()),
+                    hint: format!(
+                        "choose one with {flag}: {}",
+                        several
+                            .iter()
+                            .map(|name| name.as_str())
+                            .collect::<Vec<_>>()
+                            .join(", ")
+                    ),
+                }),
+            }
+        };
+        let image = choose(&columns.image, "Image", "image", "--image-column")?;
+        let label = choose(&columns.label, "ClassLabel", "label", "--label-column")?;
+        let names = features.names(&label);
+        Ok(Self {
+            image,
+            label,
+            names,
+        })
+    }
+
+    fn names(self, file: &Path) -> Result<Option<ClassNames>> {
+        self.names
+            .map(|names| ClassNames::with_origin(names, &file.display().to_string()))
+            .transpose()
+    }
+}
+
+/// What `datasets` wrote about the columns: the value of `huggingface` in the schema's metadata.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Features {
+    info: Info,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Info {
+    features: serde_json::Map<String, Value>,
+}
+
+impl Features {
+    /// None of them where the metadata is not there or not as known.
+    fn of(schema: &Schema) -> Self {
+        let text = schema.metadata().get("huggingface");
+        text.and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default()
+    }
+
+    fn kind(&self, column: &str) -> Option<&str> {
+        self.info.features.get(column)?.get("_type")?.as_str()
+    }
+
+    fn names(&self, column: &str) -> Option<Vec<String>> {
+        let names = self.info.features.get(column)?.get("names")?.as_array()?;
+        names
+            .iter()
+            .map(|name| name.as_str().map(str::to_owned))
+            .collect()
+    }
+}
+
+/// Whether a column of this type can hold an image's bytes.
+fn is_binary(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView
+    )
+}

@@ -1,0 +1,376 @@
+//! Tables of paths and labels: CSV with a header, or Parquet.
+//!
+//! It opens no image. Labels are numbers or class names. Invariant: rows keep the table's order, and
+//! every error names the file and the line (CSV) or row (Parquet).
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::labels::{FoundLabels, FoundList, Place, Words, resolve};
+use super::{Columns, Content, Item, Source, class_names_beside};
+use crate::classes::ClassNames;
+use crate::error::{Error, Result};
+use crate::split::Split;
+
+const EXTENSIONS: [&str; 2] = ["csv", "parquet"];
+
+/// Whether `source` is a table, or a folder with tables named for their split.
+pub fn is_table(source: &Path) -> bool {
+    has_table_extension(source) && source.is_file() || !splits_in(source).is_empty()
+}
+
+/// The splits that `dir` has tables of: `train.csv` or `train.parquet`, and so on. Without a test
+/// table that of `val` is the test split.
+pub fn splits_in(dir: &Path) -> Vec<Split> {
+    let is_there = |split: Split| table_in(dir, split).is_some();
+    let has_split = |split: &Split| match split {
+        Split::Train => is_there(Split::Train),
+        Split::Val => is_there(Split::Val) && is_there(Split::Test),
+        Split::Test => is_there(Split::Test) || is_there(Split::Val),
+    };
+    Split::ALL.into_iter().filter(has_split).collect()
+}
+
+/// Reads the tables of `splits`.
+///
+/// `source` is a table (then there is one split), or a folder of tables. Paths start at `root`, by
+/// default the tables' folder. Class names are `class_names`, or those of `classnames.txt` beside the
+/// tables, or what is found in all tables of the folder.
+pub fn read(
+    source: &Path,
+    splits: &[Split],
+    root: Option<&Path>,
+    class_names: Option<ClassNames>,
+    columns: &Columns,
+) -> Result<Source> {
+    let parent = if source.is_dir() {
+        source
+    } else {
+        source.parent().unwrap_or(Path::new(""))
+    };
+    let root = root.unwrap_or(parent);
+    let class_names = class_names_beside(parent, class_names)?;
+    let mut lists = splits
+        .iter()
+        .map(|&split| {
+            let file = table_file(source, split, splits.len())?;
+            read_table(&file, split, root, columns)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    // Which classes there are must not depend on the splits that were asked for.
+    if class_names.is_none() && source.is_dir() {
+        for split in splits_in(source) {
+            if !splits.contains(&split) {
+                let file = table_file(source, split, 1)?;
+                lists.push(read_table(&file, split, root, columns)?);
+            }
+        }
+    }
+    let (class_names, mut lists) = resolve(source, lists, class_names)?;
+    lists.truncate(splits.len());
+    Ok(Source {
+        class_names,
+        splits: lists,
+    })
+}
+
+fn has_table_extension(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| {
+        EXTENSIONS
+            .iter()
+            .any(|known| extension.eq_ignore_ascii_case(known))
+    })
+}
+
+fn table_in(dir: &Path, split: Split) -> Option<PathBuf> {
+    EXTENSIONS
+        .iter()
+        .map(|extension| dir.join(format!("{split}.{extension}")))
+        .find(|file| file.is_file())
+}
+
+fn table_file(source: &Path, split: Split, wanted: usize) -> Result<PathBuf> {
+    let wrong = |reason: String, hint: &str| Error::Source {
+        path: source.to_owned(),
+        reason,
+        hint: hint.to_owned(),
+    };
+    if source.is_file() {
+        if wanted == 1 {
+            return Ok(source.to_owned());
+        }
+        return Err(wrong(
+            "a single table cannot be all splits".to_owned(),
+            "say which with --split train or --split test, or cut it with --holdout",
+        ));
+    }
+    let fallback = (split == Split::Test).then_some(Split::Val);
+    table_in(source, split)
+        .or_else(|| table_in(source, fallback?))
+        .ok_or_else(|| {
+            wrong(
+                format!("there is no {split}.csv or {split}.parquet in it"),
+                "a folder of tables holds one a split; for one of them use --split",
+            )
+        })
+}
+
+fn read_table(file: &Path, split: Split, root: &Path, columns: &Columns) -> Result<FoundList> {
+    let path = columns.path.as_deref().unwrap_or("path");
+    let label = columns.label.as_deref().unwrap_or("label");
+    let is_csv = file
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+    let (items, labels, place) = if is_csv {
+        read_csv(file, path, label)?
+    } else {
+        read_parquet(file, path, label)?
+    };
+    if items.is_empty() {
+        return Err(Error::Source {
+            path: file.to_owned(),
+            reason: "the table has no row".to_owned(),
+            hint: "every row is an image's path and its label".to_owned(),
+        });
+    }
+    Ok(FoundList {
+        split,
+        root: root.to_owned(),
+        items,
+        labels,
+        place,
+    })
+}
+
+fn read_csv(file: &Path, path: &str, label: &str) -> Result<(Vec<Item>, FoundLabels, Place)> {
+    let bad = |reason: String| Error::Source {
+        path: file.to_owned(),
+        reason,
+        hint: "a CSV list has a header line and commas; quote values that hold one".to_owned(),
+    };
+    let of_csv = |err: csv::Error| {
+        let line = err.position().map(csv::Position::line);
+        let location = line.map_or(String::new(), |line| format!(":{line}"));
+        let reason = match err.kind() {
+            csv::ErrorKind::UnequalLengths {
+                expected_len, len, ..
+            } => format!("{len} fields, the header has {expected_len}"),
+            csv::ErrorKind::Utf8 { .. } => "it is not UTF-8".to_owned(),
+            _ => err.to_string(),
+        };
+        Error::Source {
+            path: PathBuf::from(format!("{}{location}", file.display())),
+            reason,
+            hint: "a CSV list has a header line and commas; quote values that hold one".to_owned(),
+        }
+    };
+    let handle = File::open(file).map_err(Error::read(file))?;
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .from_reader(handle);
+    let headers: Vec<String> = reader
+        .headers()
+        .map_err(of_csv)?
+        .iter()
+        .map(|name| name.trim_start_matches('\u{feff}').to_owned())
+        .collect();
+    let column = |name: &str, flag: &str| {
+        headers
+            .iter()
+            .position(|header| header == name)
+            .ok_or_else(|| no_column(file, name, flag, &headers))
+    };
+    let (path, label) = (
+        column(path, "--path-column")?,
+        column(label, "--label-column")?,
+    );
+    let (mut items, mut words, mut lines) = (Vec::new(), Words::default(), Vec::new());
+    let mut record = csv::StringRecord::new();
+    while reader.read_record(&mut record).map_err(of_csv)? {
+        let line = record.position().map_or(0, csv::Position::line);
+        let value = &record[path];
+        if value.is_empty() || record[label].is_empty() {
+            let what = if value.is_empty() { "path" } else { "label" };
+            return Err(bad_at(file, &format!(":{line}"), what));
+        }
+        items.push(new_item(value));
+        words.push(&record[label]);
+        lines.push(u32::try_from(line).map_err(|_| bad("it has too many lines".to_owned()))?);
+    }
+    let file = file.to_owned();
+    Ok((
+        items,
+        FoundLabels::Words(words),
+        Place::Lines { file, lines },
+    ))
+}
+
+fn read_parquet(file: &Path, path: &str, label: &str) -> Result<(Vec<Item>, FoundLabels, Place)> {
+    let mut items = Vec::new();
+    let mut labels = LabelBuilder::default();
+    for batch in column_batches(file, &[(path, "--path-column"), (label, "--label-column")])? {
+        let batch = batch?;
+        let paths = named_column(&batch, path)
+            .and_then(|column| cast(column, &DataType::Utf8).ok())
+            .ok_or_else(|| wrong_type(file, path, "text"))?;
+        let paths = paths.as_string::<i32>();
+        for row in 0..paths.len() {
+            if paths.is_null(row) || paths.value(row).is_empty() {
+                return Err(bad_at(file, &format!(": row {}", items.len()), "path"));
+            }
+            items.push(new_item(paths.value(row)));
+        }
+        labels.append(file, &batch, label)?;
+    }
+    let place = Place::Rows {
+        file: file.to_owned(),
+    };
+    Ok((items, labels.finish(), place))
+}
+
+/// Label values of one or more Parquet files.
+#[derive(Default)]
+pub(super) struct LabelBuilder {
+    numbers: Vec<i64>,
+    words: Words,
+    /// Rows of the files before, for messages.
+    rows_before: usize,
+}
+
+impl LabelBuilder {
+    pub(super) fn append(&mut self, file: &Path, batch: &RecordBatch, name: &str) -> Result<()> {
+        let wrong = || wrong_type(file, name, "whole numbers or text");
+        let column = named_column(batch, name).ok_or_else(wrong)?;
+        let is_text = match column.data_type() {
+            DataType::Dictionary(_, value) => !value.is_integer(),
+            other => !other.is_integer(),
+        };
+        let rows = self.numbers.len() + self.words.len();
+        let empty_at = |row: usize| {
+            let row = rows + row - self.rows_before;
+            bad_at(file, &format!(": row {row}"), "label")
+        };
+        if is_text && self.numbers.is_empty() {
+            let column = cast(column, &DataType::Utf8).map_err(|_| wrong())?;
+            let values = column.as_string::<i32>();
+            for row in 0..values.len() {
+                if values.is_null(row) || values.value(row).is_empty() {
+                    return Err(empty_at(row));
+                }
+                self.words.push(values.value(row));
+            }
+        } else if !is_text && self.words.len() == 0 {
+            let column = cast(column, &DataType::Int64).map_err(|_| wrong())?;
+            let values = column.as_primitive::<Int64Type>();
+            if let Some(row) = (0..values.len()).find(|&row| values.is_null(row)) {
+                return Err(empty_at(row));
+            }
+            self.numbers.extend_from_slice(values.values());
+        } else {
+            return Err(wrong());
+        }
+        Ok(())
+    }
+
+    /// What follows are rows of another file.
+    pub(super) fn next_file(&mut self) {
+        self.rows_before = self.numbers.len() + self.words.len();
+    }
+
+    pub(super) fn finish(self) -> FoundLabels {
+        if self.words.len() > 0 {
+            FoundLabels::Words(self.words)
+        } else {
+            FoundLabels::Numbers(self.numbers)
+        }
+    }
+}
+
+/// The rows of a Parquet file in batches, with these top-level columns only. Each comes with the flag
+/// that would name another.
+pub(super) fn column_batches<'a>(
+    file: &'a Path,
+    columns: &[(&str, &str)],
+) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<'a>> {
+    let builder = open_parquet(file)?;
+    let names: Vec<String> = builder
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect();
+    for (name, flag) in columns {
+        if !names.iter().any(|known| known == name) {
+            return Err(no_column(file, name, flag, &names));
+        }
+    }
+    let mask = ProjectionMask::columns(
+        builder.parquet_schema(),
+        columns.iter().map(|(name, _)| *name),
+    );
+    let reader = builder
+        .with_projection(mask)
+        .with_batch_size(8192)
+        .build()
+        .map_err(|err| bad_parquet(file, &err))?;
+    Ok(reader.map(move |batch| batch.map_err(|err| bad_parquet(file, &err))))
+}
+
+/// Reads a Parquet file's footer.
+pub(super) fn open_parquet(file: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+    let handle = File::open(file).map_err(Error::read(file))?;
+    ParquetRecordBatchReaderBuilder::try_new(handle).map_err(|err| bad_parquet(file, &err))
+}
+
+fn bad_parquet(file: &Path, err: &dyn std::fmt::Display) -> Error {
+    Error::Source {
+        path: file.to_owned(),
+        reason: format!("cannot read as Parquet: {err}"),
+        hint: "the file is damaged or not Parquet; download or write it again".to_owned(),
+    }
+}
+
+fn named_column<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a dyn Array> {
+    batch.column_by_name(name).map(|column| &**column)
+}
+
+fn new_item(path: &str) -> Item {
+    Item {
+        path: path.to_owned(),
+        label: 0,
+        content: Content::File,
+    }
+}
+
+pub(super) fn no_column(file: &Path, name: &str, flag: &str, there: &[String]) -> Error {
+    Error::Source {
+        path: file.to_owned(),
+        reason: format!("there is no column `{name}`"),
+        hint: format!(
+            "name the right one with {flag}; there are {}",
+            there.join(", ")
+        ),
+    }
+}
+
+fn wrong_type(file: &Path, name: &str, wanted: &str) -> Error {
+    Error::Source {
+        path: file.to_owned(),
+        reason: format!("column `{name}` does not hold {wanted} throughout"),
+        hint: "labels are whole numbers or class names, paths are text".to_owned(),
+    }
+}
+
+fn bad_at(file: &Path, place: &str, what: &str) -> Error {
+    Error::Source {
+        path: PathBuf::from(format!("{}{place}", file.display())),
+        reason: format!("the {what} is empty"),
+        hint: "every row needs an image's path (or bytes) and its label".to_owned(),
+    }
+}
