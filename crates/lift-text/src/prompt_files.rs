@@ -3,7 +3,7 @@
 //! Invariant: what a file says is used whole or refused; an entry for a class that is not there, or a
 //! class without an entry, is an error that names it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use lift_data::classes::ClassNames;
@@ -39,9 +39,10 @@ pub fn read_templates(path: &Path) -> Result<Vec<Template>, String> {
 pub fn read_descriptors(path: &Path, classes: &ClassNames) -> Result<Vec<Vec<String>>, String> {
     let shown = path.display();
     let text = std::fs::read_to_string(path).map_err(|err| format!("{shown}: {err}"))?;
-    let mut of_class: BTreeMap<String, Vec<String>> = serde_json::from_str(&text)
+    let of_class: BTreeMap<String, Vec<String>> = serde_json::from_str(&text)
         .map_err(|err| format!("{shown}: not a list of texts for each class: {err}"))?;
-    let take = |(label, name): (usize, &String)| match of_class.remove(name) {
+    // Several classes may bear one name, as two of ImageNet's do.
+    let texts_of = |(label, name): (usize, &String)| match of_class.get(name) {
         Some(texts) if !texts.is_empty() => {
             let plain = name.replace('_', " ");
             let fill = |text: &String| text.replace("{}", &plain);
@@ -51,9 +52,10 @@ pub fn read_descriptors(path: &Path, classes: &ClassNames) -> Result<Vec<Vec<Str
             "{shown}: there is no text for class {label} ({name})"
         )),
     };
-    let texts = classes.as_slice().iter().enumerate().map(take);
+    let texts = classes.as_slice().iter().enumerate().map(texts_of);
     let texts = texts.collect::<Result<_, String>>()?;
-    match of_class.keys().next() {
+    let names: BTreeSet<&String> = classes.as_slice().iter().collect();
+    match of_class.keys().find(|name| !names.contains(name)) {
         Some(name) => Err(format!("{shown}: {name:?} is not among the class names")),
         None => Ok(texts),
     }
@@ -83,10 +85,12 @@ mod tests {
 
     #[test]
     fn descriptors_are_those_of_the_classes_and_no_others() {
-        let classes = ClassNames::new(vec!["red_star".into(), "ring".into()]).unwrap();
+        let names = ["red_star", "ring", "ring"].map(String::from);
+        let classes = ClassNames::new(names.into()).unwrap();
         let read = |text: &str| read_descriptors(file(text).path(), &classes);
         let texts = read(r#"{"ring": ["a hole"], "red_star": ["{}, pointed", "red"]}"#).unwrap();
-        assert_eq!(texts, [vec!["red star, pointed", "red"], vec!["a hole"]]);
+        let hole = || vec!["a hole"];
+        assert_eq!(texts, [vec!["red star, pointed", "red"], hole(), hole()]);
         for (text, message) in [
             (r#"{"ring": ["a hole"]}"#, "no text for class 0 (red_star)"),
             (
