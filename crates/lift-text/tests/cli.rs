@@ -160,7 +160,7 @@ fn wrong_input_exits_with_1_and_says_each_thing_once() {
     for (line, start) in [
         (
             "--dataset imagenet --model empty --out head.safetensors",
-            "lift-text: `imagenet` is not a dataset with known class names",
+            "lift-text: `imagenet` is not a known dataset",
         ),
         (
             "--config recipe.toml",

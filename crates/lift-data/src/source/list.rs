@@ -240,6 +240,16 @@ mod tests {
     }
 
     #[test]
+    fn a_list_is_utf_8_text() {
+        let bytes = b"a.jpg 0\nb\xff.jpg 0\n";
+        let err = parse_bytes(Path::new("train.txt"), bytes, None).unwrap_err();
+        assert!(
+            err.to_string().starts_with("train.txt:2: not UTF-8 text"),
+            "{err}"
+        );
+    }
+
+    #[test]
     fn labels_are_bounded_without_class_names() {
         for label in ["-1", "4000000000", "99999999999999999999"] {
             let (_dir, file) = list(&format!("a.jpg {label}\n"));

@@ -22,7 +22,12 @@ impl Workplace {
     /// Exit code, standard output and standard error; times are replaced.
     pub fn run(&self, arguments: &str) -> String {
         let arguments: Vec<_> = arguments.split_whitespace().collect();
-        let output = Command::new(env!("CARGO_BIN_EXE_lift-data"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lift-data"));
+        // A proxy of the machine's cannot reach a server on its loopback interface.
+        for proxy in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
+            command.env_remove(proxy);
+        }
+        let output = command
             .args(arguments)
             .current_dir(self.dir.path())
             .env("NO_COLOR", "1")
