@@ -7,8 +7,10 @@
 
 mod choose;
 mod commit;
+mod effort;
 mod encode;
 mod folder;
+mod forecast;
 mod part;
 mod pipeline;
 mod plan;
@@ -27,10 +29,13 @@ use rayon::prelude::*;
 
 pub use choose::{Dataset, read_source};
 pub use commit::commit;
+pub use effort::{Shares, peak_memory_bytes};
+pub use forecast::{Forecast, forecast};
 pub use part::Part;
 pub use pipeline::{Quarantined, THREAD_NAME};
 pub use prepare::Preprocess;
 
+use effort::Effort;
 use folder::{BuildFolder, Found};
 use pipeline::Work;
 use plan::Plan;
@@ -100,6 +105,8 @@ pub struct BuildReport {
     pub dataset: String,
     /// The splits in the order of building.
     pub splits: Vec<SplitReport>,
+    /// The most memory that the process has had, where the system says.
+    pub peak_memory_bytes: Option<u64>,
 }
 
 /// What the build of one split did.
@@ -128,6 +135,8 @@ pub struct SplitReport {
     pub seconds: f64,
     /// Images of this run over seconds.
     pub images_per_second: f64,
+    /// Where the threads' time went; `None` where nothing was left to do.
+    pub shares: Option<Shares>,
 }
 
 /// Builds the splits one after the other. Progress goes where `reporting` says.
@@ -153,6 +162,7 @@ pub fn build(options: &BuildOptions, reporting: Reporting) -> Result<BuildReport
     Ok(BuildReport {
         dataset: options.dataset.name(),
         splits,
+        peak_memory_bytes: peak_memory_bytes(),
     })
 }
 
@@ -199,7 +209,8 @@ fn build_split(
     };
     let images = work.images();
     let progress = reporting.start(list.split.as_str(), images);
-    match work.run(&pool, &progress) {
+    let mut effort = Effort::default();
+    match work.run(&pool, &progress, &mut effort) {
         Ok(new) => records.extend(new),
         Err(err) => {
             folder.abandon();
@@ -214,6 +225,7 @@ fn build_split(
         atomic::sync_dir(&options.out)?;
     }
     report.part = options.part;
+    report.shares = effort.shares();
     report.kept_shards = kept.len();
     report.seconds = start.elapsed().as_secs_f64();
     report.images_per_second = images as f64 / report.seconds.max(1e-9);
@@ -235,6 +247,7 @@ impl SplitReport {
             bytes: manifest.bytes(),
             seconds: 0.0,
             images_per_second: 0.0,
+            shares: None,
         }
     }
 

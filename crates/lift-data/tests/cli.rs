@@ -62,9 +62,17 @@ fn json_is_one_document() {
           "kept_shards": 0,
           "bytes": 3731,
           "seconds": [time],
-          "images_per_second": [time]
+          "images_per_second": [time],
+          "shares": {
+            "read": [time],
+            "decode": [time],
+            "resize": [time],
+            "encode": [time],
+            "write": [time]
+          }
         }
-      ]
+      ],
+      "peak_memory_bytes": [time]
     }
     ----
     test: 6 images of 3 classes, 3.7 kB in 1 shard, [time] -> shards/test
@@ -391,4 +399,24 @@ fn help_fits_a_screen_and_version_is_short() {
     assert!(place.run("build --help").contains("Examples:"));
     assert!(place.run("--version").contains("lift-data "));
     assert!(place.run("completions bash").contains("complete -F"));
+}
+
+#[test]
+fn a_dry_run_tells_what_a_build_then_does() {
+    let place = Workplace::new();
+    place.class_folders("photos");
+    place.write("photos/test/cow/1.png", "not an image");
+    insta::assert_snapshot!(place.run("build folder --source photos --out shards --dry-run"), @r"
+    exit 0
+    train: 16 images of 3 classes, about 12.1 kB in 1 shard -> shards/train
+    test: 6 images of 3 classes, about 3.0 kB in 1 shard, 1 of 6 sampled are bad -> shards/test
+    ----
+    ");
+    assert!(place.files("shards").is_empty(), "a dry run writes nothing");
+    let json =
+        place.run("build folder --source photos --out shards --dry-run --json --split train");
+    assert!(
+        json.contains("\"images\": 16,") && json.contains("\"shards\": 1,"),
+        "{json}"
+    );
 }

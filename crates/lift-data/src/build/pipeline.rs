@@ -4,12 +4,15 @@
 //! and one image a thread, and what a shard holds depends on its plan and number alone, not on which
 //! other shards are built in the same run.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::BuildOptions;
+use super::effort::{Effort, timed};
 use super::folder::{BuildFolder, Finished};
 use super::plan::Plan;
 use super::prepare::{BadImage, Prepared, Preparer};
@@ -73,19 +76,31 @@ impl Work<'_> {
     }
 
     /// Prepares and writes every image of the shards, and records each shard when it is finished.
-    pub(super) fn run(&self, pool: &ThreadPool, progress: &Progress) -> Result<Vec<Finished>> {
+    /// What it took is added to `effort`.
+    pub(super) fn run(
+        &self,
+        pool: &ThreadPool,
+        progress: &Progress,
+        effort: &mut Effort,
+    ) -> Result<Vec<Finished>> {
         let manifest = self.plan.manifest();
         let positions = Positions::new(manifest.order, manifest.seed, self.list.items.len());
         let queue = OrderedQueue::new(QUEUE_BYTES);
         let next = AtomicUsize::new(0);
-        pool.in_place_scope(|scope| {
+        let threads = Mutex::new(Effort::default());
+        let finished = pool.in_place_scope(|scope| {
             for _ in 0..pool.current_num_threads() {
-                scope.spawn(|_| self.prepare_images(&positions, &next, &queue));
+                scope.spawn(|_| {
+                    let spent = self.prepare_images(&positions, &next, &queue);
+                    *threads.lock().expect("no holder of the lock panics") += spent;
+                });
             }
-            let finished = self.write_shards(&positions, &queue, progress);
+            let finished = self.write_shards(&positions, &queue, progress, &mut effort.write);
             queue.close();
             finished
-        })
+        });
+        *effort += threads.into_inner().expect("no holder of the lock panics");
+        finished
     }
 
     fn prepare_images(
@@ -93,17 +108,17 @@ impl Work<'_> {
         positions: &Positions,
         next: &AtomicUsize,
         queue: &OrderedQueue<Outcome>,
-    ) {
+    ) -> Effort {
         let mut preparer = Preparer::new(&self.list.root, self.options.preprocess);
         loop {
             let job = next.fetch_add(1, Ordering::Relaxed);
             let Some(row) = self.row(job as u64) else {
-                return;
+                return preparer.effort;
             };
             let outcome = preparer.prepare(&self.list.items[positions.image(row as usize)]);
             let bytes = outcome.as_ref().map_or(0, |prepared| prepared.bytes.len());
             if !queue.push(job, outcome, bytes) {
-                return;
+                return preparer.effort;
             }
         }
     }
@@ -123,13 +138,21 @@ impl Work<'_> {
         positions: &Positions,
         queue: &OrderedQueue<Outcome>,
         progress: &Progress,
+        spent: &mut Duration,
     ) -> Result<Vec<Finished>> {
         let manifest = self.plan.manifest();
         let schema = ShardSchema::new(manifest.encoding, &manifest.class_names);
         let mut bad = self.bad_before;
         let mut finished = Vec::new();
         for &shard in &self.shards {
-            let shard = self.write_shard(shard, &schema, positions, queue, progress, bad)?;
+            let shard = {
+                let shard = ShardTask {
+                    shard,
+                    schema: &schema,
+                    bad_before: bad,
+                };
+                self.write_shard(shard, positions, queue, progress, spent)?
+            };
             self.folder.record(&shard)?;
             bad += shard.quarantined.len() as u64;
             finished.push(shard);
@@ -139,13 +162,17 @@ impl Work<'_> {
 
     fn write_shard(
         &self,
-        shard: u64,
-        schema: &ShardSchema,
+        task: ShardTask<'_>,
         positions: &Positions,
         queue: &OrderedQueue<Outcome>,
         progress: &Progress,
-        bad_before: u64,
+        spent: &mut Duration,
     ) -> Result<Finished> {
+        let ShardTask {
+            shard,
+            schema,
+            bad_before,
+        } = task;
         let rows = self.plan.rows(shard);
         let mut writer: Option<ShardWriter> = None;
         let mut quarantined = Vec::new();
@@ -169,7 +196,7 @@ impl Work<'_> {
                         width: image.width,
                         height: image.height,
                     };
-                    writer.push(row, &image.bytes)?;
+                    timed(spent, || writer.push(row, &image.bytes))?;
                 }
                 Err(fault) => {
                     let reason = fault.to_string();
@@ -187,16 +214,25 @@ impl Work<'_> {
             }
             progress.advance(1);
         }
+        let entry = timed(spent, || writer.map(ShardWriter::finish).transpose())?;
         Ok(Finished {
             plan: self.plan.hash(),
             shard,
             first: rows.start,
             end: rows.end,
             max_bad: self.options.max_bad,
-            entry: writer.map(ShardWriter::finish).transpose()?,
+            entry,
             quarantined,
         })
     }
+}
+
+/// One shard to be written.
+struct ShardTask<'a> {
+    shard: u64,
+    schema: &'a ShardSchema,
+    /// Bad images in the shards before it.
+    bad_before: u64,
 }
 
 type Outcome = std::result::Result<Prepared, BadImage>;

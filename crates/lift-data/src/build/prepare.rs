@@ -7,7 +7,9 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
+use std::time::Instant;
 
+use super::effort::{Effort, timed};
 use super::encode;
 use crate::decode::{self, DecodeError, Orientation, RgbImage};
 use crate::error::Result;
@@ -53,6 +55,8 @@ pub(crate) struct Preparer<'a> {
     preprocess: Preprocess,
     resizer: Resizer,
     file_bytes: Vec<u8>,
+    /// Time spent so far.
+    pub(crate) effort: Effort,
 }
 
 impl<'a> Preparer<'a> {
@@ -62,6 +66,7 @@ impl<'a> Preparer<'a> {
             preprocess,
             resizer: Resizer::new(),
             file_bytes: Vec::new(),
+            effort: Effort::default(),
         }
     }
 
@@ -76,6 +81,7 @@ impl<'a> Preparer<'a> {
     }
 
     fn try_prepare(&mut self, item: &Item) -> std::result::Result<Prepared, BadImage> {
+        let started = Instant::now();
         let bytes = match &item.content {
             Content::Memory(bytes) => bytes,
             Content::Slice {
@@ -101,13 +107,17 @@ impl<'a> Preparer<'a> {
                 &self.file_bytes
             }
         };
+        self.effort.read += started.elapsed();
         // Stored bytes are decoded as well where they stay as they are: a shard holds no bad image.
         let wanted = match self.preprocess.encoding {
             Encoding::Original => None,
             _ => self.preprocess.short_side,
         };
-        let image = decode::decode_at_least(bytes, self.preprocess.orientation, wanted)
-            .map_err(BadImage::Decode)?;
+        let effort = &mut self.effort;
+        let image = timed(&mut effort.decode, || {
+            decode::decode_at_least(bytes, self.preprocess.orientation, wanted)
+        });
+        let image = image.map_err(BadImage::Decode)?;
         let encode = |err: crate::Error| BadImage::Encode(err.to_string());
         match self.preprocess.encoding {
             Encoding::Original => Ok(Prepared {
@@ -117,9 +127,12 @@ impl<'a> Preparer<'a> {
             }),
             encoding @ (Encoding::Rgb8 | Encoding::Jpeg | Encoding::Png) => {
                 let short_side = self.preprocess.short_side;
-                let image = shrink(&mut self.resizer, image, short_side).map_err(encode)?;
+                let image = timed(&mut effort.resize, || {
+                    shrink(&mut self.resizer, image, short_side)
+                });
+                let image = image.map_err(encode)?;
                 let (width, height) = (image.width, image.height);
-                let bytes = match encoding {
+                let bytes = timed(&mut effort.encode, || match encoding {
                     Encoding::Jpeg => encode::jpeg(
                         &image,
                         self.preprocess.jpeg_quality,
@@ -127,7 +140,7 @@ impl<'a> Preparer<'a> {
                     ),
                     Encoding::Png => encode::png(&image),
                     _ => Ok(image.pixels),
-                };
+                });
                 Ok(Prepared {
                     width,
                     height,

@@ -15,12 +15,19 @@ use crate::source::SplitList;
 /// a tenth of the list's, and preparing them takes less than a second.
 const IMAGES: usize = 64;
 
+/// Other columns, page headers and index of a row, about.
+const ROW_BYTES: u64 = 130;
+
 /// What the sample says.
 pub(super) struct Sample {
     /// The hash over what is stored for the images.
     pub(super) xxh3: String,
     /// Mean size of what is stored; `None` when all of them are bad.
     mean_bytes: Option<u64>,
+    /// Images that were looked at.
+    pub(super) images: usize,
+    /// How many of them are bad.
+    pub(super) bad: usize,
 }
 
 impl Sample {
@@ -48,7 +55,14 @@ impl Sample {
         Self {
             xxh3: format!("{:016x}", hash.digest()),
             mean_bytes: (good > 0).then(|| bytes.div_ceil(good.max(1))),
+            images,
+            bad: images - good as usize,
         }
+    }
+
+    /// About what `images` of the list take in shards, with what Parquet adds to each.
+    pub(super) fn expected_bytes(&self, images: u64) -> u64 {
+        (self.mean_bytes.unwrap_or(0) + ROW_BYTES) * images
     }
 
     /// How many images of the list make a shard of about `bytes_per_shard`.

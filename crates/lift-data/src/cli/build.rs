@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use lift_data::build::{BuildReport, Part, SplitReport, THREAD_NAME, build};
+use lift_data::build::{BuildReport, Forecast, Part, SplitReport, THREAD_NAME, build, forecast};
 use lift_data::progress::Reporting;
 
 use super::data_table::{DataTable, read_recipe};
-use super::{CliError, grouped, print_json, shards, size};
+use super::{CliError, grouped, print, print_json, shards, size};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,6 +49,9 @@ pub struct BuildArgs {
     /// Build this part of the shards only, such as 3/8, or auto; `lift-data commit` joins parts
     #[arg(long, value_name = "I/N", value_parser = parse_part)]
     part: Option<Part>,
+    /// Say how many images, shards and bytes it would be, and stop
+    #[arg(long)]
+    dry_run: bool,
     /// Print the summary as one JSON document on standard output
     #[arg(long)]
     json: bool,
@@ -63,6 +66,13 @@ pub fn run(args: BuildArgs) -> Result<(), CliError> {
     let mut options = data.into_options()?;
     options.part = args.part;
     silence_worker_panics();
+    if args.dry_run {
+        let forecasts = forecast(&options, Reporting::Stderr)?;
+        return match args.json {
+            true => print_json(&serde_json::json!({ "splits": forecasts })),
+            false => print(forecasts.iter().map(line).collect::<String>().as_bytes()),
+        };
+    }
     let report = build(&options, Reporting::Stderr)?;
     print_summary(&report);
     if args.json {
@@ -88,6 +98,22 @@ fn parse_part(text: &str) -> Result<Part, String> {
             .map_err(|err| err.to_string());
     }
     text.parse()
+}
+
+fn line(forecast: &Forecast) -> String {
+    let bad = match forecast.bad_in_sample {
+        0 => String::new(),
+        bad => format!(", {bad} of {} sampled are bad", forecast.sampled),
+    };
+    format!(
+        "{}: {} images of {} classes, about {} in {}{bad} -> {}\n",
+        forecast.split,
+        grouped(forecast.images),
+        grouped(forecast.classes as u64),
+        size(forecast.expected_bytes),
+        shards(forecast.shards),
+        forecast.dir.display(),
+    )
 }
 
 fn print_summary(report: &BuildReport) {

@@ -1,0 +1,68 @@
+//! What a build would do, without doing it: images, shards, bytes.
+//!
+//! It reads the source's lists and prepares a small sample of the images. Invariant: nothing is written.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::folder;
+use super::plan::Plan;
+use super::sample::Sample;
+use super::{BuildOptions, pipeline, read_source};
+use crate::error::Result;
+use crate::progress::Reporting;
+use crate::split::Split;
+
+/// What the build of one split would do; `--dry-run --json` prints it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Forecast {
+    /// Which split.
+    pub split: Split,
+    /// Its shard folder.
+    pub dir: PathBuf,
+    /// Images in its list.
+    pub images: u64,
+    /// Classes that it can have.
+    pub classes: usize,
+    /// Shard files.
+    pub shards: u64,
+    /// About how many bytes they will have, from the sample's mean.
+    pub expected_bytes: u64,
+    /// Images that were looked at.
+    pub sampled: usize,
+    /// How many of them cannot be read or decoded.
+    pub bad_in_sample: usize,
+}
+
+/// Says what [`super::build`] would do with the same options.
+///
+/// # Errors
+/// As a build's before its first shard: a folder that holds something else, a bad source.
+pub fn forecast(options: &BuildOptions, reporting: Reporting) -> Result<Vec<Forecast>> {
+    for &split in &options.splits {
+        folder::check_usable(&options.out.join(split.as_str()))?;
+    }
+    let source = read_source(options, reporting)?;
+    let pool = pipeline::thread_pool(options)?;
+    let of_split = |list| -> Result<Forecast> {
+        let list: &crate::source::SplitList = list;
+        list.check_not_empty(&source.class_names)?;
+        let sample = Sample::take(&pool, options.preprocess, list);
+        let images = list.items.len() as u64;
+        let (sampled, bad_in_sample) = (sample.images, sample.bad);
+        let expected_bytes = sample.expected_bytes(images);
+        let plan = Plan::new(options, &source.class_names, list, sample);
+        Ok(Forecast {
+            split: list.split,
+            dir: options.out.join(list.split.as_str()),
+            images,
+            classes: source.class_names.len(),
+            shards: plan.num_shards(),
+            expected_bytes,
+            sampled,
+            bad_in_sample,
+        })
+    };
+    source.splits.iter().map(of_split).collect()
+}
