@@ -313,6 +313,33 @@ fn parts_joined_are_one_build() {
 }
 
 #[test]
+fn parts_may_run_at_the_same_time() {
+    let place = large_photos();
+    place.run(&format!("{BUILD} --out whole"));
+    for round in 0..5 {
+        let out = format!("shards-{round}");
+        let part = |part: u32| {
+            Command::new(env!("CARGO_BIN_EXE_lift-data"))
+                .args(format!("{BUILD} --out {out}").split_whitespace())
+                .args(["--part", "auto"])
+                .env("SLURM_ARRAY_TASK_ID", part.to_string())
+                .env("SLURM_ARRAY_TASK_MIN", "0")
+                .env("SLURM_ARRAY_TASK_COUNT", "4")
+                .current_dir(place.path(""))
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap()
+        };
+        let mut children: Vec<_> = (0..4).map(part).collect();
+        for child in &mut children {
+            assert!(child.wait().unwrap().success());
+        }
+        assert!(place.run(&format!("commit {out}")).starts_with("exit 0"));
+        assert_eq!(place.files(&out), place.files("whole"));
+    }
+}
+
+#[test]
 fn parts_together_keep_to_the_bad_images_that_one_build_may_have() {
     let place = large_photos();
     place.write("photos/train/cat/00.png", "no image");
