@@ -285,8 +285,8 @@ fn parts_joined_are_one_build() {
     insta::assert_snapshot!(place.run("commit shards"), @r"
     exit 0
     ----
-    train: 21 images of 2 classes, 1 bad left out (see quarantine.jsonl), 4.3 MB in 5 shards (finished before), [time] -> shards/train
-    test: 2 images of 2 classes, 454.3 kB in 1 shard (finished before), [time] -> shards/test
+    train: 21 images of 2 classes, 1 bad left out (see quarantine.jsonl), 4.3 MB in 5 shards, [time] -> shards/train
+    test: 2 images of 2 classes, 454.3 kB in 1 shard, [time] -> shards/test
     ");
     assert_eq!(place.files("shards"), place.files("whole"));
     insta::assert_snapshot!(part("1/3"), @r"

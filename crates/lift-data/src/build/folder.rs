@@ -140,8 +140,11 @@ impl BuildFolder {
                 });
             }
         } else {
-            folder.write(&plan_file(dir), plan.text())?;
-            atomic::sync_dir(dir)?;
+            let written = folder.write(&plan_file(dir), plan.text());
+            if let Err(err) = written.and_then(|()| atomic::sync_dir(dir)) {
+                folder.abandon();
+                return Err(err);
+            }
         }
         Ok(Found::Open(folder))
     }
