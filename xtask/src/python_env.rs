@@ -1,4 +1,4 @@
-//! `.venv`: a Python with pyarrow and polars, through which the tests read shards from outside.
+//! `.venv`: a Python with pyarrow, polars, DuckDB and Hugging Face's datasets, through which the tests read shards from outside.
 //!
 //! Does not touch a `.venv` that it did not make. Invariant: `.venv` is put in place by one
 //! rename with its stamp inside, so a stamp means that all pinned packages are installed.
@@ -47,7 +47,7 @@ fn is_current(folder: &Path) -> bool {
     fs::read_to_string(folder.join(STAMP)).is_ok_and(|text| text == REQUIREMENTS)
         // The system's Python may have gone or changed its version since.
         && Command::new(folder.join("bin/python"))
-            .args(["-c", "import pyarrow, polars"])
+            .args(["-c", "import pyarrow, polars, duckdb, datasets"])
             .output()
             .is_ok_and(|output| output.status.success())
 }
@@ -83,5 +83,5 @@ fn fill(checkout: &Checkout, work: &Path) -> Result<()> {
     ])
     .args(["--requirement", "xtask/requirements-tests.txt", "--target"])
     .arg(String::from_utf8_lossy(&output.stdout).trim());
-    succeed(&mut pip).context("pip cannot install pyarrow and polars")
+    succeed(&mut pip).context("pip cannot install what xtask/requirements-tests.txt lists")
 }

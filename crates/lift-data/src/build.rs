@@ -127,7 +127,7 @@ pub struct SplitReport {
     pub quarantined: u64,
     /// Shard files.
     pub shards: usize,
-    /// How many of them an earlier run had finished.
+    /// How many of them an earlier run had finished, where this run was to build them.
     pub kept_shards: usize,
     /// Bytes of all shard files.
     pub bytes: u64,
@@ -222,8 +222,8 @@ fn build_split(
     let mut report = SplitReport::of_records(&dir, &plan, &records);
     if options.part.is_none() {
         commit::finish(folder, &plan, records, options.max_bad)?;
-        atomic::sync_dir(&options.out)?;
     }
+    atomic::sync_dir(&options.out)?;
     report.part = options.part;
     report.shares = effort.shares();
     report.kept_shards = kept.len();

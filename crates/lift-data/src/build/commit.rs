@@ -67,6 +67,7 @@ fn commit_split(dir: &Path) -> Result<SplitReport> {
     let allowed = records.iter().map(|record| record.max_bad).max();
     let manifest = finish(folder, &plan, records, allowed.unwrap_or(0))?;
     let mut report = SplitReport::complete(dir, &manifest);
+    report.kept_shards = 0;
     report.seconds = start.elapsed().as_secs_f64();
     Ok(report)
 }

@@ -140,8 +140,11 @@ impl BuildFolder {
                 });
             }
         } else {
-            folder.write(&plan_file(dir), plan.text())?;
-            atomic::sync_dir(dir)?;
+            let written = folder.write(&plan_file(dir), plan.text());
+            if let Err(err) = written.and_then(|()| atomic::sync_dir(dir)) {
+                folder.abandon();
+                return Err(err);
+            }
         }
         Ok(Found::Open(folder))
     }
@@ -281,7 +284,13 @@ fn lock_file(
                 let dir = building.parent().unwrap_or(building).to_owned();
                 return Err(Error::Busy { dir });
             }
-            Err(TryLockError::Error(err)) => return Err(Error::write(&path)(err)),
+            Err(TryLockError::Error(err)) => {
+                return Err(Error::Setting {
+                    reason: format!("{}: cannot lock: {err}", path.display()),
+                    hint: "write to a file system that has flock (Lustre: mounted with -o flock)"
+                        .to_owned(),
+                });
+            }
         }
         // Its last holder may have removed it meanwhile: then this lock shuts nobody out.
         let ours = file.metadata().map_err(Error::read(&path))?;

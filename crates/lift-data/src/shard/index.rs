@@ -150,7 +150,7 @@ fn append_batch(
     paths: &mut Paths,
 ) -> std::result::Result<(), String> {
     let id = column::<Int64Type>(batch, "id")?;
-    let label = column::<Int32Type>(batch, "label")?;
+    let label = labels(batch)?;
     let width = column::<Int32Type>(batch, "width")?;
     let height = column::<Int32Type>(batch, "height")?;
     let num_bytes = column::<Int32Type>(batch, "num_bytes")?;
@@ -174,6 +174,15 @@ fn append_batch(
         paths.push(path.value(i));
     }
     Ok(())
+}
+
+/// Labels are 32 bits wide beside bare pixels, 64 beside image files.
+fn labels(batch: &RecordBatch) -> std::result::Result<Vec<i64>, String> {
+    if let Ok(labels) = column::<Int64Type>(batch, "label") {
+        return Ok(labels.to_vec());
+    }
+    let labels = column::<Int32Type>(batch, "label")?.iter();
+    Ok(labels.copied().map(i64::from).collect())
 }
 
 fn column<'a, T: ArrowPrimitiveType>(

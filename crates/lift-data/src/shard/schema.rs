@@ -1,7 +1,8 @@
 //! The columns of a shard, and what other programs are told about them.
 //!
-//! Invariant: `image` is the last column before nothing but `image.path`, and everything is required,
-//! so that an image's page ends with the image's bytes.
+//! Bare pixels are a plain binary column. Image files follow Hugging Face's features to the letter,
+//! because `datasets` compares types and nullability before it believes the metadata: an Image is a
+//! nullable struct, a ClassLabel a nullable int64. Invariant: nothing is ever null.
 
 use std::sync::Arc;
 
@@ -39,20 +40,27 @@ impl ShardSchema {
     /// The columns for images in `encoding` of these classes.
     pub fn new(encoding: Encoding, class_names: &ClassNames) -> Self {
         let column = |name: &str, data_type| Field::new(name, data_type, false);
-        let image = if encoding.is_file() {
-            DataType::Struct(image_fields())
+        let (label, image) = if encoding.is_file() {
+            let image = DataType::Struct(image_fields());
+            (
+                Field::new("label", DataType::Int64, true),
+                Field::new(IMAGE, image, true),
+            )
         } else {
-            DataType::Binary
+            (
+                column("label", DataType::Int32),
+                column(IMAGE, DataType::Binary),
+            )
         };
         let columns = Schema::new(vec![
             column("id", DataType::Int64),
             column("path", DataType::Utf8),
-            column("label", DataType::Int32),
+            label,
             column("width", DataType::Int32),
             column("height", DataType::Int32),
             column("num_bytes", DataType::Int32),
             column("checksum", DataType::UInt64),
-            column(IMAGE, image),
+            image,
         ]);
         Self {
             columns: Arc::new(columns),
@@ -89,8 +97,8 @@ pub(super) fn image_leaf(encoding: Encoding) -> ColumnPath {
 /// The members of Hugging Face's Image feature.
 pub(super) fn image_fields() -> Fields {
     Fields::from(vec![
-        Field::new("bytes", DataType::Binary, false),
-        Field::new("path", DataType::Utf8, false),
+        Field::new("bytes", DataType::Binary, true),
+        Field::new("path", DataType::Utf8, true),
     ])
 }
 

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, Int32Builder, Int64Builder, RecordBatch, StringBuilder, StructArray,
-    UInt64Builder,
+    ArrayRef, AsArray, BinaryBuilder, Int32Builder, Int64Array, Int64Builder, RecordBatch,
+    StringBuilder, StructArray, UInt64Builder,
 };
+use arrow::datatypes::Int32Type;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding as ParquetEncoding};
@@ -184,15 +185,18 @@ impl RowGroup {
         self.image_bytes = 0;
         self.rows = 0;
         let path: ArrayRef = Arc::new(self.path.finish());
+        let mut label: ArrayRef = Arc::new(self.label.finish());
         let mut image: ArrayRef = Arc::new(self.image.finish());
         if schema.encoding().is_file() {
+            let wide = label.as_primitive::<Int32Type>().values().iter();
+            label = Arc::new(Int64Array::from_iter_values(wide.copied().map(i64::from)));
             let members = vec![image, path.clone()];
             image = Arc::new(StructArray::new(image_fields(), members, None));
         }
         let columns: Vec<ArrayRef> = vec![
             Arc::new(self.id.finish()),
             path,
-            Arc::new(self.label.finish()),
+            label,
             Arc::new(self.width.finish()),
             Arc::new(self.height.finish()),
             Arc::new(self.num_bytes.finish()),
