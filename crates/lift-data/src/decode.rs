@@ -7,6 +7,7 @@
 //! input makes it panic or allocate more than its limits allow.
 
 mod jpeg;
+mod scans;
 #[cfg(feature = "turbojpeg")]
 mod turbo;
 
@@ -114,6 +115,9 @@ pub fn decode_at_least(
     let _ = wanted_short_side;
     // Decoders for untrusted data have open panics; nothing of theirs outlives the closure.
     panic::catch_unwind(AssertUnwindSafe(|| {
+        if format == ImageFormat::Jpeg && jpeg::is_sequential_in_scans(bytes) {
+            return scans::decode(bytes, orientation);
+        }
         decode_as(bytes, format, name, orientation)
     }))
     .unwrap_or(Err(DecodeError::Panicked { format: name }))

@@ -1,4 +1,5 @@
-//! A JPEG's segments, as far as decoding needs them: is the end there, and which way is up.
+//! A JPEG's segments, as far as decoding needs them: is the end there, which way is up, and how are
+//! colours told apart.
 //!
 //! It decodes nothing. Invariant: it reads only what lies inside the given bytes.
 
@@ -20,8 +21,29 @@ pub(super) fn has_end(bytes: &[u8]) -> bool {
     false
 }
 
+/// Whether a sequential JPEG has a scan for each colour. zune-jpeg takes the first for all of the image
+/// and says nothing.
+pub(super) fn is_sequential_in_scans(bytes: &[u8]) -> bool {
+    let mut components = None;
+    for segment in Segments::new(bytes) {
+        match segment {
+            // Baseline and extended sequential, Huffman-coded; the payload's sixth byte counts colours.
+            Segment::Header {
+                marker: 0xC0 | 0xC1,
+                payload,
+            } => components = payload.get(5).copied(),
+            Segment::Header { .. } => {}
+            Segment::Scan { start } => {
+                let in_scan = bytes.get(start + 4).copied();
+                return components.is_some() && in_scan < components;
+            }
+            Segment::Cut | Segment::Unknown => return false,
+        }
+    }
+    false
+}
+
 /// The payload of the first EXIF segment, a TIFF structure.
-#[cfg(feature = "turbojpeg")]
 pub(super) fn exif(bytes: &[u8]) -> Option<&[u8]> {
     Segments::new(bytes).find_map(|segment| match segment {
         Segment::Header {
@@ -34,10 +56,6 @@ pub(super) fn exif(bytes: &[u8]) -> Option<&[u8]> {
 
 enum Segment<'a> {
     /// A segment with a length, before the first scan.
-    #[cfg_attr(
-        not(feature = "turbojpeg"),
-        expect(dead_code, reason = "only libjpeg-turbo leaves EXIF to us")
-    )]
     Header { marker: u8, payload: &'a [u8] },
     /// The first scan; nothing follows it here.
     Scan { start: usize },

@@ -196,6 +196,43 @@ fn cmyk_and_ycck_become_rgb() {
     }
 }
 
+#[test]
+fn a_scan_for_each_colour_makes_no_difference() {
+    let source = gradient(40, 24);
+    let encoded = |in_scans: bool| {
+        let mut bytes = Vec::new();
+        let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, 95);
+        encoder.set_sampling_factor(jpeg_encoder::SamplingFactor::R_4_4_4);
+        // Tables made for the image: this encoder then writes the colours one after the other.
+        encoder.set_optimized_huffman_tables(in_scans);
+        let color = jpeg_encoder::ColorType::Rgb;
+        encoder.encode(source.as_bytes(), 40, 24, color).unwrap();
+        bytes
+    };
+    let (one, three) = (encoded(false), encoded(true));
+    assert!(!jpeg::is_sequential_in_scans(&one) && jpeg::is_sequential_in_scans(&three));
+    let (one, three) = (decode(&one).unwrap(), decode(&three).unwrap());
+    assert_eq!((three.width, three.height), (40, 24));
+    // The same coefficients; two decoders' transforms differ by rounding.
+    let largest = one
+        .pixels
+        .iter()
+        .zip(&three.pixels)
+        .map(|(a, b)| a.abs_diff(*b))
+        .max();
+    assert!(largest <= Some(4), "{largest:?}");
+    for orientation in 2..=8 {
+        let [plain, tagged] = [encoded(false), encoded(true)]
+            .map(|bytes| decode(&with_exif_orientation(&bytes, orientation)).unwrap());
+        assert_eq!((plain.width, plain.height), (tagged.width, tagged.height));
+        let far = plain.pixels.iter().zip(&tagged.pixels);
+        assert!(
+            far.map(|(a, b)| a.abs_diff(*b)).max() <= Some(4),
+            "{orientation}"
+        );
+    }
+}
+
 #[cfg(feature = "turbojpeg")]
 #[test]
 fn a_large_jpeg_is_decoded_at_a_fraction_that_looks_the_same() {

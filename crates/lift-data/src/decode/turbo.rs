@@ -3,10 +3,10 @@
 //! It says nothing of what it cannot decode: CMYK, damage, even a warning are `None`, and the
 //! pure-Rust decoder decides. Invariant: without scaling the size is the file's.
 
-use image::DynamicImage;
 use image::metadata::Orientation as Turn;
 use turbojpeg::{Colorspace, Decompressor, Image, PixelFormat, ScalingFactor};
 
+use super::scans::turned;
 use super::{MAX_PIXELS, Orientation, RgbImage, jpeg};
 
 /// Scans that a progressive file may have; more is an attack on the decoder's time.
@@ -57,18 +57,6 @@ fn scaling(short_side: usize, wanted: usize) -> ScalingFactor {
         .map(|eighths| ScalingFactor::new(eighths, 8))
         .find(|factor| factor.scale(short_side) >= wanted.saturating_mul(2))
         .unwrap_or(ScalingFactor::ONE)
-}
-
-fn turned(image: RgbImage, turn: Option<Turn>) -> Option<RgbImage> {
-    match turn {
-        None | Some(Turn::NoTransforms) => Some(image),
-        Some(turn) => {
-            let buffer = image::RgbImage::from_raw(image.width, image.height, image.pixels)?;
-            let mut image = DynamicImage::from(buffer);
-            image.apply_orientation(turn);
-            Some(image.into_rgb8().into())
-        }
-    }
 }
 
 #[cfg(test)]

@@ -112,10 +112,14 @@ impl Named {
         Ok(source)
     }
 
-    /// The splits that it has.
+    /// The splits that are built unless others are asked for: validation lists hold images that the
+    /// authors tuned on, which few want.
     pub fn splits_in(&self, source: &Path) -> Vec<Split> {
         match self.spec.source {
-            SourceKind::Lists => self.spec.lists.iter().map(|list| list.split).collect(),
+            SourceKind::Lists => {
+                let splits = self.spec.lists.iter().map(|list| list.split);
+                splits.filter(|split| *split != Split::Val).collect()
+            }
             SourceKind::Cifar10 | SourceKind::Cifar100 => vec![Split::Train, Split::Test],
             SourceKind::Folder => folder::splits_in(&self.image_dir(source)),
         }
