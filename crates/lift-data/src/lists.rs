@@ -1,7 +1,7 @@
 //! Writes the lists of a source's splits, as `build list` reads them, without building.
 //!
 //! It opens no image. Invariant: the folder is complete or not there, and reading the lists back gives
-//! the same images, labels and class names.
+//! the same images, labels and class names (`val.txt` without `test.txt` as the test split).
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

@@ -230,6 +230,11 @@ fn a_hugging_face_dataset_is_built_with_any_number_of_threads() {
     ----
     ");
     assert_eq!(place.run("stats hf"), place.run("stats out-1"));
+    let one = place.run("stats hf/data/train-00000-of-00002.parquet");
+    assert!(
+        one.contains("few (< 20): images               9\n"),
+        "{one}"
+    );
 }
 
 #[test]
@@ -281,6 +286,11 @@ fn tar_shards_are_built() {
     place.run("build webdataset --source tars/train-000000.tar --split train --encoding original --out one");
     assert_eq!(rows(&place, "one/train"), expected(&photos[..7]));
     assert_eq!(place.run("stats tars"), place.run("stats out-1"));
+    let one = place.run("stats tars/train-000000.tar");
+    assert!(
+        one.contains("few (< 20): images               7\n"),
+        "{one}"
+    );
 }
 
 #[test]

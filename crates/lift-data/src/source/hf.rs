@@ -79,6 +79,18 @@ fn class_names_differ(known: &ClassNames, found: &ClassNames) -> bool {
     known.len() != found.len()
 }
 
+/// Whether `file` is a Parquet file with an image column, rather than a table of paths.
+pub fn holds_images(file: &Path, columns: &Columns) -> bool {
+    let is_parquet = file
+        .extension()
+        .is_some_and(|extension| extension == "parquet");
+    is_parquet
+        && Layout::of(file, columns).is_ok_and(|layout| {
+            open_parquet(file)
+                .is_ok_and(|builder| rows::image_leaf(&builder, &layout.image).is_ok())
+        })
+}
+
 fn files_of(source: &Path, splits: &[Split]) -> Result<Vec<(Split, Vec<PathBuf>)>> {
     if source.is_file() {
         return match splits {

@@ -174,12 +174,8 @@ fn read_csv(file: &Path, path: &str, label: &str) -> Result<(Vec<Item>, FoundLab
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
         .from_reader(handle);
-    let headers: Vec<String> = reader
-        .headers()
-        .map_err(of_csv)?
-        .iter()
-        .map(|name| name.trim_start_matches('\u{feff}').to_owned())
-        .collect();
+    let headers = reader.headers().map_err(of_csv)?;
+    let headers: Vec<String> = headers.iter().map(str::to_owned).collect();
     let column = |name: &str, flag: &str| {
         headers
             .iter()
