@@ -371,7 +371,7 @@ fn json_lines(quarantined: &[Quarantined]) -> Vec<u8> {
     text
 }
 
-fn check_vacant(dir: &Path) -> Result<()> {
+pub(crate) fn check_vacant(dir: &Path) -> Result<()> {
     match fs::read_dir(dir) {
         Ok(mut entries) => match entries.next() {
             None => Ok(()),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::atomic;
-use crate::build::{BuildOptions, UnfinishedFolder, read_source};
+use crate::build::{BuildOptions, UnfinishedFolder, check_vacant, read_source};
 use crate::error::{Error, Result};
 use crate::source::{CLASS_NAMES_FILE, Content, SplitList};
 use crate::split::{BandEdges, Split};
@@ -36,7 +36,8 @@ pub struct ListsReport {
 /// # Errors
 /// When the folder is not empty, the source is bad or its images are not files of their own.
 pub fn write_lists(options: &BuildOptions) -> Result<ListsReport> {
-    let folder = UnfinishedFolder::create(&options.out)?;
+    // Created after reading: the folder may lie in the source, and is no class of it.
+    check_vacant(&options.out)?;
     let source = read_source(options)?;
     for list in &source.splits {
         list.check_not_empty(&source.class_names)?;
@@ -50,6 +51,7 @@ pub fn write_lists(options: &BuildOptions) -> Result<ListsReport> {
             .unwrap_or(Path::new(""))
             .to_path_buf(),
     };
+    let folder = UnfinishedFolder::create(&options.out)?;
     let mut counted = Vec::new();
     for list in &source.splits {
         let file = options.out.join(format!("{}.txt", list.split));
