@@ -1,7 +1,7 @@
 //! Writes the lists of a source's splits, as `build list` reads them, without building.
 //!
 //! It opens no image. Invariant: the folder is complete or not there, and reading the lists back gives
-//! the same images, labels and class names.
+//! the same images, labels and class names (`val.txt` without `test.txt` as the test split).
 
 use std::fmt::Write;
 use std::fs;
@@ -38,7 +38,8 @@ pub struct ListsReport {
 /// # Errors
 /// When the folder is not empty, the source is bad or its images are not files of their own.
 pub fn write_lists(options: &BuildOptions, reporting: Reporting) -> Result<ListsReport> {
-    let folder = UnfinishedFolder::create(&options.out)?;
+    // Created after reading: the folder may lie in the source, and is no class of it.
+    check_vacant(&options.out)?;
     let source = read_source(options, reporting)?;
     for list in &source.splits {
         list.check_not_empty(&source.class_names)?;
@@ -52,6 +53,7 @@ pub fn write_lists(options: &BuildOptions, reporting: Reporting) -> Result<Lists
             .unwrap_or(Path::new(""))
             .to_path_buf(),
     };
+    let folder = UnfinishedFolder::create(&options.out)?;
     let mut counted = Vec::new();
     for list in &source.splits {
         let file = options.out.join(format!("{}.txt", list.split));
@@ -109,6 +111,19 @@ pub fn without_images(splits: &[Stats]) -> impl Iterator<Item = (Split, usize)> 
         (stats.empty_classes > 0).then_some((split, stats.empty_classes))
     })
 }
+fn check_vacant(dir: &Path) -> Result<()> {
+    let vacant = match fs::read_dir(dir) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(err) => err.kind() == std::io::ErrorKind::NotFound,
+    };
+    match vacant {
+        true => Ok(()),
+        false => Err(Error::OutputExists {
+            path: dir.to_owned(),
+        }),
+    }
+}
+
 /// A new folder that goes again unless it is kept.
 struct UnfinishedFolder<'a> {
     dir: &'a Path,
@@ -117,14 +132,7 @@ struct UnfinishedFolder<'a> {
 
 impl<'a> UnfinishedFolder<'a> {
     fn create(dir: &'a Path) -> Result<Self> {
-        let vacant = match fs::read_dir(dir) {
-            Ok(mut entries) => entries.next().is_none(),
-            Err(err) => err.kind() == std::io::ErrorKind::NotFound,
-        };
-        if !vacant {
-            let path = dir.to_owned();
-            return Err(Error::OutputExists { path });
-        }
+        check_vacant(dir)?;
         fs::create_dir_all(dir).map_err(Error::write(dir))?;
         Ok(Self { dir, kept: false })
     }

@@ -321,6 +321,6 @@ mod tests {
             .zip(&real)
             .map(|(&a, &b)| (a as f64 / b as f64).ln().abs())
             .sum();
-        assert!(off / 1000.0 < 0.2, "mean log error {}", off / 1000.0);
+        assert!(off / 1000.0 < 0.06, "mean log error {}", off / 1000.0);
     }
 }

@@ -97,15 +97,20 @@ pub struct Described {
 }
 
 /// Describes what is at `path`: a shard folder, a folder with `train/` and other shard folders, an
-/// image folder, a list or table, or a folder of lists, tables, Hugging Face Parquet files or tar shards.
+/// image folder, a list, table, Hugging Face Parquet file or tar shard, or a folder of lists, tables, Hugging Face Parquet files or tar shards.
 ///
 /// Bands end at `edges`, or else where the manifest says, or at the usual edges.
 pub fn stats(path: &Path, edges: Option<BandEdges>, columns: &Columns) -> Result<Described> {
     let (mut splits, stored) = if path.is_file() {
-        let source = if table::is_table(path) {
-            table::read(path, &[Split::Train], None, None, columns)?
+        let one = &[Split::Train];
+        let source = if hf::holds_images(path, columns) {
+            hf::read(path, one, None, columns)?
+        } else if table::is_table(path) {
+            table::read(path, one, None, None, columns)?
+        } else if path.extension().is_some_and(|extension| extension == "tar") {
+            webdataset::read(path, one, None, columns)?
         } else {
-            list::read(path, &[Split::Train], None, None)?
+            list::read(path, one, None, None)?
         };
         (unnamed(source), None)
     } else {

@@ -230,6 +230,31 @@ fn a_hugging_face_dataset_is_built_with_any_number_of_threads() {
     ----
     ");
     assert_eq!(place.run("stats hf"), place.run("stats out-1"));
+    // Which classes there are does not depend on the split, and files must agree on them.
+    place.run("build hf --source hf --split test --encoding original --out only");
+    let manifest = |out: &str| place.read(&format!("{out}/test/manifest.json"));
+    assert_eq!(manifest("only"), manifest("out-1"));
+    let columns = vec![
+        ("img", images([photos[0].2.as_slice()])),
+        ("kind", numbers([0])),
+    ];
+    let other = FEATURES.replace("cow", "ant");
+    write_parquet(
+        &place.path("hf/data/train-9.parquet"),
+        columns,
+        Some(&other),
+    );
+    insta::assert_snapshot!(place.run("build hf --source hf --out no"), @r"
+    exit 1
+    ----
+    error: hf/data/train-9.parquet: its metadata has other class names than the files before
+    hint: all files must be of one dataset
+    ");
+    let one = place.run("stats hf/data/train-00000-of-00002.parquet");
+    assert!(
+        one.contains("few (< 20): images               9\n"),
+        "{one}"
+    );
 }
 
 #[test]
@@ -277,10 +302,20 @@ fn tar_shards_are_built() {
     assert_eq!(rows(&place, "out-1/train"), expected(&photos));
     place.run("build webdataset --source tars --encoding original --out out-3 --threads 3");
     assert_eq!(place.files("out-1"), place.files("out-3"));
+    // Which classes there are does not depend on the split.
+    place.run("build webdataset --source tars --split test --encoding original --out only");
+    assert_eq!(rows(&place, "only/test"), expected(&photos[..1]));
+    let manifest = |out: &str| place.read(&format!("{out}/test/manifest.json"));
+    assert_eq!(manifest("only"), manifest("out-1"));
     // A tar alone is one split.
     place.run("build webdataset --source tars/train-000000.tar --split train --encoding original --out one");
     assert_eq!(rows(&place, "one/train"), expected(&photos[..7]));
     assert_eq!(place.run("stats tars"), place.run("stats out-1"));
+    let one = place.run("stats tars/train-000000.tar");
+    assert!(
+        one.contains("few (< 20): images               7\n"),
+        "{one}"
+    );
 }
 
 #[test]
@@ -392,16 +427,16 @@ fn bad_tables_are_named() {
     error: t.csv: there is no column `path`
     hint: name the right one with --path-column; there are file, label
     ");
-    insta::assert_snapshot!(csv("path,label\na.png,0\nb.png\n"), @r"
+    insta::assert_snapshot!(csv("path,label\n\n\"a\nb.png\",0\n\nb.png\n"), @r"
     exit 1
     ----
-    error: t.csv:3: 1 fields, the header has 2
+    error: t.csv:6: 1 fields, the header has 2
     hint: a CSV list has a header line and commas; quote values that hold one
     ");
-    insta::assert_snapshot!(csv("path,label\na.png,0\nb.png,\n"), @r"
+    insta::assert_snapshot!(csv("\u{feff}path,label\r\na.png,0\r\n\r\n\r\nb.png,\r\n"), @r"
     exit 1
     ----
-    error: t.csv:3: the label is empty
+    error: t.csv:5: the label is empty
     hint: every row needs an image's path (or bytes) and its label
     ");
     insta::assert_snapshot!(csv("path,label\na.png,0\nb.png,zwei\n"), @r"
@@ -516,6 +551,9 @@ fn splits_part_the_images() {
         .collect();
     let distinct: BTreeSet<_> = all.iter().collect();
     assert_eq!((all.len(), distinct.len()), (65, 65));
+    // Lists may go into the source's folder.
+    place.run("split folder --source flat --holdout val=0.3,test=0.3 --out flat/lists");
+    assert_eq!(place.files("lists"), place.files("flat/lists"));
     // Dog has one image; it stays for training.
     assert!(lines("train").contains(&"dog/0.png 3".to_owned()));
     assert!(

@@ -41,42 +41,103 @@ pub fn read(
     class_names: Option<ClassNames>,
     columns: &Columns,
 ) -> Result<Source> {
-    let mut declared = class_names;
+    let mut names = class_names.map_or(Names::Unknown, Names::Given);
     let mut lists = Vec::new();
     for (split, files) in files_of(source, splits)? {
-        let layout = Layout::of(&files[0], columns)?;
-        for file in &files {
-            let names = Layout::of(file, columns)?.names(file)?;
-            match (&declared, names) {
-                (None, Some(names)) => declared = Some(names),
-                (Some(known), Some(names)) if class_names_differ(known, &names) => {
-                    return Err(Error::Source {
-                        path: file.clone(),
-                        reason: format!(
-                            "its metadata has {} class names that differ from the {} before",
-                            names.len(),
-                            known.len()
-                        ),
-                        hint:
-                            "all files must be of one dataset and agree with --classnames in number"
-                                .to_owned(),
-                    });
+        lists.push(list_split(source, split, files, columns, &mut names)?);
+    }
+    // Without declared names, which classes there are must not depend on the splits asked for.
+    if matches!(names, Names::Unknown) && source.is_dir() {
+        for split in splits_in(source)? {
+            if !splits.contains(&split) {
+                for (split, files) in files_of(source, &[split])? {
+                    lists.push(list_split(source, split, files, columns, &mut names)?);
                 }
-                _ => {}
             }
         }
-        lists.push(list_rows(source, split, files, &layout)?);
     }
-    let (class_names, splits) = resolve(source, lists, declared)?;
+    let names = match names {
+        Names::Given(names) | Names::Declared(names) => Some(names),
+        Names::Unknown => None,
+    };
+    let (class_names, mut lists) = resolve(source, lists, names)?;
+    lists.truncate(splits.len());
     Ok(Source {
         class_names,
-        splits,
+        splits: lists,
     })
 }
 
-/// Other names for the same classes are the user's right; another number of them is not.
-fn class_names_differ(known: &ClassNames, found: &ClassNames) -> bool {
-    known.len() != found.len()
+/// What is known of the class names.
+enum Names {
+    Unknown,
+    /// By the user.
+    Given(ClassNames),
+    /// By the metadata of a file.
+    Declared(ClassNames),
+}
+
+impl Names {
+    /// Takes the names that a file declares. They must be those of the other files; names that the user
+    /// gave may be others, but not more or fewer.
+    fn add(&mut self, file: &Path, names: ClassNames) -> Result<()> {
+        let wrong = |reason: String, hint: &str| {
+            Err(Error::Source {
+                path: file.to_owned(),
+                reason,
+                hint: hint.to_owned(),
+            })
+        };
+        match self {
+            Names::Unknown => *self = Names::Declared(names),
+            Names::Declared(known) if *known != names => {
+                return wrong(
+                    "its metadata has other class names than the files before".to_owned(),
+                    "all files must be of one dataset",
+                );
+            }
+            Names::Given(known) if known.len() != names.len() => {
+                return wrong(
+                    format!(
+                        "its metadata has {} class names, --classnames has {}",
+                        names.len(),
+                        known.len()
+                    ),
+                    "give one name a class, in the order of the metadata",
+                );
+            }
+            Names::Declared(_) | Names::Given(_) => {}
+        }
+        Ok(())
+    }
+}
+
+fn list_split(
+    source: &Path,
+    split: Split,
+    files: Vec<PathBuf>,
+    columns: &Columns,
+    names: &mut Names,
+) -> Result<FoundList> {
+    let layout = Layout::of(&files[0], columns)?;
+    for file in &files {
+        if let Some(declared) = Layout::of(file, columns)?.names(file)? {
+            names.add(file, declared)?;
+        }
+    }
+    list_rows(source, split, files, &layout)
+}
+
+/// Whether `file` is a Parquet file with an image column, rather than a table of paths.
+pub fn holds_images(file: &Path, columns: &Columns) -> bool {
+    let is_parquet = file
+        .extension()
+        .is_some_and(|extension| extension == "parquet");
+    is_parquet
+        && Layout::of(file, columns).is_ok_and(|layout| {
+            open_parquet(file)
+                .is_ok_and(|builder| rows::image_leaf(&builder, &layout.image).is_ok())
+        })
 }
 
 fn files_of(source: &Path, splits: &[Split]) -> Result<Vec<(Split, Vec<PathBuf>)>> {

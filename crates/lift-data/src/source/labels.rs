@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::list::MAX_CLASSES;
+use super::table::line_at;
 use super::{Item, SplitList};
 use crate::classes::ClassNames;
 use crate::error::{Error, Result};
@@ -40,8 +41,8 @@ pub(super) struct Words {
 
 /// How a row is named in messages.
 pub(super) enum Place {
-    /// `file:line`.
-    Lines { file: PathBuf, lines: Vec<u32> },
+    /// `file:line`, from where the rows start in the file.
+    Lines { file: PathBuf, offsets: Vec<u64> },
     /// `file: row n`, from 0.
     Rows { file: PathBuf },
     /// The item's own path.
@@ -70,7 +71,7 @@ impl Words {
 impl FoundList {
     fn location(&self, row: usize) -> String {
         match &self.place {
-            Place::Lines { file, lines } => format!("{}:{}", file.display(), lines[row]),
+            Place::Lines { file, offsets } => line_at(file, offsets[row]).display().to_string(),
             Place::Rows { file } => format!("{}: row {row}", file.display()),
             Place::Items => self.root.join(&self.items[row].path).display().to_string(),
         }
@@ -99,11 +100,7 @@ impl FoundList {
         if words.rows.is_empty() || names.is_some_and(known) {
             return Ok(());
         }
-        let numbers: Vec<Option<i64>> = words
-            .distinct
-            .iter()
-            .map(|word| word.parse().ok())
-            .collect();
+        let numbers: Vec<Option<i64>> = words.distinct.iter().map(|word| number(word)).collect();
         let of_row = |row: usize| numbers[words.rows[row] as usize];
         let (mut digits, mut text) = (None, None);
         for row in 0..words.rows.len() {
@@ -155,6 +152,12 @@ pub(super) fn resolve(
         .map(|list| label_items(list, &labels))
         .collect::<Result<_>>()?;
     Ok((class_names, lists))
+}
+
+/// A number as it is usually written: `07` and `+7` are names, so that they differ from `7`.
+fn number(word: &str) -> Option<i64> {
+    let number: i64 = word.parse().ok()?;
+    (number.to_string() == word).then_some(number)
 }
 
 fn labels_of(names: &ClassNames) -> HashMap<&str, u32> {
@@ -315,6 +318,11 @@ mod tests {
         assert_eq!(labels, [2, 1, 2, 0]);
         let (names, labels) = resolved(vec![list(Split::Train, &["2", "0"])], None).unwrap();
         assert_eq!((names.len(), labels), (3, vec![2, 0]));
+        let (names, labels) = resolved(vec![list(Split::Train, &["02", "01"])], None).unwrap();
+        assert_eq!(
+            (names, labels),
+            (vec!["01".into(), "02".into()], vec![1, 0])
+        );
         // A class may be called 7 where the class names say so.
         let found = vec![list(Split::Train, &["7", "x"])];
         let (_, labels) = resolved(found, Some(&["x", "7"])).unwrap();

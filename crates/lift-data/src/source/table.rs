@@ -4,6 +4,7 @@
 //! every error names the file and the line (CSV) or row (Parquet).
 
 use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -149,14 +150,7 @@ fn read_table(file: &Path, split: Split, root: &Path, columns: &Columns) -> Resu
 }
 
 fn read_csv(file: &Path, path: &str, label: &str) -> Result<(Vec<Item>, FoundLabels, Place)> {
-    let bad = |reason: String| Error::Source {
-        path: file.to_owned(),
-        reason,
-        hint: "a CSV list has a header line and commas; quote values that hold one".to_owned(),
-    };
     let of_csv = |err: csv::Error| {
-        let line = err.position().map(csv::Position::line);
-        let location = line.map_or(String::new(), |line| format!(":{line}"));
         let reason = match err.kind() {
             csv::ErrorKind::UnequalLengths {
                 expected_len, len, ..
@@ -165,7 +159,10 @@ fn read_csv(file: &Path, path: &str, label: &str) -> Result<(Vec<Item>, FoundLab
             _ => err.to_string(),
         };
         Error::Source {
-            path: PathBuf::from(format!("{}{location}", file.display())),
+            path: err.position().map_or_else(
+                || file.to_owned(),
+                |position| line_at(file, position.byte()),
+            ),
             reason,
             hint: "a CSV list has a header line and commas; quote values that hold one".to_owned(),
         }
@@ -174,12 +171,8 @@ fn read_csv(file: &Path, path: &str, label: &str) -> Result<(Vec<Item>, FoundLab
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
         .from_reader(handle);
-    let headers: Vec<String> = reader
-        .headers()
-        .map_err(of_csv)?
-        .iter()
-        .map(|name| name.trim_start_matches('\u{feff}').to_owned())
-        .collect();
+    let headers = reader.headers().map_err(of_csv)?;
+    let headers: Vec<String> = headers.iter().map(str::to_owned).collect();
     let column = |name: &str, flag: &str| {
         headers
             .iter()
@@ -190,24 +183,24 @@ fn read_csv(file: &Path, path: &str, label: &str) -> Result<(Vec<Item>, FoundLab
         column(path, "--path-column")?,
         column(label, "--label-column")?,
     );
-    let (mut items, mut words, mut lines) = (Vec::new(), Words::default(), Vec::new());
+    let (mut items, mut words, mut offsets) = (Vec::new(), Words::default(), Vec::new());
     let mut record = csv::StringRecord::new();
     while reader.read_record(&mut record).map_err(of_csv)? {
-        let line = record.position().map_or(0, csv::Position::line);
+        let offset = record.position().map_or(0, csv::Position::byte);
         let value = &record[path];
         if value.is_empty() || record[label].is_empty() {
             let what = if value.is_empty() { "path" } else { "label" };
-            return Err(bad_at(file, &format!(":{line}"), what));
+            return Err(bad_at(&line_at(file, offset), "", what));
         }
         items.push(new_item(value));
         words.push(&record[label]);
-        lines.push(u32::try_from(line).map_err(|_| bad("it has too many lines".to_owned()))?);
+        offsets.push(offset);
     }
     let file = file.to_owned();
     Ok((
         items,
         FoundLabels::Words(words),
-        Place::Lines { file, lines },
+        Place::Lines { file, offsets },
     ))
 }
 
@@ -232,6 +225,33 @@ fn read_parquet(file: &Path, path: &str, label: &str) -> Result<(Vec<Item>, Foun
         file: file.to_owned(),
     };
     Ok((items, labels.finish(), place))
+}
+
+/// `file:line` of the first text at or after a place in the file: the reader counts the blank lines before
+/// a row to it.
+pub(super) fn line_at(file: &Path, offset: u64) -> PathBuf {
+    let find = || -> std::io::Result<Option<u64>> {
+        let mut reader = BufReader::new(File::open(file)?);
+        let (mut end, mut number, mut line) = (0, 0, Vec::new());
+        while reader.read_until(b'\n', &mut line)? > 0 {
+            let rest = usize::try_from(offset.saturating_sub(end)).unwrap_or(usize::MAX);
+            end += line.len() as u64;
+            number += 1;
+            if line
+                .get(rest..)
+                .is_some_and(|rest| !rest.trim_ascii().is_empty())
+            {
+                return Ok(Some(number));
+            }
+            line.clear();
+        }
+        Ok(None)
+    };
+    match find() {
+        Ok(Some(number)) => PathBuf::from(format!("{}:{number}", file.display())),
+        // The file went away while it was read: its name has to do.
+        _ => file.to_owned(),
+    }
 }
 
 /// Label values of one or more Parquet files.

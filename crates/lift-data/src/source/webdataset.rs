@@ -33,7 +33,8 @@ pub fn splits_in(dir: &Path) -> Result<Vec<Split>> {
 ///
 /// A label is the text of a `.cls` file, else the field `label` of a `.json` file (or the field that
 /// `columns` names), else the text of a `.txt` file: a number or a class name. Class names are
-/// `class_names`, or those of `classnames.txt` beside the tars, or what is found in the splits.
+/// `class_names`, or those of `classnames.txt` beside the tars, or what is found in
+/// all splits of the folder.
 pub fn read(
     source: &Path,
     splits: &[Split],
@@ -46,26 +47,39 @@ pub fn read(
     };
     let class_names = class_names_beside(root, class_names)?;
     let field = columns.label.as_deref().unwrap_or("label");
-    let lists = tars_of(source, splits)?
-        .into_iter()
-        .map(|(split, tars)| {
-            let (mut items, mut words) = (Vec::new(), Words::default());
-            for tar in &tars {
-                index_tar(tar, root, field, &mut items, &mut words)?;
+    let mut lists = Vec::new();
+    for (split, tars) in tars_of(source, splits)? {
+        lists.push(index_split(split, &tars, root, field)?);
+    }
+    // Without names, which classes there are must not depend on the splits asked for.
+    if class_names.is_none() && source.is_dir() {
+        for split in splits_in(source)? {
+            if !splits.contains(&split) {
+                for (split, tars) in tars_of(source, &[split])? {
+                    lists.push(index_split(split, &tars, root, field)?);
+                }
             }
-            Ok(FoundList {
-                split,
-                root: root.to_owned(),
-                items,
-                labels: FoundLabels::Words(words),
-                place: Place::Items,
-            })
-        })
-        .collect::<Result<_>>()?;
-    let (class_names, splits) = resolve(source, lists, class_names)?;
+        }
+    }
+    let (class_names, mut lists) = resolve(source, lists, class_names)?;
+    lists.truncate(splits.len());
     Ok(Source {
         class_names,
-        splits,
+        splits: lists,
+    })
+}
+
+fn index_split(split: Split, tars: &[PathBuf], root: &Path, field: &str) -> Result<FoundList> {
+    let (mut items, mut words) = (Vec::new(), Words::default());
+    for tar in tars {
+        index_tar(tar, root, field, &mut items, &mut words)?;
+    }
+    Ok(FoundList {
+        split,
+        root: root.to_owned(),
+        items,
+        labels: FoundLabels::Words(words),
+        place: Place::Items,
     })
 }
 
