@@ -21,7 +21,7 @@ use lift_train::{
     config::{Preset, TrainArgs, TrainConfig},
     eval::Tte,
     report::Report,
-    tuner::TunerKind,
+    tuner::{TunerKind, Tuners},
 };
 use tch::Device;
 
@@ -154,7 +154,7 @@ fn training_starts_at_the_frozen_model_and_zero_epochs_change_nothing() {
     let only_classifier = TrainConfig {
         out: dir.path().join("lp"),
         preset: Preset::ClassifierOnly,
-        tuner: TunerKind::None,
+        tuner: Tuners::default(),
         ..config.clone()
     };
     let frozen = command::train(&only_classifier).unwrap();
@@ -176,7 +176,7 @@ fn training_starts_at_the_frozen_model_and_zero_epochs_change_nothing() {
 fn lora_trains_on_the_same_shards() {
     let dir = tempfile::tempdir().unwrap();
     let config = TrainConfig {
-        tuner: TunerKind::Lora,
+        tuner: TunerKind::Lora.into(),
         ..prepare(dir.path())
     };
     let report = command::train(&config).unwrap();

@@ -10,6 +10,7 @@ use crate::{
     config::{TrainArgs, check_ranges, precision, required},
     error::{Error, Result},
     eval::Tte,
+    tuner::Tuners,
 };
 
 /// Tune a foundation model on long-tailed shards (LIFT+), evaluate it, compare runs.
@@ -51,6 +52,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Replay a reference run and print how far this program lies from it
+    Parity(ParityArgs),
     /// Print a completion script for a shell
     Completions {
         /// bash, elvish, fish, powershell or zsh
@@ -114,6 +117,25 @@ struct HowArgs {
     /// Threads that prepare batches; 0: one a core
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
+    /// One JSON document instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ParityArgs {
+    /// Model: a safetensors file (OpenAI / open_clip or timm names), or a folder
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+    /// Batches, labels and class counts of the run
+    #[arg(long, value_name = "FILE")]
+    inputs: PathBuf,
+    /// The reference run: init.*, final.*, losses, logits; settings in its metadata
+    #[arg(long, value_name = "FILE")]
+    run: PathBuf,
+    /// Modules that the run must be of [default: read off its tensors]
+    #[arg(long, value_name = "A,B")]
+    tuner: Option<Tuners>,
     /// One JSON document instead of a table
     #[arg(long)]
     json: bool,
@@ -191,6 +213,15 @@ impl Cli {
             Some(Command::Compare { runs, json }) => {
                 let output = if json { Output::Json } else { Output::Table };
                 command::print(&command::compare(&runs)?, output)?;
+            }
+            Some(Command::Parity(args)) => {
+                let output = if args.json {
+                    Output::Json
+                } else {
+                    Output::Table
+                };
+                let tuner = args.tuner.as_ref();
+                command::parity(&args.model, &args.inputs, &args.run, tuner, output)?;
             }
             Some(Command::Completions { shell }) => {
                 let mut script = Vec::new();

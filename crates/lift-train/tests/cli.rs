@@ -1,5 +1,8 @@
 //! The program `lift-train` from outside: exit codes and messages. Whole runs are tested in the package `tests`.
 
+#[path = "cli/methods.rs"]
+mod methods;
+
 use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -228,7 +231,7 @@ fn wrong_input_exits_with_1_and_names_the_file() {
 #[test]
 fn wrong_usage_exits_with_2_and_help_fits_a_screen() {
     let paths = ["--shards", "s", "--model", "m", "--head", "h", "--out", "o"];
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 16] = [
         (&["--epochs", "many"], "invalid value 'many'"),
         (&["--precision", "fp8"], "\"fp8\" is not a precision"),
         (&["evaluate"], "evaluate"),
@@ -247,6 +250,30 @@ fn wrong_usage_exits_with_2_and_help_fits_a_screen() {
         (
             &["--tuner", "none", "--tuner-size", "8"],
             "no tuner to have it",
+        ),
+        (
+            &["--tuner", "prefix"],
+            "\"prefix\" is not a tuner; use none or vpt-shallow",
+        ),
+        (
+            &["--tuner", "full,bitfit"],
+            "full and bitfit tune the same tensors",
+        ),
+        (
+            &["--tuner", "bitfit", "--tuner-size", "8"],
+            "no tuner to have it",
+        ),
+        (
+            &["--layers", "first"],
+            "\"first\" is no choice of layers; use all, last:2 or 0,3,5",
+        ),
+        (
+            &["--aft-ratio", "0.1"],
+            "--aft-ratio is given, and no tuner to have it",
+        ),
+        (
+            &["--loss", "hinge"],
+            "[possible values: la, ce, focal, ldam, cb, grw, bs, lade]",
         ),
     ];
     for (args, message) in cases {

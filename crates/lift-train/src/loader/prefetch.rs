@@ -18,7 +18,7 @@ use lift_data::{
 use rayon::prelude::*;
 use tch::{Device, Tensor};
 
-use super::{augment::mda_crop, sampler::image_rng};
+use super::{augment::mda_crop, classic, sampler::image_rng};
 use crate::error::{Error, Result};
 
 /// Batches that may wait in the queue.
@@ -31,6 +31,13 @@ pub enum View {
     Random {
         /// See [`super::AreaSchedule::smallest_area`].
         smallest_area: f64,
+        /// Of the run.
+        seed: u64,
+        /// From 0.
+        epoch: usize,
+    },
+    /// A random crop of any shape, half of the time mirrored, for training as in LIFT.
+    Classic {
         /// Of the run.
         seed: u64,
         /// From 0.
@@ -50,7 +57,7 @@ impl View {
     pub fn crops(self) -> usize {
         match self {
             Self::FiveCrop { .. } => 5,
-            Self::Random { .. } | Self::Center => 1,
+            Self::Random { .. } | Self::Classic { .. } | Self::Center => 1,
         }
     }
 }
@@ -181,6 +188,12 @@ impl Loader {
                 let crop = mda_crop(width, height, smallest_area, &mut rng);
                 scratch.resizer.crop_resize(source, crop, side, side, out)?;
             }
+            View::Classic { seed, epoch } => {
+                let mut rng = image_rng(seed, epoch, self.reader.row(row).id);
+                let crop = classic::crop(width, height, &mut rng);
+                scratch.resizer.crop_resize(source, crop, side, side, out)?;
+                classic::flip(out, side, &mut rng);
+            }
             View::Center | View::FiveCrop { .. } => {
                 let short = side
                     + if let View::FiveCrop { expand } = view {
@@ -215,7 +228,7 @@ fn crop_corners(view: View, width: u32, height: u32, side: u32) -> Vec<(u32, u32
     let center = (half(right), half(bottom));
     match view {
         View::FiveCrop { .. } => vec![(0, 0), (right, 0), (0, bottom), (right, bottom), center],
-        View::Center | View::Random { .. } => vec![center],
+        View::Center | View::Random { .. } | View::Classic { .. } => vec![center],
     }
 }
 
