@@ -58,6 +58,8 @@ fn every_run_trains_as_the_authors() {
     let Some(golden) = shared("golden") else {
         return;
     };
+    // Tiny products gain nothing from threads, and tests that run at the same time lose much by their waiting.
+    tch::set_num_threads(1);
     for (name, tuners) in RUNS {
         let parity = replay_golden(&golden, name);
         assert_eq!(parity.tuners.join(","), tuners, "{name}");
@@ -158,6 +160,7 @@ fn bf16_follows_fp32_and_gives_fp32_gradients() {
     ) else {
         return;
     };
+    tch::set_num_threads(1);
     let inputs = TensorFile::read(&inputs).unwrap().tensors;
     let images = inputs["train_images"].get(0).to_kind(Kind::Float);
     let runs = [

@@ -46,6 +46,7 @@ fn moved(options: &TunerOptions, kind: ClassifierKind, head: &Head) -> TunedMode
 
 #[test]
 fn every_tuner_and_classifier_comes_back_from_its_file() {
+    tch::set_num_threads(1);
     let head = head();
     let images = Tensor::randn([2, 3, 48, 48], FLOAT_CPU);
     let frozen = {

@@ -2,6 +2,8 @@
 
 #[path = "cli/methods.rs"]
 mod methods;
+#[path = "cli/parity.rs"]
+mod parity;
 
 use std::{
     num::NonZeroUsize,
@@ -20,8 +22,10 @@ use lift_data::{
 use tch::{Tensor, kind::FLOAT_CPU};
 
 fn lift_train(args: &[&str]) -> Output {
+    // Tiny products gain nothing from threads, and tests that run at the same time lose much by their waiting.
     Command::new(env!("CARGO_BIN_EXE_lift-train"))
         .args(args)
+        .env("OMP_NUM_THREADS", "1")
         .output()
         .unwrap()
 }

@@ -1,6 +1,6 @@
 //! Every tuner, loss and classifier from the command line: trained a few steps, judged again, with the same result.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lift_clip::{Head, TensorFile};
 use tch::{Tensor, kind::FLOAT_CPU};
@@ -32,17 +32,6 @@ fn succeed(args: &[&str]) -> String {
     stdout(&output)
 }
 
-/// A file of the reference data, or `None` and a printed reason when the data are not here at all.
-fn shared(relative: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
-    let base = std::env::var_os("LIFT_SHARED").map_or(beside, PathBuf::from);
-    if base.is_dir() {
-        return Some(base.join(relative));
-    }
-    eprintln!("skipped: the reference data {relative} are not on this machine (set LIFT_SHARED)");
-    None
-}
-
 /// A recipe for the inputs of [`prepare`].
 fn recipe(dir: &Path, model: &Path, head: &str) -> String {
     let path = |name: &str| dir.join(name).display().to_string();
@@ -57,7 +46,7 @@ fn recipe(dir: &Path, model: &Path, head: &str) -> String {
 }
 
 /// A random image tower in timm's layout, small enough to train in no time: 2 blocks, 64 wide, 16 pixels.
-fn tiny_vit(file: &Path) {
+pub fn tiny_vit(file: &Path) {
     let mut vit = TensorFile::default();
     let mut add = |name: String, shape: &[i64], base: f64| {
         let tensor = Tensor::randn(shape, FLOAT_CPU) * 0.05 + base;
@@ -179,116 +168,4 @@ fn plans_name_modules_sizes_and_blocks() {
         stderr(&output),
         "lift-train: --layers 6: block 6 counted from 0, the model has 6\n"
     );
-}
-
-#[test]
-fn parity_refuses_what_is_no_reference_run() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = |name: &str| dir.path().join(name).display().to_string();
-    let model = demo_model().display().to_string();
-    let mut file = TensorFile::default();
-    file.tensors.insert("losses".into(), Tensor::from(1.0));
-    let parity = |run: &str| {
-        let inputs = path("inputs.safetensors");
-        let output = lift_train(&[
-            "parity", "--model", &model, "--inputs", &inputs, "--run", run,
-        ]);
-        assert_eq!(output.status.code(), Some(1));
-        stderr(&output)
-    };
-    assert!(parity("nowhere").contains("inputs.safetensors: No such file"));
-    file.write(&dir.path().join("inputs.safetensors")).unwrap();
-    file.write(&dir.path().join("run.safetensors")).unwrap();
-    let message = parity(&path("run.safetensors"));
-    assert!(
-        message.contains("run.safetensors: no lr in the metadata"),
-        "{message}"
-    );
-    for (key, value) in [
-        ("lr", "0.1"),
-        ("loss", "Hinge"),
-        ("classifier", "CosineClassifier"),
-    ] {
-        file.metadata.insert(key.into(), value.into());
-    }
-    file.write(&dir.path().join("run.safetensors")).unwrap();
-    let message = parity(&path("run.safetensors"));
-    assert!(
-        message.contains("run.safetensors: metadata loss: \"Hinge\" is not known"),
-        "{message}"
-    );
-    file.metadata.insert("loss".into(), "LA".into());
-    file.write(&dir.path().join("run.safetensors")).unwrap();
-    let message = parity(&path("run.safetensors"));
-    assert!(
-        message.contains("run.safetensors: classifier.weight is missing"),
-        "{message}"
-    );
-}
-
-#[test]
-fn parity_prints_deviations_and_exits_with_1_above_tolerance() {
-    let Some(golden) = shared("golden") else {
-        return;
-    };
-    let path = |name: &str| golden.join(name).display().to_string();
-    let (model, inputs) = (
-        path("clip-openai-layout.safetensors"),
-        path("train-inputs.safetensors"),
-    );
-    let parity = |run: &str, more: &[&str]| {
-        let mut args = vec![
-            "parity", "--model", &model, "--inputs", &inputs, "--run", run,
-        ];
-        args.extend(more);
-        lift_train(&args)
-    };
-    let run = path("tuners/lora.safetensors");
-    let output = parity(&run, &["--tuner", "lora"]);
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    let text = stdout(&output);
-    let lines: Vec<&str> = text.lines().collect();
-    assert!(
-        lines[0].ends_with(
-            "lora.safetensors: tuner lora, cosine classifier, loss la, 25088 parameters, 6 steps"
-        ),
-        "{text}"
-    );
-    let whats: Vec<&str> = lines[2..].iter().map(|line| line[..16].trim()).collect();
-    assert_eq!(
-        whats,
-        [
-            "losses",
-            "first logits",
-            "eval logits",
-            "five-crop logits",
-            "final tensors",
-            "gradient norms"
-        ]
-    );
-
-    let output = parity(&run, &["--tuner", "adapter"]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("its tensors are those of lora, not of adapter"));
-
-    // A reference that says something else, and one that says nothing.
-    let dir = tempfile::tempdir().unwrap();
-    let other = dir.path().join("other.safetensors");
-    for value in [1.0, f64::NAN] {
-        let mut file = TensorFile::read(&golden.join("tuners/lora.safetensors")).unwrap();
-        let logits = &file.tensors["eval_logits"] + value;
-        file.tensors.insert("eval_logits".into(), logits);
-        file.write(&other).unwrap();
-        let output = parity(&other.display().to_string(), &["--json"]);
-        assert_eq!(output.status.code(), Some(1));
-        let json: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
-        assert_eq!(json["within_tolerance"], false);
-        let output = parity(&other.display().to_string(), &[]);
-        assert!(stdout(&output).contains("ABOVE"));
-        assert!(
-            stderr(&output).ends_with("other.safetensors: above tolerance: eval logits\n"),
-            "{}",
-            stderr(&output)
-        );
-    }
 }
