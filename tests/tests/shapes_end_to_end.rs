@@ -18,8 +18,9 @@ use lift_data::{
 use lift_tests::{build_options, demo_head, demo_model};
 use lift_train::{
     command::{self, EvalSettings},
-    config::{Preset, TrainArgs, TrainConfig},
+    config::{TrainArgs, TrainConfig},
     eval::Tte,
+    preset::Preset,
     report::Report,
     tuner::{TunerKind, Tuners},
 };

@@ -53,6 +53,16 @@ enum Command {
         json: bool,
     },
     /// Replay a reference run and print how far this program lies from it
+    ///
+    /// Exits with 1 above tolerance: losses 1e-4 relative, logits and final tensors 1e-3 absolute.
+    #[command(after_long_help = "Example:
+  lift-train parity --model clip.safetensors --inputs train-inputs.safetensors --run tuners/lora.safetensors
+
+The inputs hold train_images (steps, b, 3, r, r), train_labels (steps, b), class_counts (K), eval_images (n, 3, r, r)
+and five_crop_images (m, crops, 3, r, r). The run holds init.* and final.*, losses (steps), first_logits (b, K),
+eval_logits (n, K), five_crop_logits (m, K), if it likes grad_norms (steps), and as metadata lr, loss (LA, CE, Focal,
+LDAM, CB, GRW, BS, LADE), classifier (CosineClassifier, LinearClassifier, L2NormClassifier, LayerNormClassifier) and,
+where they are not the papers', scale, tau, momentum, weight_decay. The steps are two epochs.")]
     Parity(ParityArgs),
     /// Print a completion script for a shell
     Completions {

@@ -15,59 +15,9 @@ use crate::{
     eval::Tte,
     loader::{AreaSchedule, Augmentation},
     loss::LossKind,
+    preset::Preset,
     tuner::{AftPlace, Layers, LoraTarget, TunerKind, TunerOptions, Tuners},
 };
-
-/// Named settings of the papers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
-pub enum Preset {
-    /// LIFT+: AdaptFormer, 5 epochs, learning rate 0.02, growing crops.
-    #[default]
-    #[serde(rename = "lift+")]
-    #[value(name = "lift+")]
-    LiftPlus,
-    /// LIFT: AdaptFormer, 10 epochs, learning rate 0.01, RandomResizedCrop and flip.
-    #[serde(rename = "lift")]
-    #[value(name = "lift")]
-    Lift,
-    /// Classifier only (linear probing from the same head): 5 epochs, learning rate 0.03.
-    #[serde(rename = "lp")]
-    #[value(name = "lp")]
-    ClassifierOnly,
-    /// Full fine-tuning: 5 epochs, learning rate 0.002.
-    #[serde(rename = "fft")]
-    #[value(name = "fft")]
-    Full,
-    /// Arbitrary fine-tuning: 5 epochs, learning rate 0.02.
-    #[serde(rename = "aft")]
-    #[value(name = "aft")]
-    Arbitrary,
-    /// No training: the classifier file as it is.
-    #[serde(rename = "zs")]
-    #[value(name = "zs")]
-    ZeroShot,
-}
-
-impl Preset {
-    /// Modules, epochs and learning rate.
-    fn values(self) -> (Tuners, usize, f64) {
-        match self {
-            Self::Lift => (TunerKind::Adaptformer.into(), 10, 0.01),
-            Self::LiftPlus => (TunerKind::Adaptformer.into(), 5, 0.02),
-            Self::ClassifierOnly => (Tuners::default(), 5, 0.03),
-            Self::Full => (TunerKind::Full.into(), 5, 0.002),
-            Self::Arbitrary => (TunerKind::Aft.into(), 5, 0.02),
-            Self::ZeroShot => (Tuners::default(), 0, 0.02),
-        }
-    }
-
-    fn augmentation(self) -> Augmentation {
-        match self {
-            Self::Lift => Augmentation::Classic,
-            _ => Augmentation::Mda,
-        }
-    }
-}
 
 /// What can be typed, and what the `[train]` table of a recipe may hold.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
@@ -76,7 +26,7 @@ pub struct TrainArgs {
     /// Folder with train/ and test/ shards, as `lift-data build` writes it
     #[arg(long, value_name = "DIR")]
     pub shards: Option<PathBuf>,
-    /// Model folder: config.json and model.safetensors
+    /// Model folder (model.safetensors, CLIP or timm ViT), or such a file
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
     /// Classifier file from `lift-text classifier`

@@ -19,6 +19,7 @@ pub mod model;
 pub mod optim;
 pub mod parity;
 pub mod plan;
+pub mod preset;
 pub mod report;
 pub mod run;
 pub mod train;

@@ -102,7 +102,7 @@ pub(super) fn take(found: &mut Slots, tower: &VisionTower) -> Result<Slots> {
             let entries = mask.sum(Kind::Int64).int64_value(&[]);
             let values = found.take_one(layer, &values_name, &[entries])?;
             slots.insert(layer, &mask_name, mask);
-            slots.insert(layer, &values_name, values);
+            slots.insert(layer, &values_name, values.to_kind(Kind::Float));
         }
     }
     Ok(slots)

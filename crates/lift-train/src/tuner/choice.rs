@@ -239,7 +239,7 @@ mod tests {
         for (typed, written) in [
             ("none", "none"),
             ("lora", "lora"),
-            ("lora:8,adaptformer", "adaptformer,lora:8"),
+            ("adaptformer,lora:8", "lora:8,adaptformer"),
             ("bitfit,layer-norm", "bitfit,layer-norm"),
             ("vpt-deep:3", "vpt-deep:3"),
         ] {

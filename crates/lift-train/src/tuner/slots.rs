@@ -126,13 +126,13 @@ impl Slots {
             let size = parts.iter().find_map(size).unwrap_or(1);
             for part in parts {
                 let tensor = found.take_one(layer, part.name, &part.shape(tower, size))?;
-                slots.insert(layer, part.name, tensor);
+                slots.insert(layer, part.name, tensor.to_kind(Kind::Float));
             }
         }
         Ok(slots)
     }
 
-    /// Moves one tensor of this shape out, as fp32.
+    /// Moves one tensor of this shape out, in the kind it is stored in.
     ///
     /// # Errors
     /// When it is missing or has another shape.
@@ -140,8 +140,7 @@ impl Slots {
         let full = || format!("{BLOCKS}{layer}.{name}");
         let removed = self.0.get_mut(&layer).and_then(|block| block.remove(name));
         match removed {
-            Some(tensor) if tensor.size() == shape && tensor.kind() == Kind::Bool => Ok(tensor),
-            Some(tensor) if tensor.size() == shape => Ok(tensor.to_kind(Kind::Float)),
+            Some(tensor) if tensor.size() == shape => Ok(tensor),
             Some(tensor) => Err(Error::Tensors(format!(
                 "{} has shape {:?}, the model needs {shape:?}",
                 full(),

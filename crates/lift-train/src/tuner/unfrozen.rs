@@ -54,7 +54,8 @@ pub(super) fn take(found: &mut Slots, tower: &VisionTower) -> Result<Slots> {
             let name = name(parameter);
             if found.get(layer, name).is_some() {
                 let shape = tower.resblocks[layer].parameter(parameter).size();
-                slots.insert(layer, name, found.take_one(layer, name, &shape)?);
+                let tensor = found.take_one(layer, name, &shape)?;
+                slots.insert(layer, name, tensor.to_kind(Kind::Float));
             }
         }
     }
