@@ -64,7 +64,7 @@ impl Clip {
             Layout::HuggingFace => None,
             Layout::Timm => {
                 let reason = "an image tower without a text tower (timm's layout)\n\
-                    hint: prompts need a CLIP; train this model from class means or another classifier file";
+                    hint: prompts need both towers of a CLIP";
                 return Err(Error::BadConfig {
                     path: file.into(),
                     reason: reason.into(),

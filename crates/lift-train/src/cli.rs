@@ -56,13 +56,16 @@ enum Command {
     ///
     /// Exits with 1 above tolerance: losses 1e-4 relative, logits and final tensors 1e-3 absolute.
     #[command(after_long_help = "Example:
-  lift-train parity --model clip.safetensors --inputs train-inputs.safetensors --run tuners/lora.safetensors
+  lift-train parity --model clip.safetensors --inputs inputs.safetensors --run lora.safetensors
 
-The inputs hold train_images (steps, b, 3, r, r), train_labels (steps, b), class_counts (K), eval_images (n, 3, r, r)
-and five_crop_images (m, crops, 3, r, r). The run holds init.* and final.*, losses (steps), first_logits (b, K),
-eval_logits (n, K), five_crop_logits (m, K), if it likes grad_norms (steps), and as metadata lr, loss (LA, CE, Focal,
-LDAM, CB, GRW, BS, LADE), classifier (CosineClassifier, LinearClassifier, L2NormClassifier, LayerNormClassifier) and,
-where they are not the papers', scale, tau, momentum, weight_decay. The steps are two epochs.")]
+The inputs hold train_images (steps, b, 3, r, r), train_labels (steps, b), class_counts (K),
+eval_images (n, 3, r, r) and five_crop_images (m, crops, 3, r, r).
+The run holds init.* and final.*, losses (steps), first_logits (b, K), eval_logits (n, K),
+five_crop_logits (m, K) and, if it likes, grad_norms (steps). Its metadata hold
+  lr          learning rate of the first epoch; the steps are two epochs
+  loss        LA, CE, Focal, LDAM, CB, GRW, BS or LADE
+  classifier  CosineClassifier, LinearClassifier, L2NormClassifier or LayerNormClassifier
+and, where they are not the papers', scale, tau, momentum and weight_decay.")]
     Parity(ParityArgs),
     /// Print a completion script for a shell
     Completions {

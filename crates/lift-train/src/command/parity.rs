@@ -85,8 +85,12 @@ fn table(parity: &Parity) -> String {
             tolerance,
         } = deviation;
         let kind = if *relative { "relative" } else { "absolute" };
+        let verdict = match (tolerance, deviation.is_within()) {
+            (None, _) => "",
+            (Some(_), true) => "ok",
+            (Some(_), false) => "ABOVE",
+        };
         let tolerance = tolerance.map_or("-".into(), |t| format!("{t:.0e}"));
-        let verdict = if deviation.is_within() { "ok" } else { "ABOVE" };
         let line = format!(
             "{what:<16}  {largest:>9.1e}  {kind:<8}  {tolerance:>9}  {verdict:<5}  {place}"
         );
