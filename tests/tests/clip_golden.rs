@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lift_clip::{Clip, ClipConfig, NoHooks, TensorFile, Tokenizer};
+use lift_clip::{Clip, ClipConfig, NoHooks, Normalisation, TensorFile, Tokenizer, VisionTower};
 use lift_tests::{largest_difference, shared};
 use tch::Tensor;
 
@@ -144,4 +144,52 @@ fn a_checkpoint_that_does_not_fit_is_refused_by_tensor_name() {
         "{message}"
     );
     assert!(Clip::from_tensors("model.safetensors".as_ref(), whole(), config.clone()).is_ok());
+}
+
+#[test]
+fn timm_layout_gives_the_golden_features() {
+    let (Some(model), Some(golden)) = (
+        shared("golden/vit-timm-layout.safetensors"),
+        shared("golden/vit-timm-forward.safetensors"),
+    ) else {
+        return;
+    };
+    let golden = TensorFile::read(&golden).unwrap().tensors;
+    let tower = VisionTower::open(&model).unwrap();
+    assert_eq!(tower.usual_normalisation(), Normalisation::HALF);
+    let features = tch::no_grad(|| tower.features(&golden["images"], &NoHooks));
+    assert_close(
+        "class_token_features",
+        &features,
+        &golden["class_token_features"],
+    );
+}
+
+/// The classifier of the pre-training is passed over; anything else that is too much or too little is named as the
+/// file names it.
+#[test]
+fn timm_tensors_that_do_not_fit_are_named() {
+    let Some(model) = shared("golden/vit-timm-layout.safetensors") else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.safetensors");
+    let mut file = TensorFile::read(&model).unwrap();
+    let zeros = |shape: &[i64]| Tensor::zeros(shape, tch::kind::FLOAT_CPU);
+    file.tensors.insert("head.weight".into(), zeros(&[7, 128]));
+    file.write(&path).unwrap();
+    assert!(VisionTower::open(dir.path()).is_ok());
+    let message = Clip::load(&path).unwrap_err().to_string();
+    assert!(message.contains("without a text tower"), "{message}");
+
+    file.tensors.insert("fc_norm.weight".into(), zeros(&[128]));
+    file.tensors.remove("blocks.1.attn.qkv.bias");
+    file.write(&path).unwrap();
+    let message = VisionTower::open(&path).unwrap_err().to_string();
+    for part in [
+        "fc_norm.weight: not part of this model",
+        "blocks.1.attn.qkv.bias (here visual.transformer.resblocks.1.attn.in_proj_bias): missing",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
 }

@@ -24,11 +24,12 @@ use lift_data::{
 use lift_tests::{build_options, demo_head, demo_model};
 use lift_train::{
     command::{self, EvalSettings},
-    config::{Preset, TrainArgs, TrainConfig},
+    config::{TrainArgs, TrainConfig},
     eval::{Look, Tte},
     loader::{Loader, View},
+    preset::Preset,
     report::Report,
-    tuner::TunerKind,
+    tuner::{TunerKind, Tuners},
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tch::Device;
@@ -287,7 +288,7 @@ fn training_starts_at_the_frozen_model_and_zero_epochs_change_nothing() {
     let only_classifier = TrainConfig {
         out: dir.path().join("lp"),
         preset: Preset::ClassifierOnly,
-        tuner: TunerKind::None,
+        tuner: Tuners::default(),
         ..config.clone()
     };
     let frozen = command::train(&only_classifier).unwrap();
@@ -309,7 +310,7 @@ fn training_starts_at_the_frozen_model_and_zero_epochs_change_nothing() {
 fn lora_trains_on_the_same_shards() {
     let dir = tempfile::tempdir().unwrap();
     let config = TrainConfig {
-        tuner: TunerKind::Lora,
+        tuner: TunerKind::Lora.into(),
         ..prepare(dir.path())
     };
     let report = command::train(&config).unwrap();

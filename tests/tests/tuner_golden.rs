@@ -1,153 +1,154 @@
 //! lift-train against the authors' modules: six steps of training from the same initial tensors.
 //!
-//! Tolerances (from the goldens' page): losses 1e-4 relative, logits 1e-3 absolute.
+//! The runs go through the code of `lift-train parity`; its tolerances are those of the goldens' page (losses 1e-4
+//! relative, logits 1e-3 absolute).
 
-use std::collections::BTreeMap;
+use std::path::Path;
 
-use lift_clip::{Clip, TensorFile};
+use lift_clip::{Clip, TensorFile, VisionTower};
 use lift_tests::{largest_difference, shared};
 use lift_train::{
-    loss::LogitAdjusted,
+    classifier::ClassifierKind,
     model::TunedModel,
-    optim::{Sgd, cosine_lr},
-    tuner::{Tuner, TunerKind},
+    parity::{Parity, replay},
+    tuner::{Layers, Tuner, TunerOptions, Tuners},
 };
 use tch::{Device, Kind, Tensor};
 
-const STEPS_PER_EPOCH: usize = 3;
-const EPOCHS: usize = 2;
+/// Every reference run, its model, and what its tensors are.
+const RUNS: [(&str, &str); 24] = [
+    ("adapter", "adapter"),
+    ("adaptformer", "adaptformer"),
+    ("adaptformer+lora", "lora,adaptformer"),
+    ("adaptformer-l2normclassifier", "adaptformer"),
+    ("adaptformer-last-2", "adaptformer"),
+    ("adaptformer-layernormclassifier", "adaptformer"),
+    ("adaptformer-linearclassifier", "adaptformer"),
+    ("adaptformer-loss-bs", "adaptformer"),
+    ("adaptformer-loss-cb", "adaptformer"),
+    ("adaptformer-loss-ce", "adaptformer"),
+    ("adaptformer-loss-focal", "adaptformer"),
+    ("adaptformer-loss-grw", "adaptformer"),
+    ("adaptformer-loss-lade", "adaptformer"),
+    ("adaptformer-loss-ldam", "adaptformer"),
+    ("aft", "aft"),
+    ("bitfit", "bitfit"),
+    ("classifier-only", ""),
+    ("full", "full"),
+    ("full-last-1", "full"),
+    ("lora", "lora"),
+    ("ssf", "ssf"),
+    ("timm-adaptformer-class-mean", "adaptformer"),
+    ("vpt-deep", "vpt-deep"),
+    ("vpt-shallow", "vpt-shallow"),
+];
 
-fn replay(name: &str) {
-    let (Some(model), Some(inputs), Some(run)) = (
+fn replay_golden(golden: &Path, name: &str) -> Parity {
+    let model = match name.starts_with("timm-") {
+        true => "vit-timm-layout.safetensors",
+        false => "clip-openai-layout.safetensors",
+    };
+    let inputs = golden.join("train-inputs.safetensors");
+    let run = golden.join(format!("tuners/{name}.safetensors"));
+    replay(&golden.join(model), &inputs, &run).unwrap()
+}
+
+#[test]
+fn every_run_trains_as_the_authors() {
+    let Some(golden) = shared("golden") else {
+        return;
+    };
+    // Tiny products gain nothing from threads, and tests that run at the same time lose much by their waiting.
+    tch::set_num_threads(1);
+    for (name, tuners) in RUNS {
+        let parity = replay_golden(&golden, name);
+        assert_eq!(parity.tuners.join(","), tuners, "{name}");
+        assert_eq!(parity.steps, 6);
+        let mut line = format!("{name:<32}");
+        for deviation in &parity.deviations {
+            line += &format!("  {} {:.1e}", deviation.what, deviation.largest);
+            assert!(deviation.is_within(), "{name}: {deviation:?}");
+            // Of what parity only shows, and tighter than what it allows for final tensors.
+            let tight = match deviation.what {
+                "gradient norms" => 1e-3,
+                "final tensors" => 1e-4,
+                _ => continue,
+            };
+            assert!(deviation.largest <= tight, "{name}: {deviation:?}");
+        }
+        println!("{line}");
+    }
+}
+
+/// No file of the reference data is left out.
+#[test]
+fn the_list_of_runs_is_whole() {
+    let Some(golden) = shared("golden/tuners") else {
+        return;
+    };
+    let mut names: Vec<String> = std::fs::read_dir(golden)
+        .unwrap()
+        .map(|entry| {
+            entry
+                .unwrap()
+                .path()
+                .file_stem()
+                .unwrap()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
+    names.sort();
+    let mut listed: Vec<&str> = RUNS.iter().map(|(name, _)| *name).collect();
+    listed.sort();
+    assert_eq!(names, listed);
+}
+
+/// What is tuned is a copy: the tower itself keeps its values and has no gradient.
+#[test]
+fn the_tower_is_not_touched() {
+    let (Some(model), Some(run)) = (
         shared("golden/clip-hf"),
-        shared("golden/train-inputs.safetensors"),
-        shared(&format!("golden/tuners/{name}.safetensors")),
+        shared("golden/tuners/full.safetensors"),
     ) else {
         return;
     };
-    let inputs = TensorFile::read(&inputs).unwrap().tensors;
-    let run = TensorFile::read(&run).unwrap();
-    let starting_with = |prefix: &str| -> BTreeMap<String, Tensor> {
-        let tensors = run.tensors.iter();
-        tensors
-            .filter_map(|(k, t)| Some((k.strip_prefix(prefix)?.to_owned(), t.shallow_clone())))
-            .collect()
-    };
-    let lr: f64 = run.metadata["lr"].parse().unwrap();
-    let tuned_params: u64 = run.metadata["tuned_params"].parse().unwrap();
-    let counts: Vec<i64> = Vec::try_from(&inputs["class_counts"]).unwrap();
-    let counts: Vec<u64> = counts.into_iter().map(|n| n as u64).collect();
-
+    let tensors = starting_with(&TensorFile::read(&run).unwrap(), "final.");
     let visual = Clip::load(&model).unwrap().visual;
-    let model = TunedModel::from_tuned(
-        visual,
-        starting_with("init."),
-        25.0,
-        Device::Cpu,
-        Kind::Float,
-    )
-    .unwrap();
-    assert_eq!(
-        model.parameter_counts().tuned(),
-        tuned_params,
-        "parameters tuned"
-    );
-    let loss_function = LogitAdjusted::new(&counts, 1.0, Device::Cpu);
-    let mut optimiser = Sgd::new(model.tuned().into_values().collect(), 0.9, 5e-4);
-
-    let logits_differ_by = |what: &str, ours: &Tensor| {
-        let difference = largest_difference(ours, &run.tensors[what]);
-        println!("{name}: {what} differ by {difference:.2e}");
-        assert!(difference <= 1e-3, "{name}: {what} differ by {difference}");
-    };
-    for step in 0..STEPS_PER_EPOCH * EPOCHS {
-        let images = inputs["train_images"].get(step as i64).to_kind(Kind::Float);
-        let logits = model.forward(&images);
-        if step == 0 {
-            logits_differ_by("first_logits", &logits);
-        }
-        let loss = loss_function.forward(&logits, &inputs["train_labels"].get(step as i64));
-        let golden = run.tensors["losses"].double_value(&[step as i64]);
-        let relative = (loss.double_value(&[]) - golden).abs() / golden;
+    let before: Vec<Tensor> = visual
+        .named_tensors()
+        .iter()
+        .map(|(_, t)| t.copy())
+        .collect();
+    let model = of_tensors(visual, tensors, Kind::Float);
+    let images = Tensor::ones([1, 3, 32, 32], tch::kind::FLOAT_CPU);
+    model.forward(&images).sum(Kind::Float).backward();
+    for ((name, tensor), before) in model.visual.named_tensors().iter().zip(&before) {
         assert!(
-            relative <= 1e-4,
-            "{name}: loss of step {step} differs by {relative:.2e}"
+            !tensor.requires_grad() && !tensor.grad().defined(),
+            "{name}"
         );
-        optimiser.zero_grad();
-        loss.backward();
-        let squares = model
-            .tuned()
-            .into_values()
-            .map(|t| t.grad().square().sum(Kind::Double).double_value(&[]));
-        let norm = squares.sum::<f64>().sqrt();
-        let golden = run.tensors["grad_norms"].double_value(&[step as i64]);
-        assert!(
-            (norm - golden).abs() / golden <= 1e-3,
-            "{name}: gradient norm of step {step}: {norm} for {golden}"
-        );
-        optimiser.step(cosine_lr(lr, step / STEPS_PER_EPOCH, EPOCHS));
+        assert_eq!(*tensor, before, "{name}");
     }
-
-    let last = starting_with("final.");
-    let tuned = model.tuned();
-    assert_eq!(
-        tuned.keys().collect::<Vec<_>>(),
-        last.keys().collect::<Vec<_>>()
-    );
-    for (key, tensor) in &tuned {
-        let difference = largest_difference(tensor, &last[key]);
-        assert!(
-            difference <= 1e-4,
-            "{name}: {key} differs by {difference:.2e} in the end"
-        );
+    for (name, tensor) in model.tuned() {
+        assert!(tensor.grad().defined(), "{name} has no gradient");
     }
-    // The tower itself must not have a gradient.
-    assert!(
-        model
-            .visual
-            .named_tensors()
-            .iter()
-            .all(|(_, t)| !t.requires_grad() && !t.grad().defined())
-    );
-    tch::no_grad(|| {
-        logits_differ_by(
-            "eval_logits",
-            &model.forward(&inputs["eval_images"].to_kind(Kind::Float)),
-        );
-        let crops = inputs["five_crop_images"].to_kind(Kind::Float);
-        let size = crops.size();
-        let flat = crops.view([size[0] * size[1], size[2], size[3], size[4]]);
-        let logits = model.forward(&flat).view([size[0], size[1], -1]);
-        logits_differ_by(
-            "five_crop_logits",
-            &logits.mean_dim([1i64].as_slice(), false, Kind::Float),
-        );
-    });
 }
 
-#[test]
-fn adaptformer_trains_as_the_authors() {
-    replay("adaptformer");
+fn starting_with(file: &TensorFile, prefix: &str) -> std::collections::BTreeMap<String, Tensor> {
+    let tensors = file.tensors.iter();
+    tensors
+        .filter_map(|(k, t)| Some((k.strip_prefix(prefix)?.to_owned(), t.shallow_clone())))
+        .collect()
 }
 
-#[test]
-fn classifier_only_trains_as_the_authors() {
-    replay("classifier-only");
-}
-
-#[test]
-fn lora_trains_as_the_authors() {
-    replay("lora");
-}
-
-#[test]
-fn last_two_layers_are_read_off_the_tensors() {
-    replay("adaptformer-last-2");
-}
-
-#[test]
-fn modules_combine() {
-    replay("adaptformer+lora");
+fn of_tensors(
+    visual: VisionTower,
+    tensors: std::collections::BTreeMap<String, Tensor>,
+    kind: Kind,
+) -> TunedModel {
+    let cosine = ClassifierKind::Cosine;
+    TunedModel::from_tuned(visual, tensors, cosine, 25.0, Device::Cpu, kind).unwrap()
 }
 
 /// bfloat16 keeps 8 bits: logits of scale 25 lie within a few tenths of fp32's, and the tuned tensors still learn.
@@ -159,23 +160,28 @@ fn bf16_follows_fp32_and_gives_fp32_gradients() {
     ) else {
         return;
     };
+    tch::set_num_threads(1);
     let inputs = TensorFile::read(&inputs).unwrap().tensors;
     let images = inputs["train_images"].get(0).to_kind(Kind::Float);
-    for name in ["adaptformer", "lora"] {
+    let runs = [
+        "adapter",
+        "adaptformer",
+        "aft",
+        "bitfit",
+        "full",
+        "lora",
+        "ssf",
+        "vpt-deep",
+    ];
+    for name in runs {
         let Some(run) = shared(&format!("golden/tuners/{name}.safetensors")) else {
             return;
         };
-        let run = TensorFile::read(&run).unwrap().tensors;
+        let run = TensorFile::read(&run).unwrap();
         let logits = [Kind::Float, Kind::BFloat16].map(|kind| {
             // The trained tensors, so that the modules add something.
-            let tensors = run.iter();
-            let tensors = tensors
-                .filter_map(|(k, t)| {
-                    Some((k.strip_prefix("final.")?.to_owned(), t.shallow_clone()))
-                })
-                .collect();
             let visual = Clip::load(&model).unwrap().visual;
-            let model = TunedModel::from_tuned(visual, tensors, 25.0, Device::Cpu, kind).unwrap();
+            let model = of_tensors(visual, starting_with(&run, "final."), kind);
             let logits = model.forward(&images);
             logits
                 .cross_entropy_for_logits(&inputs["train_labels"].get(0))
@@ -198,30 +204,74 @@ fn fresh_modules_are_drawn_as_the_authors_draw_them() {
         return;
     };
     let tower = Clip::load(&model).unwrap().visual;
-    for (name, kind) in [
-        ("adaptformer", TunerKind::Adaptformer),
-        ("lora", TunerKind::Lora),
+    for (name, tuners, layers) in [
+        ("adapter", "adapter", "all"),
+        ("adaptformer", "adaptformer", "all"),
+        ("adaptformer+lora", "adaptformer:4,lora:4", "all"),
+        ("adaptformer-last-2", "adaptformer", "last:2"),
+        ("aft", "aft", "all"),
+        ("bitfit", "bitfit", "all"),
+        ("full", "full", "all"),
+        ("full-last-1", "full", "last:1"),
+        ("lora", "lora", "0,1,2"),
+        ("ssf", "ssf", "all"),
+        ("vpt-deep", "vpt-deep", "all"),
+        ("vpt-shallow", "vpt-shallow", "all"),
     ] {
         let Some(run) = shared(&format!("golden/tuners/{name}.safetensors")) else {
             return;
         };
-        let theirs = TensorFile::read(&run).unwrap().tensors;
-        let ours = Tuner::new(kind, None, tower.config(), 100, 0).named_tensors();
-        assert!(!ours.is_empty());
+        let mut theirs = starting_with(&TensorFile::read(&run).unwrap(), "init.");
+        theirs.remove("classifier.weight");
+        let options = TunerOptions {
+            layers: layers.parse::<Layers>().unwrap(),
+            ..TunerOptions::new(tuners.parse::<Tuners>().unwrap())
+        };
+        let fresh = Tuner::new(&options, &tower, 100).unwrap();
+        let mut ours = fresh.named_tensors();
+        ours.extend(fresh.constants());
+        assert_eq!(ours.len(), theirs.len(), "{name}");
         for (key, ours) in ours {
-            let theirs = &theirs[&format!("init.{key}")];
-            assert_eq!(ours.size(), theirs.size(), "{key}");
-            let largest = |t: &Tensor| t.abs().max().double_value(&[]);
-            let mean = |t: &Tensor| t.mean(Kind::Double).double_value(&[]);
-            // Uniform draws of a thousand values come within 2 % of their bound; the rest is constant.
-            assert!(
-                (largest(&ours) - largest(theirs)).abs() <= 0.02 * largest(theirs),
-                "{key}"
-            );
-            assert!(
-                (mean(&ours) - mean(theirs)).abs() <= 0.1 * largest(theirs),
-                "{key}"
-            );
+            let theirs = &theirs[&key];
+            assert_eq!(ours.size(), theirs.size(), "{name}: {key}");
+            assert_eq!(ours.kind(), theirs.kind(), "{name}: {key}");
+            let number = |t: Tensor| t.to_kind(Kind::Double).double_value(&[]);
+            if ours.kind() == Kind::Bool {
+                // Other entries, as many of them.
+                assert_eq!(
+                    number(ours.sum(Kind::Int64)),
+                    number(theirs.sum(Kind::Int64))
+                );
+                continue;
+            }
+            if tuners == "aft" {
+                continue;
+            }
+            if matches!(tuners, "bitfit" | "full") {
+                assert_eq!(largest_difference(&ours, theirs), 0.0, "{name}: {key}");
+                continue;
+            }
+            let largest = |t: &Tensor| number(t.abs().max());
+            let mean = |t: &Tensor| number(t.mean(Kind::Double));
+            let name = format!("{name}: {key}");
+            let relative = |ours: f64, theirs: f64| (ours - theirs).abs() / theirs;
+            // Two means of n normal draws of deviation 0.02 differ by 0.03 / sqrt(n), two deviations of 128 draws by a
+            // twelfth of themselves. Uniform draws of a thousand come within 2 % of their bound. The rest is constant.
+            let is_normal = key.contains("ssf") || key.contains("prompt");
+            let shift = if is_normal {
+                let deviation = |t: &Tensor| number(t.std(true));
+                let off = relative(deviation(&ours), deviation(theirs));
+                assert!(off <= 0.3, "{name}: deviation off by {off}");
+                0.1 / (theirs.numel() as f64).sqrt()
+            } else {
+                let off = (largest(&ours) - largest(theirs)).abs();
+                assert!(
+                    off <= 0.02 * largest(theirs),
+                    "{name}: largest off by {off}"
+                );
+                0.1 * largest(theirs)
+            };
+            assert!((mean(&ours) - mean(theirs)).abs() <= shift, "{name}: mean");
         }
     }
 }

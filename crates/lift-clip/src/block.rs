@@ -5,27 +5,46 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::{checkpoint::Weights, config::Activation};
+use crate::{
+    checkpoint::Weights,
+    config::Activation,
+    hooks::{Hooks, Parameter, Place},
+};
 
-/// What a tuner may change inside a tower. Every method returns its input unchanged by default.
-///
-/// Shapes: b images, n tokens, d width.
-pub trait Hooks {
-    /// The stacked query, key and value (b, n, 3 d) that `input` (b, n, d), the normalised block input, was projected to.
-    fn qkv(&self, _layer: usize, _input: &Tensor, qkv: Tensor) -> Tensor {
-        qkv
+/// The block that runs, and who may change what it does.
+struct At<'a, H> {
+    layer: usize,
+    hooks: &'a H,
+}
+
+impl<H: Hooks> At<'_, H> {
+    fn linear(&self, place: Place, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
+        let (weight, bias) = self.parameters(place, weight, bias);
+        let output = x.linear(&weight, Some(&bias));
+        self.hooks.linear(self.layer, place, x, output)
     }
-    /// The MLP's output (b, n, d), before the residual sum; `input` (b, n, d) is what the second LayerNorm saw.
-    fn mlp(&self, _layer: usize, _input: &Tensor, output: Tensor) -> Tensor {
-        output
+
+    fn norm(&self, place: Place, norm: &LayerNorm, x: &Tensor) -> Tensor {
+        let (weight, bias) = self.parameters(place, &norm.weight, &norm.bias);
+        layer_norm(x, &weight, &bias, norm.eps)
+    }
+
+    fn parameters(&self, place: Place, weight: &Tensor, bias: &Tensor) -> (Tensor, Tensor) {
+        let (layer, hooks) = (self.layer, self.hooks);
+        (
+            hooks.parameter(layer, Parameter::Weight(place), weight),
+            hooks.parameter(layer, Parameter::Bias(place), bias),
+        )
     }
 }
 
-/// The frozen tower as it was trained.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoHooks;
-
-impl Hooks for NoHooks {}
+/// Normalises (…, d) in fp32 with fp32 weights, and returns the kind that came in.
+fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Tensor {
+    let normalised =
+        x.to_kind(Kind::Float)
+            .layer_norm([weight.size()[0]], Some(weight), Some(bias), eps, true);
+    normalised.to_kind(x.kind())
+}
 
 /// LayerNorm over the last dimension, computed in fp32.
 #[derive(Debug)]
@@ -50,14 +69,7 @@ impl LayerNorm {
 
     /// Normalises (…, d), and returns the kind that came in.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        let normalised = x.to_kind(Kind::Float).layer_norm(
-            [self.weight.size()[0]],
-            Some(&self.weight),
-            Some(&self.bias),
-            self.eps,
-            true,
-        );
-        normalised.to_kind(x.kind())
+        layer_norm(x, &self.weight, &self.bias, self.eps)
     }
 
     pub(crate) fn move_to(&mut self, device: Device) {
@@ -82,11 +94,6 @@ impl Linear {
             weight,
             bias: weights.take(&format!("{name}.bias"), &[output]),
         }
-    }
-
-    /// (…, in) -> (…, out).
-    pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, Some(&self.bias))
     }
 
     fn convert(&mut self, device: Device, kind: Kind) {
@@ -117,12 +124,8 @@ pub(crate) enum Mask {
 }
 
 impl Attention {
-    fn forward(&self, x: &Tensor, mask: Mask, layer: usize, hooks: &impl Hooks) -> Tensor {
-        let qkv = hooks.qkv(
-            layer,
-            x,
-            x.linear(&self.in_proj_weight, Some(&self.in_proj_bias)),
-        );
+    fn forward(&self, x: &Tensor, mask: Mask, at: &At<impl Hooks>) -> Tensor {
+        let qkv = at.linear(Place::Qkv, x, &self.in_proj_weight, &self.in_proj_bias);
         let (b, n, d) = (x.size()[0], x.size()[1], x.size()[2]);
         // (b, n, 3 d) -> 3 x (b, heads, n, d / heads)
         let qkv = qkv
@@ -139,8 +142,9 @@ impl Attention {
             None,
             false,
         );
-        self.out_proj
-            .forward(&mixed.transpose(1, 2).reshape([b, n, d]))
+        let mixed = mixed.transpose(1, 2).reshape([b, n, d]);
+        let out = &self.out_proj;
+        at.linear(Place::AttentionOut, &mixed, &out.weight, &out.bias)
     }
 }
 
@@ -155,13 +159,14 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    fn forward(&self, x: &Tensor) -> Tensor {
-        let hidden = self.c_fc.forward(x);
+    fn forward(&self, x: &Tensor, at: &At<impl Hooks>) -> Tensor {
+        let hidden = at.linear(Place::MlpIn, x, &self.c_fc.weight, &self.c_fc.bias);
         let hidden = match self.activation {
             Activation::QuickGelu => &hidden * (&hidden * 1.702).sigmoid(),
             Activation::Gelu => hidden.gelu("none"),
         };
-        self.c_proj.forward(&hidden)
+        let out = &self.c_proj;
+        at.linear(Place::MlpOut, &hidden, &out.weight, &out.bias)
     }
 }
 
@@ -207,7 +212,7 @@ impl Block {
         }
     }
 
-    /// (b, n, d) -> (b, n, d).
+    /// (b, n, d) -> (b, n, d), with as many tokens as the hooks make of them.
     pub(crate) fn forward(
         &self,
         x: Tensor,
@@ -215,12 +220,30 @@ impl Block {
         layer: usize,
         hooks: &impl Hooks,
     ) -> Tensor {
-        let x = &x
-            + self
-                .attn
-                .forward(&self.ln_1.forward(&x), mask, layer, hooks);
-        let output = self.mlp.forward(&self.ln_2.forward(&x));
+        let at = At { layer, hooks };
+        let x = hooks.tokens(layer, x);
+        let normalised = at.norm(Place::Norm1, &self.ln_1, &x);
+        let x = &x + self.attn.forward(&normalised, mask, &at);
+        let normalised = at.norm(Place::Norm2, &self.ln_2, &x);
+        let output = self.mlp.forward(&normalised, &at);
         &x + hooks.mlp(layer, &x, output)
+    }
+
+    /// One of the block's own tensors.
+    pub fn parameter(&self, which: Parameter) -> &Tensor {
+        let (Parameter::Weight(place) | Parameter::Bias(place)) = which;
+        let (weight, bias) = match place {
+            Place::Norm1 => (&self.ln_1.weight, &self.ln_1.bias),
+            Place::Qkv => (&self.attn.in_proj_weight, &self.attn.in_proj_bias),
+            Place::AttentionOut => (&self.attn.out_proj.weight, &self.attn.out_proj.bias),
+            Place::Norm2 => (&self.ln_2.weight, &self.ln_2.bias),
+            Place::MlpIn => (&self.mlp.c_fc.weight, &self.mlp.c_fc.bias),
+            Place::MlpOut => (&self.mlp.c_proj.weight, &self.mlp.c_proj.bias),
+        };
+        match which {
+            Parameter::Weight(_) => weight,
+            Parameter::Bias(_) => bias,
+        }
     }
 
     /// Moves the block to `device`; matrices take `kind`, LayerNorms stay fp32.

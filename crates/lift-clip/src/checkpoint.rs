@@ -11,7 +11,10 @@ use std::{
 
 use tch::{Kind, Tensor};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    timm,
+};
 
 /// Buffers that published checkpoints carry and no tower uses.
 const UNUSED: [&str; 5] = [
@@ -29,6 +32,8 @@ pub enum Layout {
     HuggingFace,
     /// OpenAI's CLIP and open_clip.
     OpenAi,
+    /// timm's `VisionTransformer`, an image tower alone.
+    Timm,
 }
 
 /// Recognises the layout by the class token's name.
@@ -37,6 +42,8 @@ pub fn layout(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<Layout>
         Ok(Layout::HuggingFace)
     } else if tensors.contains_key("visual.class_embedding") {
         Ok(Layout::OpenAi)
+    } else if tensors.contains_key("cls_token") {
+        Ok(Layout::Timm)
     } else {
         let first = tensors
             .keys()
@@ -61,7 +68,7 @@ pub fn to_openai_names(
     mut tensors: BTreeMap<String, Tensor>,
 ) -> Result<BTreeMap<String, Tensor>> {
     tensors.retain(|name, _| !UNUSED.contains(&name.as_str()));
-    if layout == Layout::OpenAi {
+    if layout != Layout::HuggingFace {
         return Ok(tensors);
     }
     let mut renamed = BTreeMap::new();
@@ -254,11 +261,15 @@ impl Weights {
 
     /// The name in the file, and where that is another one, the name here: the shape belongs to the latter.
     fn shown(&self, name: &str) -> String {
-        let hf = hugging_face_name(name);
-        if self.layout == Layout::OpenAi || hf == name {
-            return name.into();
+        let in_file = match self.layout {
+            Layout::OpenAi => return name.into(),
+            Layout::HuggingFace => hugging_face_name(name),
+            Layout::Timm => timm::name_in_file(name),
+        };
+        if in_file == name {
+            return in_file;
         }
-        format!("{hf} (here {name})")
+        format!("{in_file} (here {name})")
     }
 
     /// Refuses the checkpoint if any tensor was missing, wrongly shaped or is left over.

@@ -1,6 +1,9 @@
 //! A whole CLIP from a folder or a file.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use tch::Tensor;
 
@@ -44,24 +47,40 @@ impl Clip {
     /// # Errors
     /// When a file is missing or damaged, or a tensor is missing, left over or wrongly shaped.
     pub fn load(model: &Path) -> Result<Self> {
-        let (file, config_path) = Self::files(model)?;
-        let tensors = TensorFile::read(&file)?.tensors;
-        let layout = layout(&file, &tensors)?;
-        let tensors = to_openai_names(&file, layout, tensors)?;
+        let (file, layout, tensors) = read_model(model)?;
+        Self::from_file(&file, layout, tensors)
+    }
+
+    /// The towers of `file`, whose tensors and layout are known already.
+    pub(crate) fn from_file(
+        file: &Path,
+        layout: Layout,
+        tensors: BTreeMap<String, Tensor>,
+    ) -> Result<Self> {
+        let config_path = file.with_file_name("config.json");
+        let tensors = to_openai_names(file, layout, tensors)?;
         let open_clip = match layout {
-            Layout::OpenAi => OpenClipConfig::beside(&file)?,
+            Layout::OpenAi => OpenClipConfig::beside(file)?,
             Layout::HuggingFace => None,
+            Layout::Timm => {
+                let reason = "an image tower without a text tower (timm's layout)\n\
+                    hint: prompts need both towers of a CLIP";
+                return Err(Error::BadConfig {
+                    path: file.into(),
+                    reason: reason.into(),
+                });
+            }
         };
         let config = match (layout, open_clip, config_path.is_file()) {
             // open_clip's folders may hold a config.json that is no CLIPModel's, so their own comes first.
             (Layout::OpenAi, Some(open_clip), _) => {
-                ClipConfig::from_openai_shapes_and(&file, &tensors, Some(&open_clip))?
+                ClipConfig::from_openai_shapes_and(file, &tensors, Some(&open_clip))?
             }
             (_, _, true) => ClipConfig::from_hf_json(&config_path)?,
             (Layout::OpenAi, None, false) => {
-                ClipConfig::from_openai_shapes_and(&file, &tensors, None)?
+                ClipConfig::from_openai_shapes_and(file, &tensors, None)?
             }
-            (Layout::HuggingFace, _, false) => {
+            (_, _, false) => {
                 let hint = "a checkpoint in Hugging Face's layout needs the config.json it was published with".into();
                 return Err(Error::MissingFile {
                     path: config_path,
@@ -69,7 +88,7 @@ impl Clip {
                 });
             }
         };
-        Self::from_weights(Weights::new(&file, layout, tensors), config)
+        Self::from_weights(Weights::new(file, layout, tensors), config)
     }
 
     /// Builds the towers from tensors in OpenAI's names; `origin` stands in messages.
@@ -86,7 +105,7 @@ impl Clip {
     }
 
     fn from_weights(mut weights: Weights, config: ClipConfig) -> Result<Self> {
-        let visual = VisionTower::load(&mut weights, &config.vision, config.embed_dim);
+        let visual = VisionTower::load(&mut weights, &config.vision, Some(config.embed_dim));
         let text = TextTower::load(&mut weights, &config.text, config.embed_dim);
         let logit_scale = weights.take("logit_scale", &[]);
         weights.finish()?;
@@ -98,26 +117,13 @@ impl Clip {
         })
     }
 
-    /// The safetensors file of `model` and the place of its `config.json`.
-    fn files(model: &Path) -> Result<(PathBuf, PathBuf)> {
-        if model.is_file() {
-            return Ok((model.into(), model.with_file_name("config.json")));
-        }
-        if !model.exists() {
-            return Err(Error::MissingFile {
-                path: model.into(),
-                hint: MODEL_HINT.into(),
-            });
-        }
-        let file =
-            ["model.safetensors", "open_clip_model.safetensors"].map(|name| model.join(name));
-        match file.into_iter().find(|file| file.is_file()) {
-            Some(file) => Ok((file, model.join("config.json"))),
-            None => Err(Error::MissingFile {
-                path: model.join("model.safetensors"),
-                hint: MODEL_HINT.into(),
-            }),
-        }
+    /// The image tower's projection into the joint space (d, e).
+    ///
+    /// # Panics
+    /// When `visual` was replaced by a tower that has none.
+    pub fn image_projection(&self) -> &Tensor {
+        let proj = self.visual.proj.as_ref();
+        proj.expect("a CLIP's image tower is loaded with its projection")
     }
 
     /// Every tensor under its OpenAI name.
@@ -127,4 +133,33 @@ impl Clip {
         all.push(("logit_scale".into(), &self.logit_scale));
         all
     }
+}
+
+/// The tensors of a model folder or file, in the file's own names, and which layout that is.
+pub(crate) fn read_model(model: &Path) -> Result<(PathBuf, Layout, BTreeMap<String, Tensor>)> {
+    let file = model_file(model)?;
+    let tensors = TensorFile::read(&file)?.tensors;
+    let layout = layout(&file, &tensors)?;
+    Ok((file, layout, tensors))
+}
+
+/// The safetensors file of `model`.
+fn model_file(model: &Path) -> Result<PathBuf> {
+    if model.is_file() {
+        return Ok(model.into());
+    }
+    if !model.exists() {
+        return Err(Error::MissingFile {
+            path: model.into(),
+            hint: MODEL_HINT.into(),
+        });
+    }
+    let files = ["model.safetensors", "open_clip_model.safetensors"].map(|name| model.join(name));
+    files
+        .into_iter()
+        .find(|file| file.is_file())
+        .ok_or_else(|| Error::MissingFile {
+            path: model.join("model.safetensors"),
+            hint: MODEL_HINT.into(),
+        })
 }

@@ -325,40 +325,17 @@ impl ClipConfig {
 
     /// What every configuration keeps to, or which field does not.
     fn check(&self) -> std::result::Result<(), String> {
-        let (v, t) = (&self.vision, &self.text);
-        let sizes = [
-            ("the image size", v.resolution),
-            ("the patch size", v.patch_size),
-            ("the image tower's width", v.width),
-            ("the image tower's number of heads", v.heads),
-            ("the image tower's MLP width", v.mlp_width),
+        self.vision.check()?;
+        let t = &self.text;
+        check_sizes(&[
             ("the context length", t.context_length),
             ("the vocabulary size", t.vocab_size),
             ("the text tower's width", t.width),
             ("the text tower's number of heads", t.heads),
             ("the text tower's MLP width", t.mlp_width),
             ("the joint space's width", self.embed_dim),
-        ];
-        for (what, size) in sizes {
-            if !(1..=MOST_SIZE).contains(&size) {
-                return Err(format!("{what} is {size}, expected 1 to {MOST_SIZE}"));
-            }
-        }
-        for (tower, layers, eps) in [
-            ("image", v.layers, v.layer_norm_eps),
-            ("text", t.layers, t.layer_norm_eps),
-        ] {
-            if !(1..=MOST_LAYERS).contains(&layers) {
-                return Err(format!(
-                    "the {tower} tower has {layers} layers, expected 1 to {MOST_LAYERS}"
-                ));
-            }
-            if !eps.is_finite() || eps <= 0.0 {
-                return Err(format!(
-                    "the {tower} tower's layer_norm_eps is {eps}, expected a number above 0"
-                ));
-            }
-        }
+        ])?;
+        check_tower("text", t.layers, t.layer_norm_eps)?;
         if !(0..t.vocab_size).contains(&t.end_of_text) {
             return Err(format!(
                 "the end-of-text token is {}, but the vocabulary has {} tokens",
@@ -367,6 +344,44 @@ impl ClipConfig {
         }
         Ok(())
     }
+}
+
+impl VisionConfig {
+    /// What every image tower keeps to, or which field does not.
+    pub(crate) fn check(&self) -> std::result::Result<(), String> {
+        check_sizes(&[
+            ("the image size", self.resolution),
+            ("the patch size", self.patch_size),
+            ("the image tower's width", self.width),
+            ("the image tower's number of heads", self.heads),
+            ("the image tower's MLP width", self.mlp_width),
+        ])?;
+        check_tower("image", self.layers, self.layer_norm_eps)
+    }
+}
+
+fn check_sizes(sizes: &[(&str, i64)]) -> std::result::Result<(), String> {
+    let outside = sizes
+        .iter()
+        .find(|(_, size)| !(1..=MOST_SIZE).contains(size));
+    match outside {
+        Some((what, size)) => Err(format!("{what} is {size}, expected 1 to {MOST_SIZE}")),
+        None => Ok(()),
+    }
+}
+
+fn check_tower(tower: &str, layers: usize, eps: f64) -> std::result::Result<(), String> {
+    if !(1..=MOST_LAYERS).contains(&layers) {
+        return Err(format!(
+            "the {tower} tower has {layers} layers, expected 1 to {MOST_LAYERS}"
+        ));
+    }
+    if !eps.is_finite() || eps <= 0.0 {
+        return Err(format!(
+            "the {tower} tower's layer_norm_eps is {eps}, expected a number above 0"
+        ));
+    }
+    Ok(())
 }
 
 const MOST_SIZE: i64 = 1 << 20;

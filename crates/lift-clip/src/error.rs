@@ -44,7 +44,7 @@ pub enum Error {
     },
     /// Tensor names fit none of the known layouts.
     #[error(
-        "{path}: unknown checkpoint layout\nhint: expected Hugging Face CLIPModel names (`vision_model.…`) or OpenAI / open_clip names (`visual.…`); the file has {first:?}"
+        "{path}: unknown checkpoint layout\nhint: expected Hugging Face CLIPModel names (`vision_model.…`), OpenAI / open_clip names (`visual.…`) or timm ViT names (`cls_token`, `blocks.…`); the file has {first:?}"
     )]
     UnknownLayout {
         /// The file.
@@ -90,7 +90,7 @@ impl Error {
 }
 
 const BAD_CHECKPOINT_HINT: &str =
-    "\nhint: the tensors and the config.json must come from the same, whole CLIP model";
+    "\nhint: the tensors and the config.json must come from the same, whole model";
 
 fn io_hint(source: &std::io::Error) -> &'static str {
     match source.kind() {

@@ -29,11 +29,19 @@ impl Normalisation {
         std: [0.26862954, 0.26130258, 0.27577711],
     };
 
-    /// What the `preprocessor_config.json` beside a model says, or CLIP's constants where there is none.
+    /// One half, as the ViTs of timm's `augreg` family that were trained on ImageNet-21k.
+    pub const HALF: Self = Self {
+        mean: [0.5; 3],
+        std: [0.5; 3],
+    };
+
+    /// What the `preprocessor_config.json` beside a model says, or `usual` ([`usual_normalisation`]) where there is none.
+    ///
+    /// [`usual_normalisation`]: crate::VisionTower::usual_normalisation
     ///
     /// # Errors
     /// When the file is there and cannot be read or holds a standard deviation of zero.
-    pub fn of_model(model: &Path) -> Result<Self> {
+    pub fn of_model(model: &Path, usual: Self) -> Result<Self> {
         let folder = if model.is_file() {
             model.parent().unwrap_or(Path::new("."))
         } else {
@@ -41,7 +49,7 @@ impl Normalisation {
         };
         let path = folder.join("preprocessor_config.json");
         if !path.is_file() {
-            return Ok(Self::CLIP);
+            return Ok(usual);
         }
         let bad = |reason: String| Error::BadConfig {
             path: path.clone(),
@@ -50,8 +58,8 @@ impl Normalisation {
         let text = fs::read_to_string(&path).map_err(Error::io(&path))?;
         let config: PreprocessorConfig =
             serde_json::from_str(&text).map_err(|e| bad(e.to_string()))?;
-        let mean = config.image_mean.unwrap_or(Self::CLIP.mean);
-        let std = config.image_std.unwrap_or(Self::CLIP.std);
+        let mean = config.image_mean.unwrap_or(usual.mean);
+        let std = config.image_std.unwrap_or(usual.std);
         if std.iter().any(|&s| s <= 0.0) {
             return Err(bad(format!("image_std {std:?} must be above zero")));
         }

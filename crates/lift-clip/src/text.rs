@@ -3,9 +3,10 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::{
-    block::{Block, BlockConfig, LayerNorm, Mask, NoHooks},
+    block::{Block, BlockConfig, LayerNorm, Mask},
     checkpoint::Weights,
     config::TextConfig,
+    hooks::NoHooks,
 };
 
 /// The text tower.

@@ -1,38 +1,72 @@
-//! CLIP's image tower (ViT): patches -> class token -> joint space.
+//! The image tower (ViT): patches -> class token -> joint space.
+//!
+//! CLIP's has a LayerNorm before the blocks and a projection into the joint space; timm's has neither, and a bias in
+//! its patch convolution.
 //!
 //! The classifier of LIFT sits on [`VisionTower::features`], the class token after the last LayerNorm and before
 //! CLIP's image projection (arXiv 2309.10019, section 4).
 
+use std::path::Path;
+
 use tch::{Device, Kind, Tensor};
 
 use crate::{
-    block::{Block, BlockConfig, Hooks, LayerNorm, Mask},
-    checkpoint::Weights,
+    block::{Block, BlockConfig, LayerNorm, Mask},
+    checkpoint::{Layout, Weights},
+    clip::{Clip, read_model},
     config::VisionConfig,
+    error::Result,
+    hooks::Hooks,
+    preprocess::Normalisation,
+    timm,
 };
 
 /// The image tower.
 #[derive(Debug)]
 pub struct VisionTower {
-    /// Patch convolution (d, 3, p, p), without bias.
+    /// Patch convolution (d, 3, p, p).
     pub conv1: Tensor,
+    /// Its bias (d); timm only.
+    pub conv1_bias: Option<Tensor>,
     /// Class token (d).
     pub class_embedding: Tensor,
     /// Positions (n, d), the class token's first.
     pub positional_embedding: Tensor,
-    /// Before the blocks.
-    pub ln_pre: LayerNorm,
+    /// Before the blocks; CLIP only.
+    pub ln_pre: Option<LayerNorm>,
     /// The blocks.
     pub resblocks: Vec<Block>,
     /// On the class token after the blocks.
     pub ln_post: LayerNorm,
-    /// Projection into the joint space (d, e), fp32.
-    pub proj: Tensor,
+    /// Projection into the joint space (d, e), fp32; CLIP only.
+    pub proj: Option<Tensor>,
     config: VisionConfig,
 }
 
 impl VisionTower {
-    pub(crate) fn load(weights: &mut Weights, config: &VisionConfig, embed_dim: i64) -> Self {
+    /// Loads the image tower of a CLIP ([`Clip::load`]) or a ViT in timm's layout: a folder with `model.safetensors`, or
+    /// a file.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged, or a tensor is missing, left over or wrongly shaped.
+    pub fn open(model: &Path) -> Result<Self> {
+        let (file, layout, tensors) = read_model(model)?;
+        if layout != Layout::Timm {
+            return Ok(Clip::from_file(&file, layout, tensors)?.visual);
+        }
+        let config = timm::config(&file, &tensors)?;
+        let mut weights = Weights::new(&file, layout, timm::to_openai_names(tensors));
+        let tower = Self::load(&mut weights, &config, None);
+        weights.finish()?;
+        Ok(tower)
+    }
+
+    /// A CLIP's tower, with the width of its joint space, or without that a timm tower.
+    pub(crate) fn load(
+        weights: &mut Weights,
+        config: &VisionConfig,
+        embed_dim: Option<i64>,
+    ) -> Self {
         let (d, p, eps) = (config.width, config.patch_size, config.layer_norm_eps);
         let block = BlockConfig {
             width: d,
@@ -43,10 +77,14 @@ impl VisionTower {
         };
         Self {
             conv1: weights.take("visual.conv1.weight", &[d, 3, p, p]),
+            conv1_bias: match embed_dim {
+                Some(_) => None,
+                None => Some(weights.take("visual.conv1.bias", &[d])),
+            },
             class_embedding: weights.take("visual.class_embedding", &[d]),
             positional_embedding: weights
                 .take("visual.positional_embedding", &[config.tokens(), d]),
-            ln_pre: LayerNorm::load(weights, "visual.ln_pre", d, eps),
+            ln_pre: embed_dim.map(|_| LayerNorm::load(weights, "visual.ln_pre", d, eps)),
             resblocks: (0..config.layers)
                 .map(|i| {
                     Block::load(
@@ -57,7 +95,7 @@ impl VisionTower {
                 })
                 .collect(),
             ln_post: LayerNorm::load(weights, "visual.ln_post", d, eps),
-            proj: weights.take("visual.proj", &[d, embed_dim]),
+            proj: embed_dim.map(|e| weights.take("visual.proj", &[d, e])),
             config: config.clone(),
         }
     }
@@ -65,6 +103,14 @@ impl VisionTower {
     /// The tower's sizes.
     pub fn config(&self) -> &VisionConfig {
         &self.config
+    }
+
+    /// Means and deviations that towers of this layout are trained with, unless their files say otherwise.
+    pub fn usual_normalisation(&self) -> Normalisation {
+        match self.ln_pre {
+            Some(_) => Normalisation::CLIP,
+            None => Normalisation::HALF,
+        }
     }
 
     /// The kind that matrix products run in.
@@ -82,7 +128,14 @@ impl VisionTower {
         let p = self.config.patch_size;
         let images = images.to_kind(self.kind());
         let patches = images
-            .conv2d::<&Tensor>(&self.conv1, None, [p, p], [0, 0], [1, 1], 1)
+            .conv2d(
+                &self.conv1,
+                self.conv1_bias.as_ref(),
+                [p, p],
+                [0, 0],
+                [1, 1],
+                1,
+            )
             .flatten(2, 3)
             .transpose(1, 2);
         let (b, d) = (patches.size()[0], self.config.width);
@@ -90,8 +143,10 @@ impl VisionTower {
             .class_embedding
             .view([1, 1, d])
             .expand([b, 1, d], false);
-        let x = Tensor::cat(&[class, patches], 1) + &self.positional_embedding;
-        let mut x = self.ln_pre.forward(&x);
+        let mut x = Tensor::cat(&[class, patches], 1) + &self.positional_embedding;
+        if let Some(ln_pre) = &self.ln_pre {
+            x = ln_pre.forward(&x);
+        }
         for (layer, block) in self.resblocks.iter().enumerate() {
             x = block.forward(x, Mask::Full, layer, hooks);
         }
@@ -99,26 +154,32 @@ impl VisionTower {
         self.ln_post.forward(&x.select(1, 0).to_kind(Kind::Float))
     }
 
-    /// Features (b, d) -> embeddings in the joint space (b, e), not normalised.
+    /// Features (b, d) -> embeddings in the joint space (b, e), not normalised; a tower without one gives the features.
     pub fn embed(&self, features: &Tensor) -> Tensor {
-        features.matmul(&self.proj)
+        match &self.proj {
+            Some(proj) => features.matmul(proj),
+            None => features.shallow_clone(),
+        }
     }
 
     /// Moves the tower to `device`; matrices take `kind`, LayerNorms and the projection stay fp32.
     pub fn convert(&mut self, device: Device, kind: Kind) {
-        for tensor in [
+        let matrices = [
             &mut self.conv1,
             &mut self.class_embedding,
             &mut self.positional_embedding,
-        ] {
+        ];
+        for tensor in matrices.into_iter().chain(&mut self.conv1_bias) {
             *tensor = tensor.to_device(device).to_kind(kind);
         }
-        self.ln_pre.move_to(device);
+        if let Some(ln_pre) = &mut self.ln_pre {
+            ln_pre.move_to(device);
+        }
         self.resblocks
             .iter_mut()
             .for_each(|block| block.convert(device, kind));
         self.ln_post.move_to(device);
-        self.proj = self.proj.to_device(device);
+        self.proj = self.proj.take().map(|proj| proj.to_device(device));
     }
 
     /// Every tensor of the tower under its OpenAI name.
@@ -130,12 +191,17 @@ impl VisionTower {
                 "visual.positional_embedding".to_owned(),
                 &self.positional_embedding,
             ),
-            ("visual.ln_pre.weight".to_owned(), &self.ln_pre.weight),
-            ("visual.ln_pre.bias".to_owned(), &self.ln_pre.bias),
             ("visual.ln_post.weight".to_owned(), &self.ln_post.weight),
             ("visual.ln_post.bias".to_owned(), &self.ln_post.bias),
-            ("visual.proj".to_owned(), &self.proj),
         ];
+        if let Some(ln_pre) = &self.ln_pre {
+            all.push(("visual.ln_pre.weight".to_owned(), &ln_pre.weight));
+            all.push(("visual.ln_pre.bias".to_owned(), &ln_pre.bias));
+        }
+        let bias = self.conv1_bias.iter();
+        all.extend(bias.map(|bias| ("visual.conv1.bias".to_owned(), bias)));
+        let proj = self.proj.iter();
+        all.extend(proj.map(|proj| ("visual.proj".to_owned(), proj)));
         for (i, block) in self.resblocks.iter().enumerate() {
             block.named(&format!("visual.transformer.resblocks.{i}"), &mut all);
         }

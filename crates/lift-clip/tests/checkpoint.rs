@@ -95,7 +95,7 @@ fn projections_that_cannot_be_stacked_are_refused_by_the_files_names() {
   text_model.encoder.layers.0.self_attn.v_proj.bias: missing
   vision_model.encoder.layers.0.self_attn.k_proj.weight: shape [6, 8], but the block's other projections have [8, 8]
   vision_model.encoder.layers.0.self_attn.v_proj.weight: shape [10, 8], but the block's other projections have [8, 8]
-hint: the tensors and the config.json must come from the same, whole CLIP model"
+hint: the tensors and the config.json must come from the same, whole model"
     );
 }
 

@@ -32,7 +32,7 @@ pub fn build_head(model: &Path, classes: &ClassNames, options: &ClassifierOption
     let mut clip = Clip::load(model)?;
     let tokenizer = Tokenizer::of_model(model)?;
     clip.text.convert(options.device, Kind::Float);
-    let proj = clip.visual.proj.to_device(options.device);
+    let proj = clip.image_projection().to_device(options.device);
     let classes_and_texts = classes.as_slice().iter().enumerate();
     let mut texts = classes_and_texts.flat_map(|(label, name)| {
         let texts = options.prompts.texts(label, name);

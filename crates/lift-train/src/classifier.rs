@@ -1,20 +1,138 @@
-//! The cosine classifier.
+//! The classifier on the class token: cosine, linear, L2-normed weights, LayerNormed features.
+
+use std::fmt;
 
 use lift_clip::normalize;
-use tch::{Kind, Tensor};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
 
-/// `scale * <normalize(x), normalize(w)>`, without bias.
-#[derive(Debug)]
-pub struct CosineClassifier {
-    /// One row a class (K, d), fp32.
-    pub weight: Tensor,
-    /// The factor on the cosines; 25 in the paper.
-    pub scale: f64,
+use crate::error::{Error, Result};
+
+/// The classifiers that can be chosen; x is the feature, w a class's row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum ClassifierKind {
+    /// `scale <normalize(x), normalize(w)>`.
+    #[default]
+    Cosine,
+    /// `<x, w> + b`, b starting at zero.
+    Linear,
+    /// `<x, normalize(w)>`.
+    L2norm,
+    /// `<LayerNorm(x), normalize(w)>`, the LayerNorm without weights.
+    Layernorm,
 }
 
-impl CosineClassifier {
+impl fmt::Display for ClassifierKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cosine => "cosine",
+            Self::Linear => "linear",
+            Self::L2norm => "l2norm",
+            Self::Layernorm => "layernorm",
+        })
+    }
+}
+
+const WEIGHT: &str = "classifier.weight";
+const BIAS: &str = "classifier.bias";
+const LAYER_NORM_EPS: f64 = 1e-12;
+
+/// A classifier with its tuned tensors, fp32.
+#[derive(Debug)]
+pub struct Classifier {
+    kind: ClassifierKind,
+    /// One row a class (K, d).
+    pub weight: Tensor,
+    /// One a class (K); linear only.
+    pub bias: Option<Tensor>,
+    /// The factor on cosines; 25 in the paper.
+    scale: f64,
+}
+
+impl Classifier {
+    /// A classifier that starts from these rows (K, d).
+    pub fn new(kind: ClassifierKind, rows: &Tensor, scale: f64) -> Self {
+        let weight = rows.detach().to_kind(Kind::Float);
+        let bias = (kind == ClassifierKind::Linear)
+            .then(|| Tensor::zeros([rows.size()[0]], (Kind::Float, rows.device())));
+        Self {
+            kind,
+            weight,
+            bias,
+            scale,
+        }
+    }
+
+    /// Takes the classifier of a tower of this width out of named tensors, as [`Classifier::named`] gives them.
+    ///
+    /// # Errors
+    /// When a tensor is missing or does not fit.
+    pub fn take(
+        kind: ClassifierKind,
+        tensors: &mut std::collections::BTreeMap<String, Tensor>,
+        width: i64,
+        scale: f64,
+    ) -> Result<Self> {
+        let mut take = |name: &str| {
+            let tensor = tensors.remove(name);
+            tensor.ok_or_else(|| Error::Tensors(format!("{name} is missing")))
+        };
+        let weight = take(WEIGHT)?;
+        if weight.dim() != 2 || weight.size()[1] != width {
+            return Err(Error::Tensors(format!(
+                "{WEIGHT} has shape {:?}, the model is {width} wide",
+                weight.size()
+            )));
+        }
+        let mut classifier = Self::new(kind, &weight, scale);
+        if let Some(bias) = &mut classifier.bias {
+            let stored = take(BIAS)?;
+            if stored.size() != bias.size() {
+                return Err(Error::Tensors(format!(
+                    "{BIAS} has shape {:?} for {} classes",
+                    stored.size(),
+                    weight.size()[0]
+                )));
+            }
+            *bias = stored.to_kind(Kind::Float);
+        }
+        Ok(classifier)
+    }
+
+    /// The tuned tensors by the names they have in files; they share memory with the classifier.
+    pub fn named(&self) -> Vec<(String, Tensor)> {
+        let bias = self.bias.iter().map(|bias| (BIAS, bias));
+        let all = [(WEIGHT, &self.weight)].into_iter().chain(bias);
+        all.map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone()))
+            .collect()
+    }
+
+    /// Moves the classifier to `device` as leaves that require gradients.
+    pub fn to_device(&mut self, device: Device) {
+        for tensor in [&mut self.weight].into_iter().chain(&mut self.bias) {
+            *tensor = tensor
+                .detach()
+                .to_device(device)
+                .copy()
+                .set_requires_grad(true);
+        }
+    }
+
     /// Features (b, d) -> logits (b, K), fp32.
     pub fn forward(&self, features: &Tensor) -> Tensor {
-        normalize(&features.to_kind(Kind::Float)).matmul(&normalize(&self.weight).tr()) * self.scale
+        let x = features.to_kind(Kind::Float);
+        let rows = || normalize(&self.weight).tr();
+        match self.kind {
+            ClassifierKind::Cosine => normalize(&x).matmul(&rows()) * self.scale,
+            ClassifierKind::Linear => x.linear(&self.weight, self.bias.as_ref()),
+            ClassifierKind::L2norm => x.matmul(&rows()),
+            ClassifierKind::Layernorm => {
+                let width = x.size()[1];
+                let none = None::<&Tensor>;
+                x.layer_norm([width], none, none, LAYER_NORM_EPS, true)
+                    .matmul(&rows())
+            }
+        }
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     error::{Error, Result},
     eval::{Look, Tte},
     report::Columns,
+    tuner::Tuners,
 };
 
 /// Tune a foundation model on long-tailed shards (LIFT+), evaluate it, compare runs.
@@ -52,6 +53,21 @@ enum Command {
         #[command(flatten)]
         shown: ShownArgs,
     },
+    /// Replay a reference run and print how far this program lies from it
+    ///
+    /// Exits with 1 above tolerance: losses 1e-4 relative, logits and final tensors 1e-3 absolute.
+    #[command(after_long_help = "Example:
+  lift-train parity --model clip.safetensors --inputs inputs.safetensors --run lora.safetensors
+
+The inputs hold train_images (steps, b, 3, r, r), train_labels (steps, b), class_counts (K),
+eval_images (n, 3, r, r) and five_crop_images (m, crops, 3, r, r).
+The run holds init.* and final.*, losses (steps), first_logits (b, K), eval_logits (n, K),
+five_crop_logits (m, K) and, if it likes, grad_norms (steps). Its metadata hold
+  lr          learning rate of the first epoch; the steps are two epochs
+  loss        LA, CE, Focal, LDAM, CB, GRW, BS or LADE
+  classifier  CosineClassifier, LinearClassifier, L2NormClassifier or LayerNormClassifier
+and, where they are not the papers', scale, tau, momentum and weight_decay.")]
+    Parity(ParityArgs),
     /// Print a completion script for a shell
     Completions {
         /// bash, elvish, fish, powershell or zsh
@@ -162,6 +178,25 @@ impl ShownArgs {
     }
 }
 
+#[derive(Debug, Args)]
+struct ParityArgs {
+    /// Model: a safetensors file (OpenAI / open_clip or timm names), or a folder
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+    /// Batches, labels and class counts of the run
+    #[arg(long, value_name = "FILE")]
+    inputs: PathBuf,
+    /// The reference run: init.*, final.*, losses, logits; settings in its metadata
+    #[arg(long, value_name = "FILE")]
+    run: PathBuf,
+    /// Modules that the run must be of [default: read off its tensors]
+    #[arg(long, value_name = "A,B")]
+    tuner: Option<Tuners>,
+    /// One JSON document instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
 impl HowArgs {
     fn settings(
         &self,
@@ -233,6 +268,15 @@ impl Cli {
             }
             Some(Command::Compare { runs, shown }) => {
                 command::print(&command::compare(&runs)?, shown.output())?;
+            }
+            Some(Command::Parity(args)) => {
+                let output = if args.json {
+                    Output::Json
+                } else {
+                    Output::Table
+                };
+                let tuner = args.tuner.as_ref();
+                command::parity(&args.model, &args.inputs, &args.run, tuner, output)?;
             }
             Some(Command::Completions { shell }) => {
                 let mut script = Vec::new();

@@ -10,28 +10,17 @@ use lift_clip::{DeviceChoice, Precision};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    classifier::ClassifierKind,
     error::{Error, Result},
     eval::{Look, Tte},
-    loader::AreaSchedule,
-    tuner::TunerKind,
+    loader::{AreaSchedule, Augmentation},
+    loss::LossKind,
+    preset::Preset,
+    tuner::{AftPlace, Layers, LoraTarget, TunerKind, TunerOptions, Tuners},
 };
 
 /// Random crops an image, unless `lift-train eval --crops` says otherwise.
 pub const RANDOM_CROPS: usize = 5;
-
-/// Named settings of the papers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
-pub enum Preset {
-    /// LIFT+: AdaptFormer, 5 epochs, learning rate 0.02, growing crops.
-    #[default]
-    #[serde(rename = "lift+")]
-    #[value(name = "lift+")]
-    LiftPlus,
-    /// Classifier only (linear probing from the same head): 5 epochs, learning rate 0.03.
-    #[serde(rename = "lp")]
-    #[value(name = "lp")]
-    ClassifierOnly,
-}
 
 /// What can be typed, and what the `[train]` table of a recipe may hold.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
@@ -40,7 +29,7 @@ pub struct TrainArgs {
     /// Folder with train/ and test/ shards, as `lift-data build` writes it
     #[arg(long, value_name = "DIR")]
     pub shards: Option<PathBuf>,
-    /// Model folder: config.json and model.safetensors
+    /// Model folder (model.safetensors, CLIP or timm ViT), or such a file
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
     /// Classifier file from `lift-text classifier`
@@ -52,16 +41,37 @@ pub struct TrainArgs {
     /// Named settings of the papers [default: lift+]
     #[arg(long, value_enum)]
     pub preset: Option<Preset>,
-    /// Lightweight module [default: the preset's]
-    #[arg(long, value_enum)]
-    pub tuner: Option<TunerKind>,
-    /// Bottleneck dimension of the module [default: from classes and layers]
-    #[arg(long, value_name = "R")]
+    /// Modules (lora:8,adaptformer) or none [default: the preset's]
+    ///
+    /// adaptformer, adapter, lora, vpt-shallow, vpt-deep, ssf, bitfit, layer-norm, aft, full. A size is the bottleneck
+    /// dimension, the rank or the number of tokens; bitfit, layer-norm, aft, full and ssf have none.
+    #[arg(long, value_name = "A,B")]
+    pub tuner: Option<Tuners>,
+    /// Size of modules that are given without one [default: from classes and layers]
+    #[arg(long, value_name = "R", hide_short_help = true)]
     pub tuner_size: Option<i64>,
-    /// Passes over the training images [default: 5]
+    /// Blocks that get modules: all, last:2 or 0,3,5 [default: all]
+    #[arg(long)]
+    pub layers: Option<Layers>,
+    /// Projections that LoRA is put on [default: q,v]
+    #[arg(long, value_enum, value_delimiter = ',', hide_short_help = true)]
+    pub lora_targets: Option<Vec<LoraTarget>>,
+    /// Linears that aft takes entries of [default: all]
+    #[arg(long, value_enum, hide_short_help = true)]
+    pub aft_on: Option<AftPlace>,
+    /// Fraction of their entries [default: as many as the classifier has]
+    #[arg(long, hide_short_help = true)]
+    pub aft_ratio: Option<f64>,
+    /// On the class token [default: cosine]
+    #[arg(long, value_enum, hide_short_help = true)]
+    pub classifier: Option<ClassifierKind>,
+    /// Training loss [default: la]
+    #[arg(long, value_enum)]
+    pub loss: Option<LossKind>,
+    /// Passes over the training images [default: the preset's, 5]
     #[arg(long, value_name = "N")]
     pub epochs: Option<usize>,
-    /// Learning rate of the first epoch [default: 0.02]
+    /// Learning rate of the first epoch [default: the preset's, 0.02]
     #[arg(long)]
     pub lr: Option<f64>,
     /// Images a step [default: 128]
@@ -79,6 +89,9 @@ pub struct TrainArgs {
     /// Factor on the cosines of the classifier [default: 25]
     #[arg(long, hide_short_help = true)]
     pub scale: Option<f64>,
+    /// What is done to training images [default: the preset's, mda]
+    #[arg(long, value_enum, hide_short_help = true)]
+    pub augment: Option<Augmentation>,
     /// How the smallest crop grows [default: convex]
     #[arg(long, value_enum, hide_short_help = true)]
     pub area_schedule: Option<AreaSchedule>,
@@ -127,11 +140,29 @@ pub struct TrainConfig {
     pub out: PathBuf,
     /// Where the other values come from.
     pub preset: Preset,
-    /// Lightweight module.
-    pub tuner: TunerKind,
-    /// Bottleneck dimension; none: automatic.
+    /// Modules.
+    pub tuner: Tuners,
+    /// Size of modules without one of their own; none: automatic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tuner_size: Option<i64>,
+    /// Blocks that get modules.
+    #[serde(default)]
+    pub layers: Layers,
+    /// Projections that LoRA is put on.
+    #[serde(default = "LoraTarget::usual")]
+    pub lora_targets: Vec<LoraTarget>,
+    /// Linears that AFT takes entries of.
+    #[serde(default)]
+    pub aft_on: AftPlace,
+    /// Fraction of their entries; none: automatic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aft_ratio: Option<f64>,
+    /// On the class token.
+    #[serde(default)]
+    pub classifier: ClassifierKind,
+    /// Training loss.
+    #[serde(default)]
+    pub loss: LossKind,
     /// Passes over the training images.
     pub epochs: usize,
     /// Learning rate of the first epoch.
@@ -146,6 +177,9 @@ pub struct TrainConfig {
     pub tau: f64,
     /// Factor on the cosines of the classifier.
     pub scale: f64,
+    /// What is done to training images.
+    #[serde(default)]
+    pub augment: Augmentation,
     /// How the smallest crop grows.
     pub area_schedule: AreaSchedule,
     /// Kind of the frozen weights.
@@ -180,10 +214,7 @@ impl TrainArgs {
     pub fn resolve(self) -> Result<TrainConfig> {
         let recipe = Self::of_recipe(self.config.as_deref())?;
         let preset = self.preset.or(recipe.preset).unwrap_or_default();
-        let (tuner, lr) = match preset {
-            Preset::LiftPlus => (TunerKind::Adaptformer, 0.02),
-            Preset::ClassifierOnly => (TunerKind::None, 0.03),
-        };
+        let (tuner, epochs, lr) = preset.values();
         let config = TrainConfig {
             shards: required(self.shards.or(recipe.shards), "shards")?,
             model: required(self.model.or(recipe.model), "model")?,
@@ -192,13 +223,26 @@ impl TrainArgs {
             preset,
             tuner: self.tuner.or(recipe.tuner).unwrap_or(tuner),
             tuner_size: self.tuner_size.or(recipe.tuner_size),
-            epochs: self.epochs.or(recipe.epochs).unwrap_or(5),
+            layers: self.layers.or(recipe.layers).unwrap_or_default(),
+            lora_targets: self
+                .lora_targets
+                .or(recipe.lora_targets)
+                .unwrap_or_else(LoraTarget::usual),
+            aft_on: self.aft_on.or(recipe.aft_on).unwrap_or_default(),
+            aft_ratio: self.aft_ratio.or(recipe.aft_ratio),
+            classifier: self.classifier.or(recipe.classifier).unwrap_or_default(),
+            loss: self.loss.or(recipe.loss).unwrap_or_default(),
+            epochs: self.epochs.or(recipe.epochs).unwrap_or(epochs),
             lr: self.lr.or(recipe.lr).unwrap_or(lr),
             batch_size: self.batch_size.or(recipe.batch_size).unwrap_or(128),
             momentum: self.momentum.or(recipe.momentum).unwrap_or(0.9),
             weight_decay: self.weight_decay.or(recipe.weight_decay).unwrap_or(5e-4),
             tau: self.tau.or(recipe.tau).unwrap_or(1.0),
             scale: self.scale.or(recipe.scale).unwrap_or(25.0),
+            augment: self
+                .augment
+                .or(recipe.augment)
+                .unwrap_or(preset.augmentation()),
             area_schedule: self
                 .area_schedule
                 .or(recipe.area_schedule)
@@ -238,12 +282,29 @@ impl TrainConfig {
             ("weight-decay", self.weight_decay, 0.0, 1e6),
             ("tau", self.tau, 0.0, 1e6),
             ("scale", self.scale, f64::MIN_POSITIVE, 1e6),
+            (
+                "aft-ratio",
+                self.aft_ratio.unwrap_or(1.0),
+                f64::MIN_POSITIVE,
+                1.0,
+            ),
         ];
         check_ranges(&in_range)?;
-        if self.tuner == TunerKind::None && self.tuner_size.is_some() {
-            return Err(Error::Usage(
-                "--tuner-size is given, and no tuner to have it".into(),
-            ));
+        let kinds: Vec<TunerKind> = self.tuner.choices().iter().map(|c| c.kind).collect();
+        let without =
+            |flag: &str| Error::Usage(format!("--{flag} is given, and no tuner to have it"));
+        let has_size = |kind: &TunerKind| kind.automatic_size(1, 1).is_some();
+        if self.tuner_size.is_some() && !kinds.iter().any(has_size) {
+            return Err(without("tuner-size"));
+        }
+        if self.aft_ratio.is_some() && !kinds.contains(&TunerKind::Aft) {
+            return Err(without("aft-ratio"));
+        }
+        if self.layers != Layers::All && kinds.is_empty() {
+            return Err(without("layers"));
+        }
+        if self.lora_targets.is_empty() {
+            return Err(Error::Usage("--lora-targets names no projection".into()));
         }
         self.device_choice().map(drop)
     }
@@ -254,6 +315,19 @@ impl TrainConfig {
             tte: self.tte,
             expand: self.expand,
             random_crops: RANDOM_CROPS,
+            seed: self.seed,
+        }
+    }
+
+    /// What the modules are made from.
+    pub fn tuner_options(&self) -> TunerOptions {
+        TunerOptions {
+            tuners: self.tuner.clone(),
+            layers: self.layers.clone(),
+            size: self.tuner_size,
+            lora_targets: self.lora_targets.clone(),
+            aft_place: self.aft_on,
+            aft_ratio: self.aft_ratio,
             seed: self.seed,
         }
     }
@@ -351,7 +425,7 @@ mod tests {
         .unwrap();
         assert_eq!(
             (config.epochs, config.lr, config.tuner),
-            (9, 0.5, TunerKind::None)
+            (9, 0.5, Tuners::default())
         );
         assert_eq!(config.shards, Path::new("s"));
 
@@ -359,8 +433,27 @@ mod tests {
         let config = args.resolve().unwrap();
         assert_eq!(
             (config.epochs, config.lr, config.tuner),
-            (5, 0.02, TunerKind::Adaptformer)
+            (5, 0.02, TunerKind::Adaptformer.into())
         );
+    }
+
+    #[test]
+    fn presets_have_the_papers_values() {
+        for (preset, tuner, epochs, lr, augment) in [
+            (Preset::LiftPlus, "adaptformer", 5, 0.02, Augmentation::Mda),
+            (Preset::Lift, "adaptformer", 10, 0.01, Augmentation::Classic),
+            (Preset::ClassifierOnly, "none", 5, 0.03, Augmentation::Mda),
+            (Preset::Full, "full", 5, 0.002, Augmentation::Mda),
+            (Preset::Arbitrary, "aft", 5, 0.02, Augmentation::Mda),
+            (Preset::ZeroShot, "none", 0, 0.02, Augmentation::Mda),
+        ] {
+            let (_dir, args) = recipe(PATHS);
+            let preset = Some(preset);
+            let config = TrainArgs { preset, ..args }.resolve().unwrap();
+            assert_eq!(config.tuner.to_string(), tuner);
+            assert_eq!((config.epochs, config.lr), (epochs, lr), "{preset:?}");
+            assert_eq!(config.augment, augment, "{preset:?}");
+        }
     }
 
     #[test]

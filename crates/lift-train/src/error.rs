@@ -65,6 +65,14 @@ pub enum Error {
         /// The learning rate of the step.
         lr: f64,
     },
+    /// A replayed run lies too far from its reference.
+    #[error("{run}: above tolerance: {what}")]
+    AboveTolerance {
+        /// The reference run.
+        run: PathBuf,
+        /// Which numbers.
+        what: String,
+    },
     /// The thread that prepares batches ended before its work did.
     #[error(
         "the loader stopped before its last image\nhint: this is a bug of lift-train; the lines above say where"

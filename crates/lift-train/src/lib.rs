@@ -1,7 +1,7 @@
 //! Tunes a frozen foundation model on long-tailed shards and evaluates it (LIFT+, arXiv 2504.13282).
 //!
 //! Shards -> [`loader`] -> [`model::TunedModel`] (frozen tower, [`tuner`], [`classifier`]) -> [`loss`] -> [`optim`];
-//! [`train`] is the loop, [`eval`] judges, [`run`] and [`report`] keep what came out. [`command`] holds one function
+//! [`train`] is the loop, [`eval`] judges, [`parity`] compares with reference runs, [`run`] and [`report`] keep what came out. [`command`] holds one function
 //! a command of the program.
 
 #![forbid(unsafe_code)]
@@ -17,8 +17,10 @@ pub mod loss;
 pub mod metrics;
 pub mod model;
 pub mod optim;
+pub mod parity;
 pub mod plan;
 pub mod predictions;
+pub mod preset;
 pub mod report;
 pub mod run;
 pub mod train;

@@ -6,12 +6,10 @@ use lift_clip::VisionTower;
 use tch::{Device, Kind, Tensor};
 
 use crate::{
-    classifier::CosineClassifier,
-    error::{Error, Result},
+    classifier::{Classifier, ClassifierKind},
+    error::Result,
     tuner::Tuner,
 };
-
-const CLASSIFIER_WEIGHT: &str = "classifier.weight";
 
 /// A frozen image tower with what is tuned around it.
 #[derive(Debug)]
@@ -21,7 +19,7 @@ pub struct TunedModel {
     /// The modules in its blocks.
     pub tuner: Tuner,
     /// On the class token.
-    pub classifier: CosineClassifier,
+    pub classifier: Classifier,
 }
 
 impl TunedModel {
@@ -29,49 +27,36 @@ impl TunedModel {
     pub fn new(
         mut visual: VisionTower,
         mut tuner: Tuner,
-        head: &Tensor,
-        scale: f64,
+        mut classifier: Classifier,
         device: Device,
         kind: Kind,
     ) -> Self {
         visual.convert(device, kind);
         tuner.to_device(device);
-        let weight = head
-            .detach()
-            .to_kind(Kind::Float)
-            .to_device(device)
-            .copy()
-            .set_requires_grad(true);
+        classifier.to_device(device);
         Self {
             visual,
             tuner,
-            classifier: CosineClassifier { weight, scale },
+            classifier,
         }
     }
 
-    /// As [`TunedModel::new`], with tuner and classifier from tensors in the names of [`TunedModel::tuned`].
+    /// As [`TunedModel::new`], with tuner and classifier from tensors in the names of [`TunedModel::state`].
     ///
     /// # Errors
     /// When the classifier or a tensor of a tuner is missing, does not fit the tower, or is left over.
     pub fn from_tuned(
         visual: VisionTower,
         mut tensors: BTreeMap<String, Tensor>,
+        classifier: ClassifierKind,
         scale: f64,
         device: Device,
         kind: Kind,
     ) -> Result<Self> {
-        let head = tensors
-            .remove(CLASSIFIER_WEIGHT)
-            .ok_or_else(|| Error::Tensors(format!("{CLASSIFIER_WEIGHT} is missing")))?;
         let width = visual.config().width;
-        if head.dim() != 2 || head.size()[1] != width {
-            return Err(Error::Tensors(format!(
-                "{CLASSIFIER_WEIGHT} has shape {:?}, the model is {width} wide",
-                head.size()
-            )));
-        }
-        let tuner = Tuner::from_tensors(tensors, visual.config())?;
-        Ok(Self::new(visual, tuner, &head, scale, device, kind))
+        let classifier = Classifier::take(classifier, &mut tensors, width, scale)?;
+        let tuner = Tuner::from_tensors(tensors, &visual)?;
+        Ok(Self::new(visual, tuner, classifier, device, kind))
     }
 
     /// Normalised images (b, 3, r, r) -> logits (b, K), fp32.
@@ -82,11 +67,14 @@ impl TunedModel {
 
     /// Everything that is tuned, by the name it has in files; the tensors share memory with the model.
     pub fn tuned(&self) -> BTreeMap<String, Tensor> {
-        let mut all: BTreeMap<String, Tensor> = self.tuner.named_tensors().into_iter().collect();
-        all.insert(
-            CLASSIFIER_WEIGHT.into(),
-            self.classifier.weight.shallow_clone(),
-        );
+        let modules = self.tuner.named_tensors().into_iter();
+        modules.chain(self.classifier.named()).collect()
+    }
+
+    /// What is tuned and the modules' constants: all that the model is, besides its frozen tower.
+    pub fn state(&self) -> BTreeMap<String, Tensor> {
+        let mut all = self.tuned();
+        all.extend(self.tuner.constants());
         all
     }
 
@@ -100,7 +88,7 @@ impl TunedModel {
                 .iter()
                 .map(|(_, t)| count(t))
                 .sum(),
-            classifier: count(&self.classifier.weight),
+            classifier: self.classifier.named().iter().map(|(_, t)| count(t)).sum(),
             frozen: self
                 .visual
                 .named_tensors()

@@ -9,7 +9,7 @@ use tch::{Device, Kind};
 use crate::{
     config::TrainConfig,
     model::{ParameterCounts, TunedModel},
-    tuner::TunerKind,
+    tuner::Choice,
 };
 
 /// The plan of a run.
@@ -18,8 +18,7 @@ pub struct Plan {
     dataset: String,
     images: u64,
     classes: usize,
-    tuner: TunerKind,
-    size: Option<i64>,
+    tuner: String,
     parameters: ParameterCounts,
     epochs: usize,
     batch_size: usize,
@@ -50,10 +49,12 @@ impl Plan {
         // keep nothing: only the gradient of their input is wanted.
         const KEPT_WIDTHS: u64 = 2 + 4 + 12 + 2;
         let tokens = tower.tokens() as u64 * config.batch_size as u64;
-        let tuned_layers = if config.tuner == TunerKind::None {
-            0
-        } else {
-            tower.layers as u64
+        // Backward goes down to the first block that has a module.
+        let layers = config.layers.of(tower.layers).unwrap_or_default();
+        let first = layers.first().copied().unwrap_or(0);
+        let tuned_layers = match config.tuner.choices() {
+            [] => 0,
+            _ => (tower.layers - first) as u64,
         };
         let activations =
             tokens * tower.width as u64 * (KEPT_WIDTHS * tuned_layers).max(10) * kind_bytes;
@@ -63,10 +64,7 @@ impl Plan {
             dataset: manifest.dataset.clone(),
             images: manifest.rows,
             classes: manifest.num_classes(),
-            tuner: config.tuner,
-            size: config.tuner_size.or(config
-                .tuner
-                .automatic_size(manifest.num_classes(), tower.layers)),
+            tuner: describe(config, manifest.num_classes(), &layers, tower.layers),
             parameters,
             epochs: config.epochs,
             batch_size: config.batch_size,
@@ -87,13 +85,9 @@ impl fmt::Display for Plan {
             "data     {}: {} training images, {} classes",
             self.dataset, self.images, self.classes
         )?;
-        match self.size.filter(|_| self.tuner != TunerKind::None) {
-            Some(size) => write!(
-                f,
-                "tune     {} (size {size}), {} parameters, ",
-                self.tuner, p.modules
-            )?,
-            None => write!(f, "tune     the classifier alone, ")?,
+        match self.tuner.as_str() {
+            "" => write!(f, "tune     the classifier alone, ")?,
+            tuner => write!(f, "tune     {tuner}, {} parameters, ", p.modules)?,
         }
         writeln!(
             f,
@@ -115,4 +109,21 @@ impl fmt::Display for Plan {
             self.precision, self.device
         )
     }
+}
+
+/// The modules with their sizes, and their blocks where that is not all of them; nothing for the classifier alone.
+fn describe(config: &TrainConfig, num_classes: usize, layers: &[usize], blocks: usize) -> String {
+    let module = |choice: &Choice| {
+        let automatic = choice.kind.automatic_size(num_classes, layers.len());
+        match automatic.map(|automatic| choice.size.or(config.tuner_size).unwrap_or(automatic)) {
+            Some(size) => format!("{} (size {size})", choice.kind),
+            None => choice.kind.to_string(),
+        }
+    };
+    let modules: Vec<String> = config.tuner.choices().iter().map(module).collect();
+    let mut text = modules.join(" + ");
+    if !modules.is_empty() && layers.len() < blocks {
+        text += &format!(" in {} of {blocks} blocks", layers.len());
+    }
+    text
 }

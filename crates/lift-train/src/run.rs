@@ -72,7 +72,7 @@ impl Tuned {
     /// Collects the tuned tensors of `model`, which training started from `head`.
     pub fn of(model: &TunedModel, class_counts: &[u64], head: &Head) -> Self {
         let mut file = TensorFile::default();
-        let tuned = model.tuned().into_iter();
+        let tuned = model.state().into_iter();
         file.tensors = tuned.map(|(name, t)| (name, t.detach())).collect();
         Self {
             file,

@@ -14,8 +14,8 @@ use tch::{Device, Kind, Tensor};
 use crate::{
     config::TrainConfig,
     error::{Error, Result},
-    loader::{Loader, View, epoch_order},
-    loss::LogitAdjusted,
+    loader::{Augmentation, Loader, View, epoch_order},
+    loss::Loss,
     model::TunedModel,
     optim::{Sgd, cosine_lr},
     report::Training,
@@ -44,8 +44,8 @@ pub fn train(
 ) -> Result<Training> {
     let device = model.visual.device();
     let rows = loader.reader().len();
-    let loss_function =
-        LogitAdjusted::new(&loader.reader().manifest().class_counts, config.tau, device);
+    let counts = &loader.reader().manifest().class_counts;
+    let loss_function = Loss::new(config.loss, counts, config.tau, config.scale, device);
     let mut optimiser = Sgd::new(
         model.tuned().into_values().collect(),
         config.momentum,
@@ -61,10 +61,15 @@ pub fn train(
     for epoch in 0..config.epochs {
         let lr = cosine_lr(config.lr, epoch, config.epochs);
         let smallest_area = config.area_schedule.smallest_area(epoch, config.epochs);
-        let view = View::Random {
-            smallest_area,
-            seed: config.seed,
-            epoch,
+        let seed = config.seed;
+        let view = match config.augment {
+            Augmentation::Mda => View::Random {
+                smallest_area,
+                seed,
+                epoch,
+            },
+            Augmentation::Classic => View::Classic { seed, epoch },
+            Augmentation::Plain => View::Center,
         };
         let mut batches = loader.batches(epoch_order(rows, config.seed, epoch), view);
         let mut figures = Figures::default();

@@ -1,5 +1,10 @@
 //! The program `lift-train` from outside: exit codes and messages. Whole runs are tested in the package `tests`.
 
+#[path = "cli/methods.rs"]
+mod methods;
+#[path = "cli/parity.rs"]
+mod parity;
+
 use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -22,8 +27,10 @@ use lift_data::{
 use tch::{Tensor, kind::FLOAT_CPU};
 
 fn lift_train(args: &[&str]) -> Output {
+    // Tiny products gain nothing from threads, and tests that run at the same time lose much by their waiting.
     Command::new(env!("CARGO_BIN_EXE_lift-train"))
         .args(args)
+        .env("OMP_NUM_THREADS", "1")
         .output()
         .unwrap()
 }
@@ -240,7 +247,7 @@ fn wrong_input_exits_with_1_and_names_the_file() {
 #[test]
 fn wrong_usage_exits_with_2_and_help_fits_a_screen() {
     let paths = ["--shards", "s", "--model", "m", "--head", "h", "--out", "o"];
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 16] = [
         (&["--epochs", "many"], "invalid value 'many'"),
         (&["--precision", "fp8"], "\"fp8\" is not a precision"),
         (&["evaluate"], "evaluate"),
@@ -259,6 +266,30 @@ fn wrong_usage_exits_with_2_and_help_fits_a_screen() {
         (
             &["--tuner", "none", "--tuner-size", "8"],
             "no tuner to have it",
+        ),
+        (
+            &["--tuner", "prefix"],
+            "\"prefix\" is not a tuner; use none or vpt-shallow",
+        ),
+        (
+            &["--tuner", "full,bitfit"],
+            "full and bitfit tune the same tensors",
+        ),
+        (
+            &["--tuner", "bitfit", "--tuner-size", "8"],
+            "no tuner to have it",
+        ),
+        (
+            &["--layers", "first"],
+            "\"first\" is no choice of layers; use all, last:2 or 0,3,5",
+        ),
+        (
+            &["--aft-ratio", "0.1"],
+            "--aft-ratio is given, and no tuner to have it",
+        ),
+        (
+            &["--loss", "hinge"],
+            "[possible values: la, ce, focal, ldam, cb, grw, bs, lade]",
         ),
     ];
     for (args, message) in cases {

@@ -11,6 +11,7 @@ use tch::{Device, Tensor};
 
 use super::{check_classes, check_width, load_tower, read_head, report_of, warn_of_expand};
 use crate::{
+    classifier::{Classifier, ClassifierKind},
     error::{Error, Result},
     eval::{EvalOptions, Evaluation, Look, evaluate},
     loader::Loader,
@@ -65,12 +66,20 @@ pub fn eval(run: &Path, model: Option<&Path>, settings: &EvalSettings) -> Result
     let visual = load_tower(&model_path)?;
     warn_of_expand(settings.look, &visual);
     let (device, kind) = (settings.device, settings.precision.kind());
-    let model = TunedModel::from_tuned(visual, tuned.file.tensors, config.scale, device, kind)
-        .map_err(|e| Error::BadRun {
-            path: run.join("tuned.safetensors"),
-            reason: format!("{e}\nhint: evaluate with the model that the run was trained with"),
-        })?;
-    let normalisation = Normalisation::of_model(&model_path)?;
+    let tensors = tuned.file.tensors;
+    let model = TunedModel::from_tuned(
+        visual,
+        tensors,
+        config.classifier,
+        config.scale,
+        device,
+        kind,
+    )
+    .map_err(|e| Error::BadRun {
+        path: run.join("tuned.safetensors"),
+        reason: format!("{e}\nhint: evaluate with the model that the run was trained with"),
+    })?;
+    let normalisation = Normalisation::of_model(&model_path, model.visual.usual_normalisation())?;
     let counts = Some(tuned.class_counts.as_slice());
     let evaluation = judge(settings, &test, &model, normalisation, counts, None)?;
     Ok(Report {
@@ -126,17 +135,20 @@ pub fn zero_shot(
         visual.config().width,
         model,
     )?;
-    check_width(
-        head_path,
-        "text_embeds",
-        text_embeds,
-        visual.proj.size()[1],
-        model,
-    )?;
+    let Some(joint) = visual.proj.as_ref().map(|proj| proj.size()[1]) else {
+        let reason =
+            "an image tower without a joint space, which zero-shot needs\nhint: use a CLIP";
+        return Err(Error::BadRun {
+            path: model.into(),
+            reason: reason.into(),
+        });
+    };
+    check_width(head_path, "text_embeds", text_embeds, joint, model)?;
     warn_of_expand(settings.look, &visual);
     let (device, kind) = (settings.device, settings.precision.kind());
-    let tower = TunedModel::new(visual, Tuner::default(), &head.weight, 1.0, device, kind);
-    let normalisation = Normalisation::of_model(model)?;
+    let classifier = Classifier::new(ClassifierKind::Cosine, &head.weight, 1.0);
+    let tower = TunedModel::new(visual, Tuner::default(), classifier, device, kind);
+    let normalisation = Normalisation::of_model(model, tower.visual.usual_normalisation())?;
     let counts = train_counts.as_deref();
     let evaluation = judge(
         settings,

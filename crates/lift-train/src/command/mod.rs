@@ -3,6 +3,7 @@
 //! [`training`] trains, [`evaluation`] judges; here is what both check and how reports are printed.
 
 mod evaluation;
+mod parity;
 mod training;
 
 use std::{
@@ -10,11 +11,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lift_clip::{Clip, Head, VisionTower, device_name};
+use lift_clip::{Head, VisionTower, device_name};
 use lift_data::{ClassNames, manifest::Manifest};
 use tch::Tensor;
 
 pub use evaluation::{EvalSettings, eval, zero_shot};
+pub use parity::parity;
 pub use training::{dry_run, train};
 
 use crate::{
@@ -107,9 +109,9 @@ fn read_head(path: &Path, model: &Path) -> Result<Head> {
     Ok(head)
 }
 
-/// The image tower; the text tower's memory is given back.
+/// The image tower; a text tower's memory is given back.
 fn load_tower(model: &Path) -> Result<VisionTower> {
-    Ok(Clip::load(model)?.visual)
+    Ok(VisionTower::open(model)?)
 }
 
 /// A report without what only training knows.

@@ -12,6 +12,7 @@ use super::{
     load_tower, read_head, report_of, warn_of_expand, write_stdout,
 };
 use crate::{
+    classifier::Classifier,
     config::TrainConfig,
     error::{Error, Result},
     eval::{Look, Tte},
@@ -171,10 +172,12 @@ impl Inputs {
         )?;
         warn_of_expand(config.look(), &visual);
         let classes = manifest.num_classes();
-        let tuner = Tuner::new(config.tuner, config.tuner_size, tower, classes, config.seed);
+        let tuner = Tuner::new(&config.tuner_options(), &visual, classes)?;
+        let classifier = Classifier::new(config.classifier, &head.weight, config.scale);
         let kind = config.precision.kind();
-        let model = TunedModel::new(visual, tuner, &head.weight, config.scale, device, kind);
-        let normalisation = Normalisation::of_model(&config.model)?;
+        let model = TunedModel::new(visual, tuner, classifier, device, kind);
+        let usual = model.visual.usual_normalisation();
+        let normalisation = Normalisation::of_model(&config.model, usual)?;
         Ok(Self {
             train,
             test,

@@ -9,6 +9,19 @@ use serde::{Deserialize, Serialize};
 
 use super::sampler::{below, unit};
 
+/// What is done to training images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Augmentation {
+    /// Minimalist: one growing square crop (LIFT+).
+    #[default]
+    Mda,
+    /// RandomResizedCrop and flip (LIFT).
+    Classic,
+    /// None: the centre crop of the plain evaluation.
+    Plain,
+}
+
 /// How the smallest crop grows with the progress of training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]

@@ -4,9 +4,10 @@
 //! batch holds the same bytes however many threads prepare it.
 
 mod augment;
+mod classic;
 mod prefetch;
 mod sampler;
 
-pub use augment::{AreaSchedule, mda_crop};
+pub use augment::{AreaSchedule, Augmentation, mda_crop};
 pub use prefetch::{Batch, Batches, Loader, View};
 pub use sampler::{epoch_order, image_rng};

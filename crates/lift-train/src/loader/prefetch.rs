@@ -20,6 +20,7 @@ use tch::{Device, Tensor};
 
 use super::{
     augment::mda_crop,
+    classic,
     sampler::{below, image_rng, view_rng},
 };
 use crate::error::{Error, Result};
@@ -34,6 +35,13 @@ pub enum View {
     Random {
         /// See [`super::AreaSchedule::smallest_area`].
         smallest_area: f64,
+        /// Of the run.
+        seed: u64,
+        /// From 0.
+        epoch: usize,
+    },
+    /// A random crop of any shape, half of the time mirrored, for training as in LIFT.
+    Classic {
         /// Of the run.
         seed: u64,
         /// From 0.
@@ -69,7 +77,7 @@ impl View {
             Self::FiveCrop { .. } => 5,
             Self::TenCrop { .. } => 10,
             Self::RandomCrops { crops, .. } => crops,
-            Self::Random { .. } | Self::Center => 1,
+            Self::Random { .. } | Self::Classic { .. } | Self::Center => 1,
         }
     }
 
@@ -79,7 +87,7 @@ impl View {
             Self::FiveCrop { expand }
             | Self::TenCrop { expand }
             | Self::RandomCrops { expand, .. } => side + expand,
-            Self::Random { .. } | Self::Center => side + side / 7,
+            Self::Random { .. } | Self::Classic { .. } | Self::Center => side + side / 7,
         }
     }
 }
@@ -210,6 +218,12 @@ impl Loader {
                 let crop = mda_crop(width, height, smallest_area, &mut rng);
                 scratch.resizer.crop_resize(source, crop, side, side, out)?;
             }
+            View::Classic { seed, epoch } => {
+                let mut rng = image_rng(seed, epoch, self.reader.row(row).id);
+                let crop = classic::crop(width, height, &mut rng);
+                scratch.resizer.crop_resize(source, crop, side, side, out)?;
+                classic::flip(out, side, &mut rng);
+            }
             View::Center
             | View::FiveCrop { .. }
             | View::TenCrop { .. }
@@ -228,7 +242,7 @@ impl Loader {
                 }
                 for ((left, top), square) in corners.iter().zip(squares) {
                     copy_square(&scratch.resized, w, *left, *top, side, square);
-                    mirror(square, side);
+                    classic::mirror(square, side);
                 }
             }
         }
@@ -251,14 +265,7 @@ fn crop_corners(view: View, width: u32, height: u32, side: u32, id: u64) -> Vec<
             let mut place = |room: u32| below(&mut rng, u64::from(room) + 1) as u32;
             (0..crops).map(|_| (place(right), place(bottom))).collect()
         }
-        View::Center | View::Random { .. } => vec![center],
-    }
-}
-
-/// Swaps left and right of a square of RGB pixels.
-fn mirror(square: &mut [u8], side: u32) {
-    for row in square.chunks_mut(side as usize * 3) {
-        row.as_chunks_mut::<3>().0.reverse();
+        View::Center | View::Random { .. } | View::Classic { .. } => vec![center],
     }
 }
 
@@ -326,7 +333,7 @@ mod tests {
     #[test]
     fn a_mirror_swaps_left_and_right() {
         let mut square: Vec<u8> = (0..12).collect();
-        mirror(&mut square, 2);
+        classic::mirror(&mut square, 2);
         assert_eq!(square, [3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8]);
     }
 

@@ -1,97 +1,129 @@
-//! LoRA (Hu et al. 2022, arXiv 2106.09685) on query and value: `x down up / r` is added to the projection.
+//! LoRA (Hu et al. 2022, arXiv 2106.09685): `x down up / r` is added to what a linear gives.
 //!
-//! `up` starts at zero, so that training starts at the frozen model.
+//! On query and value by default. `up` starts at zero, so that training starts at the frozen model.
 
-use std::collections::BTreeMap;
-
-use lift_clip::VisionConfig;
+use lift_clip::Place;
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{init::Init, layers_with, size_of, take, tensor_name};
-use crate::error::Result;
+use super::slots::{
+    Length::{self, Output, Size, Width},
+    Part, Slots,
+    Start::{Kaiming, Zeros},
+};
 
-const NAMES: [&str; 4] = [
-    "attn.lora.q.down",
-    "attn.lora.q.up",
-    "attn.lora.v.down",
-    "attn.lora.v.up",
-];
-
-/// The module's tensors of one layer, in the order of [`NAMES`]: (d, r), (r, d), (d, r), (r, d).
-type Layer = [Tensor; 4];
-
-/// LoRA in some or all blocks.
-#[derive(Debug)]
-pub struct Lora {
-    layers: BTreeMap<usize, Layer>,
+/// A projection that LoRA can be put on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoraTarget {
+    /// Query.
+    Q,
+    /// Key.
+    K,
+    /// Value.
+    V,
+    /// The linear after attention.
+    Out,
+    /// The MLP's first linear.
+    MlpIn,
+    /// The MLP's second linear.
+    MlpOut,
 }
 
-impl Lora {
-    /// Fresh modules of rank `size` in every block.
-    pub fn new(tower: &VisionConfig, size: i64, init: &mut Init) -> Self {
-        let d = tower.width;
-        let mut layer = || {
-            let (q, v) = (
-                init.kaiming_uniform([d, size]),
-                init.kaiming_uniform([d, size]),
-            );
-            [q, init.zeros(&[size, d]), v, init.zeros(&[size, d])]
-        };
-        Self {
-            layers: (0..tower.layers).map(|i| (i, layer())).collect(),
+impl LoraTarget {
+    /// All projections.
+    pub const ALL: [Self; 6] = [
+        Self::Q,
+        Self::K,
+        Self::V,
+        Self::Out,
+        Self::MlpIn,
+        Self::MlpOut,
+    ];
+
+    /// Query and value, the papers' choice.
+    pub fn usual() -> Vec<Self> {
+        vec![Self::Q, Self::V]
+    }
+
+    /// Down (in, r) and up (r, out) of a projection.
+    pub(super) const fn parts(self) -> [Part; 2] {
+        const HIDDEN: Length = Output(Place::MlpIn);
+        match self {
+            Self::Q => pair("attn.lora.q.down", "attn.lora.q.up", SQUARE),
+            Self::K => pair("attn.lora.k.down", "attn.lora.k.up", SQUARE),
+            Self::V => pair("attn.lora.v.down", "attn.lora.v.up", SQUARE),
+            Self::Out => pair("attn.lora.out_proj.down", "attn.lora.out_proj.up", SQUARE),
+            Self::MlpIn => pair(
+                "mlp.lora.in_proj.down",
+                "mlp.lora.in_proj.up",
+                [&[Width, Size], &[Size, HIDDEN]],
+            ),
+            Self::MlpOut => pair(
+                "mlp.lora.out_proj.down",
+                "mlp.lora.out_proj.up",
+                [&[HIDDEN, Size], &[Size, Width]],
+            ),
         }
     }
 
-    pub(super) fn take(
-        tensors: &mut BTreeMap<String, Tensor>,
-        tower: &VisionConfig,
-    ) -> Result<Self> {
-        let d = tower.width;
-        let mut layers = BTreeMap::new();
-        for i in layers_with(tensors, "attn.lora.q.down", tower)? {
-            let r = size_of(tensors, i, "attn.lora.q.down", 1)?;
-            let shapes: [Vec<i64>; 4] = [vec![d, r], vec![r, d], vec![d, r], vec![r, d]];
-            let mut taken = Vec::with_capacity(NAMES.len());
-            for (name, shape) in NAMES.iter().zip(&shapes) {
-                taken.push(take(tensors, i, name, shape)?);
-            }
-            layers.insert(i, taken.try_into().expect("as many tensors as names"));
-        }
-        Ok(Self { layers })
+    fn update(self, slots: &Slots, layer: usize, input: &Tensor) -> Option<Tensor> {
+        let [down, up] = slots.all(layer, &self.parts())?;
+        let (kind, rank) = (input.kind(), down.size()[1] as f64);
+        Some(input.matmul(&down.to_kind(kind)).matmul(&up.to_kind(kind)) / rank)
     }
+}
 
-    pub(super) fn named(&self, all: &mut Vec<(String, Tensor)>) {
-        for (&i, layer) in &self.layers {
-            all.extend(
-                NAMES
-                    .iter()
-                    .zip(layer)
-                    .map(|(name, t)| (tensor_name(i, name), t.shallow_clone())),
-            );
-        }
-    }
+const SQUARE: [&[Length]; 2] = [&[Width, Size], &[Size, Width]];
 
-    pub(super) fn tensors_mut(&mut self) -> impl Iterator<Item = &mut Tensor> {
-        self.layers.values_mut().flatten()
-    }
+const fn pair(down: &'static str, up: &'static str, shapes: [&'static [Length]; 2]) -> [Part; 2] {
+    [
+        Part {
+            name: down,
+            shape: shapes[0],
+            start: Kaiming,
+        },
+        Part {
+            name: up,
+            shape: shapes[1],
+            start: Zeros,
+        },
+    ]
+}
 
-    pub(super) fn qkv(&self, layer: usize, input: &Tensor, qkv: Tensor) -> Tensor {
-        let Some([q_down, q_up, v_down, v_up]) = self.layers.get(&layer) else {
-            return qkv;
-        };
-        let kind = qkv.kind();
-        let update = |down: &Tensor, up: &Tensor| {
-            let rank = down.size()[1] as f64;
-            input.matmul(&down.to_kind(kind)).matmul(&up.to_kind(kind)) / rank
-        };
-        let parts = qkv.chunk(3, -1);
-        Tensor::cat(
-            &[
-                &parts[0] + update(q_down, q_up),
-                parts[1].shallow_clone(),
-                &parts[2] + update(v_down, v_up),
-            ],
-            -1,
-        )
+/// Adds the updates of the linear at `place` to its output.
+pub(super) fn linear(
+    slots: &Slots,
+    layer: usize,
+    place: Place,
+    input: &Tensor,
+    output: Tensor,
+) -> Tensor {
+    let target = match place {
+        Place::Qkv => return query_key_value(slots, layer, input, output),
+        Place::AttentionOut => LoraTarget::Out,
+        Place::MlpIn => LoraTarget::MlpIn,
+        Place::MlpOut => LoraTarget::MlpOut,
+        Place::Norm1 | Place::Norm2 => return output,
+    };
+    match target.update(slots, layer, input) {
+        Some(update) => output + update,
+        None => output,
     }
+}
+
+fn query_key_value(slots: &Slots, layer: usize, input: &Tensor, output: Tensor) -> Tensor {
+    let targets = [LoraTarget::Q, LoraTarget::K, LoraTarget::V];
+    let updates = targets.map(|target| target.update(slots, layer, input));
+    if updates.iter().all(Option::is_none) {
+        return output;
+    }
+    let parts = output.chunk(3, -1).into_iter().zip(updates);
+    let parts: Vec<Tensor> = parts
+        .map(|(part, update)| match update {
+            Some(update) => part + update,
+            None => part,
+        })
+        .collect();
+    Tensor::cat(&parts, -1)
 }

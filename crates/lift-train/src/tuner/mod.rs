@@ -3,67 +3,132 @@
 //! A [`Tuner`] is a list of modules, one file each, that see the tower's blocks through [`lift_clip::Hooks`].
 //! Their tensors are fp32 leaves with gradients; nothing else in the tower has one. Names in files are the authors'
 //! (`image_encoder.blocks.0.adaptformer.down.weight`).
+//!
+//! A module's file has its table of tensors and a function for each hook that it uses; here it stands in [`TunerKind`]
+//! and in the matches below.
 
+mod adapter;
 mod adaptformer;
+mod aft;
+mod bottleneck;
+mod choice;
 mod init;
 mod lora;
+mod slots;
+mod ssf;
+mod unfrozen;
+mod vpt;
 
 use std::{collections::BTreeMap, fmt};
 
-use lift_clip::{Hooks, VisionConfig};
-use serde::{Deserialize, Serialize};
-use tch::{Device, Tensor};
+use lift_clip::{Hooks, Parameter, Place, VisionTower};
+use tch::{Device, Kind, Tensor};
 
-pub use adaptformer::AdaptFormer;
+pub use aft::AftPlace;
+pub use choice::{Choice, Layers, TunerOptions, Tuners};
 pub use init::Init;
-pub use lora::Lora;
+pub use lora::LoraTarget;
 
 use crate::error::{Error, Result};
+use slots::Slots;
 
-/// The modules that can be chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
+/// The modules that can be chosen, in the order in which they act where several act in one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TunerKind {
+    /// Learned tokens before the first block (Jia et al. 2022).
+    VptShallow,
+    /// Learned tokens before every block (Jia et al. 2022).
+    VptDeep,
+    /// All of the blocks' own tensors.
+    Full,
+    /// The blocks' biases (Ben Zaken et al. 2022).
+    Bitfit,
+    /// The blocks' LayerNorms.
+    LayerNorm,
+    /// A random fraction of the linears' entries (LIFT).
+    Aft,
+    /// Low-rank updates, of query and value by default (Hu et al. 2022).
+    Lora,
+    /// Scale and shift after every linear (Lian et al. 2022).
+    Ssf,
+    /// A bottleneck after each MLP (Houlsby et al. 2019).
+    Adapter,
     /// A bottleneck parallel to each MLP (Chen et al. 2022).
     Adaptformer,
-    /// Low-rank updates of query and value (Hu et al. 2022).
-    Lora,
-    /// No module: the classifier alone is tuned.
-    None,
+}
+
+impl TunerKind {
+    /// All modules.
+    pub const ALL: [Self; 10] = [
+        Self::VptShallow,
+        Self::VptDeep,
+        Self::Full,
+        Self::Bitfit,
+        Self::LayerNorm,
+        Self::Aft,
+        Self::Lora,
+        Self::Ssf,
+        Self::Adapter,
+        Self::Adaptformer,
+    ];
+
+    /// The size for K classes and L blocks that get the module: `2^max(0, floor(log2(K / (c L))))`, c being 2 for the
+    /// bottlenecks, 4 for LoRA and 1 for VPT, so that the module is about as large as the classifier (LIFT, section
+    /// 4.3); none where the module has no size.
+    pub fn automatic_size(self, num_classes: usize, num_layers: usize) -> Option<i64> {
+        let matrices = self.matrices()?;
+        let num_layers = match self {
+            Self::VptShallow => 1,
+            _ => num_layers,
+        };
+        let mut size = 1;
+        while size * 2 * matrices * num_layers.max(1) <= num_classes {
+            size *= 2;
+        }
+        Some(size as i64)
+    }
+
+    /// How many matrices of the module's size and the tower's width a block gets.
+    fn matrices(self) -> Option<usize> {
+        match self {
+            Self::Adaptformer | Self::Adapter => Some(2),
+            Self::Lora => Some(4),
+            Self::VptShallow | Self::VptDeep => Some(1),
+            Self::Full | Self::Bitfit | Self::LayerNorm | Self::Aft | Self::Ssf => None,
+        }
+    }
+
+    /// Whether the module stands in the place of tensors of the blocks.
+    fn tunes_own_tensors(self) -> bool {
+        matches!(
+            self,
+            Self::Full | Self::Bitfit | Self::LayerNorm | Self::Aft
+        )
+    }
 }
 
 impl fmt::Display for TunerKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Adaptformer => "adaptformer",
+            Self::VptShallow => "vpt-shallow",
+            Self::VptDeep => "vpt-deep",
+            Self::Full => "full",
+            Self::Bitfit => "bitfit",
+            Self::LayerNorm => "layer-norm",
+            Self::Aft => "aft",
             Self::Lora => "lora",
-            Self::None => "none",
+            Self::Ssf => "ssf",
+            Self::Adapter => "adapter",
+            Self::Adaptformer => "adaptformer",
         })
     }
 }
 
-impl TunerKind {
-    /// The bottleneck dimension for K classes and L layers: `2^max(0, floor(log2(K / (c L))))`, c = 2 for AdaptFormer,
-    /// 4 for LoRA, so that the module is about as large as the classifier (LIFT, section 4.3).
-    pub fn automatic_size(self, num_classes: usize, num_layers: usize) -> Option<i64> {
-        let matrices = match self {
-            Self::Adaptformer => 2,
-            Self::Lora => 4,
-            Self::None => return None,
-        };
-        let mut size = 1;
-        while size * 2 * matrices * num_layers <= num_classes {
-            size *= 2;
-        }
-        Some(size as i64)
-    }
-}
-
-/// One kind of module in all its layers.
+/// One kind of module in all its blocks.
 #[derive(Debug)]
-enum Module {
-    AdaptFormer(AdaptFormer),
-    Lora(Lora),
+struct Module {
+    kind: TunerKind,
+    slots: Slots,
 }
 
 /// The modules that hang in a tower; none for classifier-only tuning.
@@ -73,153 +138,183 @@ pub struct Tuner {
 }
 
 impl Tuner {
-    /// Fresh modules in every block, of the given bottleneck dimension or the automatic one; they start as the identity.
-    pub fn new(
-        kind: TunerKind,
-        size: Option<i64>,
-        tower: &VisionConfig,
-        num_classes: usize,
-        seed: u64,
-    ) -> Self {
-        let mut init = Init::new(seed);
-        let Some(size) = size.or(kind.automatic_size(num_classes, tower.layers)) else {
-            return Self::default();
-        };
-        let module = match kind {
-            TunerKind::Adaptformer => Module::AdaptFormer(AdaptFormer::new(tower, size, &mut init)),
-            TunerKind::Lora => Module::Lora(Lora::new(tower, size, &mut init)),
-            TunerKind::None => return Self::default(),
-        };
-        Self {
-            modules: vec![module],
+    /// Fresh modules for a tower that is still in fp32; all but VPT and SSF start as the identity.
+    ///
+    /// # Errors
+    /// When the tower lacks a block that was asked for.
+    pub fn new(options: &TunerOptions, tower: &VisionTower, num_classes: usize) -> Result<Self> {
+        let mut init = Init::new(options.seed);
+        let layers = options.layers.of(tower.resblocks.len());
+        let layers = layers.map_err(Error::Usage)?;
+        let mut modules: Vec<Module> = Vec::new();
+        for &Choice { kind, size } in options.tuners.choices() {
+            let automatic = kind.automatic_size(num_classes, layers.len());
+            // A module without a size does not look at it.
+            let size = size.or(options.size).or(automatic).unwrap_or(1);
+            let mut table = |parts: &[slots::Part], layers: &[usize]| {
+                Slots::fresh(parts, layers, tower, size, &mut init)
+            };
+            let slots = match kind {
+                TunerKind::VptShallow => table(&vpt::PARTS, &layers[..1]),
+                TunerKind::VptDeep => table(&vpt::PARTS, &layers),
+                TunerKind::Full => unfrozen::fresh(&unfrozen::full(), &layers, tower),
+                TunerKind::Bitfit => unfrozen::fresh(&unfrozen::biases(), &layers, tower),
+                TunerKind::LayerNorm => {
+                    let mut which = unfrozen::layer_norms();
+                    if modules
+                        .iter()
+                        .any(|module| module.kind == TunerKind::Bitfit)
+                    {
+                        which.retain(|which| matches!(which, Parameter::Weight(_)));
+                    }
+                    unfrozen::fresh(&which, &layers, tower)
+                }
+                TunerKind::Aft => {
+                    let (place, ratio) = (options.aft_place, options.aft_ratio);
+                    aft::fresh(place, ratio, &layers, tower, num_classes, &mut init)
+                }
+                TunerKind::Lora => {
+                    let targets = options.lora_targets.iter();
+                    let parts: Vec<_> = targets.flat_map(|target| target.parts()).collect();
+                    table(&parts, &layers)
+                }
+                TunerKind::Ssf => table(&ssf::PARTS, &layers),
+                TunerKind::Adapter => table(&adapter::PARTS, &layers),
+                TunerKind::Adaptformer => table(&adaptformer::PARTS, &layers),
+            };
+            modules.push(Module { kind, slots });
         }
+        Ok(Self { modules })
     }
 
-    /// Rebuilds modules from named tensors; which module, which layers and what size is read off names and shapes.
+    /// Rebuilds modules from named tensors; which module, which blocks and what size is read off names and shapes.
     ///
     /// # Errors
     /// When a tensor of a module is missing, does not fit `tower`, or is left over.
-    pub fn from_tensors(
-        mut tensors: BTreeMap<String, Tensor>,
-        tower: &VisionConfig,
-    ) -> Result<Self> {
+    pub fn from_tensors(tensors: BTreeMap<String, Tensor>, tower: &VisionTower) -> Result<Self> {
+        let mut found = Slots::parse(tensors, tower)?;
         let mut modules = Vec::new();
-        if tensors.keys().any(|name| name.contains(".adaptformer.")) {
-            modules.push(Module::AdaptFormer(AdaptFormer::take(&mut tensors, tower)?));
+        for kind in TunerKind::ALL {
+            let slots = match kind {
+                TunerKind::VptDeep => Slots::take(&mut found, &vpt::PARTS, tower)?,
+                TunerKind::Full => unfrozen::take(&mut found, tower)?,
+                // Their tensors are a part of the kinds' before.
+                TunerKind::VptShallow | TunerKind::Bitfit | TunerKind::LayerNorm => continue,
+                TunerKind::Aft => aft::take(&mut found, tower)?,
+                TunerKind::Lora => {
+                    let mut slots = Slots::default();
+                    for target in LoraTarget::ALL {
+                        slots.extend(Slots::take(&mut found, &target.parts(), tower)?);
+                    }
+                    slots
+                }
+                TunerKind::Ssf => Slots::take(&mut found, &ssf::PARTS, tower)?,
+                TunerKind::Adapter => Slots::take(&mut found, &adapter::PARTS, tower)?,
+                TunerKind::Adaptformer => Slots::take(&mut found, &adaptformer::PARTS, tower)?,
+            };
+            if slots.layers().next().is_some() {
+                modules.push(Module { kind, slots });
+            }
         }
-        if tensors.keys().any(|name| name.contains(".lora.")) {
-            modules.push(Module::Lora(Lora::take(&mut tensors, tower)?));
-        }
-        match tensors.keys().next() {
-            Some(name) => Err(Error::Tensors(format!("{name} belongs to no known tuner"))),
+        match found.named().next() {
+            Some((name, _)) => Err(Error::Tensors(format!("{name} belongs to no known tuner"))),
             None => Ok(Self { modules }),
         }
     }
 
-    /// Every tensor under the name it has in files; they share memory with the modules.
-    pub fn named_tensors(&self) -> Vec<(String, Tensor)> {
-        let mut all = Vec::new();
-        for module in &self.modules {
-            match module {
-                Module::AdaptFormer(module) => module.named(&mut all),
-                Module::Lora(module) => module.named(&mut all),
+    /// What the modules are called on the command line, as far as their tensors tell: prompts before one block
+    /// alone are `vpt-shallow`; a block's own tensors are `bitfit` if all are biases, `layer-norm` if all are
+    /// LayerNorms', else `full`.
+    pub fn kinds(&self) -> Vec<TunerKind> {
+        let kind = |module: &Module| match module.kind {
+            TunerKind::VptDeep if module.slots.layers().count() == 1 => TunerKind::VptShallow,
+            TunerKind::Full => {
+                let mut names = module.slots.local_names();
+                let mut names_again = module.slots.local_names();
+                if names.all(|name| name.ends_with("_bias")) {
+                    TunerKind::Bitfit
+                } else if names_again.all(|name| name.starts_with("norm")) {
+                    TunerKind::LayerNorm
+                } else {
+                    TunerKind::Full
+                }
             }
-        }
-        all
+            kind => kind,
+        };
+        let mut kinds: Vec<TunerKind> = self.modules.iter().map(kind).collect();
+        kinds.sort_unstable();
+        kinds
     }
 
-    /// Moves the modules to `device` as leaves that require gradients.
+    /// Every tuned tensor under the name it has in files; they share memory with the modules.
+    pub fn named_tensors(&self) -> Vec<(String, Tensor)> {
+        self.named(|tensor| tensor.kind() != Kind::Bool)
+    }
+
+    /// What the modules need besides, and is not tuned: AFT's masks.
+    pub fn constants(&self) -> Vec<(String, Tensor)> {
+        self.named(|tensor| tensor.kind() == Kind::Bool)
+    }
+
+    fn named(&self, wanted: impl Fn(&Tensor) -> bool) -> Vec<(String, Tensor)> {
+        let all = self.modules.iter().flat_map(|module| module.slots.named());
+        all.filter(|(_, tensor)| wanted(tensor))
+            .map(|(name, tensor)| (name, tensor.shallow_clone()))
+            .collect()
+    }
+
+    /// Moves the modules to `device`, what is tuned as leaves that require gradients.
     pub fn to_device(&mut self, device: Device) {
-        let leaf = |tensor: &mut Tensor| {
-            *tensor = tensor
-                .detach()
-                .to_device(device)
-                .copy()
-                .set_requires_grad(true)
-        };
         for module in &mut self.modules {
-            match module {
-                Module::AdaptFormer(module) => module.tensors_mut().for_each(leaf),
-                Module::Lora(module) => module.tensors_mut().for_each(leaf),
+            for tensor in module.slots.values_mut() {
+                let tuned = tensor.kind() != Kind::Bool;
+                *tensor = tensor.detach().to_device(device).copy();
+                *tensor = tensor.set_requires_grad(tuned);
             }
         }
+    }
+
+    /// Lets every module in turn change `value`.
+    fn through<T>(&self, value: T, change: impl Fn(TunerKind, &Slots, T) -> T) -> T {
+        let modules = self.modules.iter();
+        modules.fold(value, |value, module| {
+            change(module.kind, &module.slots, value)
+        })
     }
 }
 
 impl Hooks for Tuner {
-    fn qkv(&self, layer: usize, input: &Tensor, qkv: Tensor) -> Tensor {
-        self.modules.iter().fold(qkv, |qkv, module| match module {
-            Module::Lora(module) => module.qkv(layer, input, qkv),
-            Module::AdaptFormer(_) => qkv,
+    fn tokens(&self, layer: usize, x: Tensor) -> Tensor {
+        self.through(x, |kind, slots, x| match kind {
+            TunerKind::VptShallow | TunerKind::VptDeep => vpt::tokens(slots, layer, x),
+            _ => x,
+        })
+    }
+
+    fn parameter(&self, layer: usize, which: Parameter, frozen: &Tensor) -> Tensor {
+        self.through(frozen.shallow_clone(), |kind, slots, tensor| match kind {
+            TunerKind::Full | TunerKind::Bitfit | TunerKind::LayerNorm => {
+                unfrozen::parameter(slots, layer, which, tensor)
+            }
+            TunerKind::Aft => aft::parameter(slots, layer, which, tensor),
+            _ => tensor,
+        })
+    }
+
+    fn linear(&self, layer: usize, place: Place, input: &Tensor, output: Tensor) -> Tensor {
+        self.through(output, |kind, slots, output| match kind {
+            TunerKind::Lora => lora::linear(slots, layer, place, input, output),
+            TunerKind::Ssf => ssf::linear(slots, layer, place, output),
+            _ => output,
         })
     }
 
     fn mlp(&self, layer: usize, input: &Tensor, output: Tensor) -> Tensor {
-        self.modules
-            .iter()
-            .fold(output, |output, module| match module {
-                Module::AdaptFormer(module) => module.mlp(layer, input, output),
-                Module::Lora(_) => output,
-            })
-    }
-}
-
-/// The layers that have a tensor `image_encoder.blocks.N.<name>`, in order; none beyond the tower's.
-fn layers_with(
-    tensors: &BTreeMap<String, Tensor>,
-    name: &str,
-    tower: &VisionConfig,
-) -> Result<Vec<usize>> {
-    let layer = |key: &String| {
-        let (number, rest) = key.strip_prefix("image_encoder.blocks.")?.split_once('.')?;
-        (rest == name).then(|| number.parse().ok())?
-    };
-    let mut layers: Vec<usize> = tensors.keys().filter_map(layer).collect();
-    layers.sort_unstable();
-    match layers.last() {
-        Some(&last) if last >= tower.layers => Err(Error::Tensors(format!(
-            "{} is for block {last}, the model has {}",
-            tensor_name(last, name),
-            tower.layers
-        ))),
-        _ => Ok(layers),
-    }
-}
-
-/// The name of a module's tensor in files.
-fn tensor_name(layer: usize, name: &str) -> String {
-    format!("image_encoder.blocks.{layer}.{name}")
-}
-
-/// The length of a dimension of a tensor that tells a module's size.
-fn size_of(
-    tensors: &BTreeMap<String, Tensor>,
-    layer: usize,
-    name: &str,
-    dimension: usize,
-) -> Result<i64> {
-    let name = tensor_name(layer, name);
-    let size = tensors
-        .get(&name)
-        .and_then(|t| t.size().get(dimension).copied());
-    size.ok_or_else(|| Error::Tensors(format!("{name} is missing or has too few dimensions")))
-}
-
-/// Takes a tensor of this shape out of `tensors`, as fp32.
-fn take(
-    tensors: &mut BTreeMap<String, Tensor>,
-    layer: usize,
-    name: &str,
-    shape: &[i64],
-) -> Result<Tensor> {
-    let name = tensor_name(layer, name);
-    match tensors.remove(&name) {
-        Some(tensor) if tensor.size() == shape => Ok(tensor.to_kind(tch::Kind::Float)),
-        Some(tensor) => Err(Error::Tensors(format!(
-            "{name} has shape {:?}, the model needs {shape:?}",
-            tensor.size()
-        ))),
-        None => Err(Error::Tensors(format!("{name} is missing"))),
+        self.through(output, |kind, slots, output| match kind {
+            TunerKind::Adapter => adapter::mlp(slots, layer, output),
+            TunerKind::Adaptformer => adaptformer::mlp(slots, layer, input, output),
+            _ => output,
+        })
     }
 }
 
@@ -231,15 +326,19 @@ mod tests {
     fn automatic_sizes_equal_the_papers() {
         // 2^max(0, floor(log2(K / (2 L)))), by hand; ImageNet-LT, Places-LT, iNaturalist 2018, CIFAR-100 on 12 blocks.
         for (classes, expected) in [(1000, 32), (365, 8), (8142, 256), (100, 4), (10, 1)] {
-            assert_eq!(
-                TunerKind::Adaptformer.automatic_size(classes, 12),
-                Some(expected),
-                "{classes}"
-            );
+            for kind in [TunerKind::Adaptformer, TunerKind::Adapter] {
+                assert_eq!(
+                    kind.automatic_size(classes, 12),
+                    Some(expected),
+                    "{classes}"
+                );
+            }
         }
         assert_eq!(TunerKind::Adaptformer.automatic_size(100, 3), Some(16));
         assert_eq!(TunerKind::Lora.automatic_size(1000, 12), Some(16));
         assert_eq!(TunerKind::Lora.automatic_size(100, 3), Some(8));
-        assert_eq!(TunerKind::None.automatic_size(1000, 12), None);
+        assert_eq!(TunerKind::VptDeep.automatic_size(100, 3), Some(32));
+        assert_eq!(TunerKind::VptShallow.automatic_size(100, 3), Some(64));
+        assert_eq!(TunerKind::Ssf.automatic_size(1000, 12), None);
     }
 }

@@ -1,0 +1,100 @@
+//! `lift-train parity`: how far a replayed reference run lies from its file, as a table.
+
+use std::{fmt::Write, path::Path};
+
+use super::{Output, write_stdout};
+use crate::{
+    error::{Error, Result},
+    parity::{Deviation, Parity, replay},
+    tuner::Tuners,
+};
+
+/// Replays `run` on `model` and `inputs` and prints the deviations; `tuner`, where given, must be what the run's
+/// tensors belong to.
+///
+/// # Errors
+/// When a file cannot be used, the tuner is another, or a deviation lies above its tolerance.
+pub fn parity(
+    model: &Path,
+    inputs: &Path,
+    run: &Path,
+    tuner: Option<&Tuners>,
+    output: Output,
+) -> Result<()> {
+    let parity = replay(model, inputs, run)?;
+    if let Some(tuner) = tuner {
+        let asked: Vec<String> = tuner.choices().iter().map(|c| c.kind.to_string()).collect();
+        if asked != parity.tuners {
+            return Err(Error::BadRun {
+                path: run.into(),
+                reason: format!(
+                    "its tensors are those of {}, not of {tuner}\nhint: without --tuner it is read off the tensors",
+                    named(&parity)
+                ),
+            });
+        }
+    }
+    let text = match output {
+        Output::Table => table(&parity),
+        Output::Json => {
+            let mut value = serde_json::json!(parity);
+            value["within_tolerance"] = parity.is_within().into();
+            format!("{value:#}\n")
+        }
+    };
+    write_stdout(text.as_bytes())?;
+    let above = parity.deviations.iter().filter(|d| !d.is_within());
+    let above: Vec<&str> = above.map(|d| d.what).collect();
+    match above.is_empty() {
+        true => Ok(()),
+        false => Err(Error::AboveTolerance {
+            run: run.into(),
+            what: above.join(", "),
+        }),
+    }
+}
+
+fn named(parity: &Parity) -> String {
+    match parity.tuners.is_empty() {
+        true => "none".into(),
+        false => parity.tuners.join(","),
+    }
+}
+
+fn table(parity: &Parity) -> String {
+    let mut text = format!(
+        "{}: tuner {}, {} classifier, loss {}, {} parameters, {} steps\n",
+        parity.run,
+        named(parity),
+        parity.classifier,
+        parity.loss,
+        parity.tuned_parameters,
+        parity.steps
+    );
+    let _ = writeln!(
+        text,
+        "{:<16}  {:>9}  {:<8}  {:>9}  {:<5}  at",
+        "", "deviation", "", "tolerance", ""
+    );
+    for deviation in &parity.deviations {
+        let Deviation {
+            what,
+            largest,
+            place,
+            relative,
+            tolerance,
+        } = deviation;
+        let kind = if *relative { "relative" } else { "absolute" };
+        let verdict = match (tolerance, deviation.is_within()) {
+            (None, _) => "",
+            (Some(_), true) => "ok",
+            (Some(_), false) => "ABOVE",
+        };
+        let tolerance = tolerance.map_or("-".into(), |t| format!("{t:.0e}"));
+        let line = format!(
+            "{what:<16}  {largest:>9.1e}  {kind:<8}  {tolerance:>9}  {verdict:<5}  {place}"
+        );
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}

@@ -1,0 +1,26 @@
+//! Adapter (Houlsby et al. 2019, arXiv 1902.00751): a bottleneck after the MLP, `h + bottleneck(h)`.
+
+use tch::Tensor;
+
+use super::{
+    bottleneck,
+    slots::{Part, Slots},
+};
+
+/// The module's tensors in a block.
+pub(super) const PARTS: [Part; 6] = bottleneck::parts([
+    "mlp.adapter.norm.weight",
+    "mlp.adapter.norm.bias",
+    "mlp.adapter.down.weight",
+    "mlp.adapter.down.bias",
+    "mlp.adapter.up.weight",
+    "mlp.adapter.up.bias",
+]);
+
+/// Adds the bottleneck of the MLP's output to it.
+pub(super) fn mlp(slots: &Slots, layer: usize, output: Tensor) -> Tensor {
+    match slots.all(layer, &PARTS) {
+        Some(tensors) => &output + bottleneck::forward(&output, tensors),
+        None => output,
+    }
+}

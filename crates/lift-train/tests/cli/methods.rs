@@ -1,0 +1,171 @@
+//! Every tuner, loss and classifier from the command line: trained a few steps, judged again, with the same result.
+
+use std::path::Path;
+
+use lift_clip::{Head, TensorFile};
+use tch::{Tensor, kind::FLOAT_CPU};
+
+use super::{demo_model, lift_train, prepare, stderr, stdout};
+
+const TUNERS: [&str; 13] = [
+    "none",
+    "adaptformer",
+    "adapter",
+    "lora",
+    "vpt-shallow",
+    "vpt-deep",
+    "ssf",
+    "bitfit",
+    "layer-norm",
+    "aft",
+    "full",
+    "adaptformer:4,lora:2",
+    "bitfit,layer-norm",
+];
+const LOSSES: [&str; 8] = ["la", "ce", "focal", "ldam", "cb", "grw", "bs", "lade"];
+const CLASSIFIERS: [&str; 4] = ["cosine", "linear", "l2norm", "layernorm"];
+
+fn succeed(args: &[&str]) -> String {
+    let output = lift_train(args);
+    let code = output.status.code();
+    assert_eq!(code, Some(0), "{args:?}: {}", stderr(&output));
+    stdout(&output)
+}
+
+/// A recipe for the inputs of [`prepare`].
+fn recipe(dir: &Path, model: &Path, head: &str) -> String {
+    let path = |name: &str| dir.join(name).display().to_string();
+    let text = format!(
+        "[train]\nshards = '{}'\nmodel = '{}'\nhead = '{}'\nepochs = 1\nlr = 0.001\ndevice = 'cpu'\ntte = 'none'\n",
+        path("shards"),
+        model.display(),
+        path(head)
+    );
+    std::fs::write(path("recipe.toml"), text).unwrap();
+    path("recipe.toml")
+}
+
+/// A random image tower in timm's layout, small enough to train in no time: 2 blocks, 64 wide, 16 pixels.
+pub fn tiny_vit(file: &Path) {
+    let mut vit = TensorFile::default();
+    let mut add = |name: String, shape: &[i64], base: f64| {
+        let tensor = Tensor::randn(shape, FLOAT_CPU) * 0.05 + base;
+        vit.tensors.insert(name, tensor);
+    };
+    add("cls_token".into(), &[1, 1, 64], 0.0);
+    add("pos_embed".into(), &[1, 5, 64], 0.0);
+    add("patch_embed.proj.weight".into(), &[64, 3, 8, 8], 0.0);
+    add("patch_embed.proj.bias".into(), &[64], 0.0);
+    add("norm.weight".into(), &[64], 1.0);
+    add("norm.bias".into(), &[64], 0.0);
+    for block in 0..2 {
+        for (name, out, input) in [
+            ("attn.qkv", 192, 64),
+            ("attn.proj", 64, 64),
+            ("mlp.fc1", 96, 64),
+            ("mlp.fc2", 64, 96),
+        ] {
+            add(format!("blocks.{block}.{name}.weight"), &[out, input], 0.0);
+            add(format!("blocks.{block}.{name}.bias"), &[out], 0.0);
+        }
+        for norm in ["norm1", "norm2"] {
+            add(format!("blocks.{block}.{norm}.weight"), &[64], 1.0);
+            add(format!("blocks.{block}.{norm}.bias"), &[64], 0.0);
+        }
+    }
+    vit.write(file).unwrap();
+}
+
+#[test]
+fn every_tuner_loss_and_classifier_trains_and_is_judged_again() {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path());
+    let (vit, head) = (dir.path().join("tiny.safetensors"), "tiny-head.safetensors");
+    tiny_vit(&vit);
+    let clip_head = Head::read(&dir.path().join("head.safetensors")).unwrap();
+    let tiny_head = Head {
+        weight: clip_head.weight.narrow(1, 0, 64).contiguous(),
+        text_embeds: None,
+        model: "tiny.safetensors".into(),
+        ..clip_head
+    };
+    tiny_head.write(&dir.path().join(head)).unwrap();
+    let recipe = recipe(dir.path(), &vit, head);
+    for (i, tuner) in TUNERS.iter().enumerate() {
+        let (loss, classifier) = (LOSSES[i % 8], CLASSIFIERS[i % 4]);
+        let run = dir.path().join(format!("run-{i}"));
+        let out = run.display().to_string();
+        succeed(&[
+            "--config",
+            &recipe,
+            "--out",
+            &out,
+            "--tuner",
+            tuner,
+            "--loss",
+            loss,
+            "--classifier",
+            classifier,
+        ]);
+        let json = succeed(&["eval", "--run", &out, "--device", "cpu", "--json"]);
+        let again: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let report = std::fs::read(run.join("report.json")).unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
+        let loss = report["training"]["last_epoch_loss"].as_f64();
+        assert!(loss.is_some_and(f64::is_finite), "{tuner}: {loss:?}");
+        assert_eq!(
+            again["evaluations"][0]["metrics"], report["evaluations"][0]["metrics"],
+            "{tuner}"
+        );
+        assert_eq!(again["parameters"], report["parameters"], "{tuner}");
+    }
+}
+
+#[test]
+fn plans_name_modules_sizes_and_blocks() {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path());
+    let recipe = recipe(dir.path(), &demo_model(), "head.safetensors");
+    let plan = |args: &[&str]| {
+        let mut all = vec!["--config", &recipe, "--out", "run", "--dry-run"];
+        all.extend(args);
+        let plan = succeed(&all);
+        plan.lines().nth(1).unwrap().to_owned()
+    };
+    // By hand for 6 blocks, 128 wide, 100 classes.
+    for (args, starts) in [
+        (
+            &["--tuner", "lora,adaptformer:16", "--layers", "last:2"][..],
+            // 100 / (4 x 2) = 12.5 -> 8.
+            "tune     lora (size 8) + adaptformer (size 16) in 2 of 6 blocks, ",
+        ),
+        (&["--preset", "fft"], "tune     full, 1189632 parameters, "),
+        (&["--preset", "aft"], "tune     aft, "),
+        (
+            &["--preset", "lp"],
+            "tune     the classifier alone, 0.00 % ",
+        ),
+        (
+            &["--preset", "zs"],
+            "tune     the classifier alone, 0.00 % ",
+        ),
+    ] {
+        let line = plan(args);
+        assert!(line.starts_with(starts), "{args:?}: {line}");
+    }
+
+    let output = lift_train(&[
+        "--config",
+        &recipe,
+        "--out",
+        "run",
+        "--dry-run",
+        "--layers",
+        "6",
+    ]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        stderr(&output),
+        "lift-train: --layers 6: block 6 counted from 0, the model has 6\n"
+    );
+}
