@@ -139,7 +139,7 @@ pub fn hold_out(
 /// Cuts a training list to a long tail.
 ///
 /// # Errors
-/// See [`LongTail::counts`].
+/// See [`LongTail::counts_without_gaps`].
 pub fn cut(
     list: &mut SplitList,
     class_names: &ClassNames,
@@ -147,14 +147,16 @@ pub fn cut(
     seed: u32,
 ) -> Result<()> {
     let available = list.class_counts(class_names.len());
-    let keep = long_tail.counts(&available).map_err(|err| match err {
-        Error::Setting { reason, hint } => Error::Source {
-            path: list.root.clone(),
-            reason,
-            hint,
-        },
-        other => other,
-    })?;
+    let keep = long_tail
+        .counts_without_gaps(&available)
+        .map_err(|err| match err {
+            Error::Setting { reason, hint } => Error::Source {
+                path: list.root.clone(),
+                reason,
+                hint,
+            },
+            other => other,
+        })?;
     let mut ranks = draw_ranks(&list.items, &available, Purpose::LongTail, seed).into_iter();
     list.items.retain(|item| {
         let rank = ranks.next().map_or(u64::MAX, u64::from);
