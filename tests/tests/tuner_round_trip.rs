@@ -26,6 +26,7 @@ fn head() -> Head {
         class_hash: "hash".into(),
         template: "{}".into(),
         model: "shapes-clip".into(),
+        logit_scale: 100.0,
     }
 }
 

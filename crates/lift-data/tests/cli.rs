@@ -408,7 +408,7 @@ fn a_dry_run_tells_what_a_build_then_does() {
     place.write("photos/test/cow/1.png", "not an image");
     insta::assert_snapshot!(place.run("build folder --source photos --out shards --dry-run"), @r"
     exit 0
-    train: 16 images of 3 classes, about 12.1 kB in 1 shard -> shards/train
+    train: 16 images of 3 classes, about 11.5 kB in 1 shard -> shards/train
     test: 6 images of 3 classes, about 3.0 kB in 1 shard, 1 of 6 sampled are bad -> shards/test
     ----
     ");

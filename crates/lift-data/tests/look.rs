@@ -65,7 +65,7 @@ fn inspect_shows_manifest_schema_and_row() {
     exit 0
     dataset     folder train
     written by  lift-data [version]
-    format      1
+    format      2
     images      16
     classes     3
     encoding    rgb8

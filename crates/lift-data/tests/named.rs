@@ -365,7 +365,6 @@ fn flags_that_do_not_fit_are_refused() {
         "folder --lists lists",
         "cifar10-lt --download",
         "imagenet-lt --taxonomy genus",
-        "imagenet-lt --imbalance-ratio 10",
         "imagenet-lt --list-url http://127.0.0.1",
         "imagenet-lt --dataset-file pets.toml",
         "--dataset-file pets.toml --download",
@@ -376,7 +375,6 @@ fn flags_that_do_not_fit_are_refused() {
     error: --lists is for datasets with official lists, not for folder
     error: --download is for datasets with official lists, not for cifar10-lt
     error: --taxonomy is for inat2018, not for imagenet-lt
-    error: --imbalance-ratio is for cifar100-lt and cifar10-lt, not for imagenet-lt
     error: --list-url does nothing without --download
     error: pets.toml describes pets; leave out the dataset's name, or give that one
     error: pets has no list_url; say where its lists are with --list-url

@@ -119,7 +119,7 @@ fn a_csv_with_class_names_is_built() {
         place.run(&format!("build list --source all.csv --root photos/train --split train {flags} --encoding original --out shards")), @r"
     exit 0
     ----
-    train: 16 images of 3 classes, 5.8 kB in 1 shard, [time] -> shards/train
+    train: 16 images of 3 classes, 6.7 kB in 1 shard, [time] -> shards/train
     ");
     assert_eq!(rows(&place, "shards/train"), expected(&photos));
     insta::assert_snapshot!(place.run(&format!("stats all.csv {flags} --bands 10,3")), @r"
@@ -214,9 +214,9 @@ fn a_hugging_face_dataset_is_built_with_any_number_of_threads() {
     insta::assert_snapshot!(place.run("build hf --source hf --encoding original --out out-1 --threads 1"), @r"
     exit 0
     ----
-    train: 16 images of 3 classes, 6.2 kB in 1 shard, [time] -> out-1/train
-    val: 2 images of 3 classes, 1.8 kB in 1 shard, [time] -> out-1/val
-    test: 2 images of 3 classes, 1.7 kB in 1 shard, [time] -> out-1/test
+    train: 16 images of 3 classes, 7.7 kB in 1 shard, [time] -> out-1/train
+    val: 2 images of 3 classes, 2.5 kB in 1 shard, [time] -> out-1/val
+    test: 2 images of 3 classes, 2.4 kB in 1 shard, [time] -> out-1/test
     ");
     assert_eq!(rows(&place, "out-1/train"), expected(&photos));
     assert_eq!(rows(&place, "out-1/val"), expected(&photos[..2]));
@@ -224,9 +224,9 @@ fn a_hugging_face_dataset_is_built_with_any_number_of_threads() {
     assert_eq!(place.files("out-1"), place.files("out-3"));
     insta::assert_snapshot!(place.run("verify out-1"), @r"
     exit 0
-    out-1/train: whole: 16 images, 6.2 kB in 1 shard
-    out-1/val: whole: 2 images, 1.8 kB in 1 shard
-    out-1/test: whole: 2 images, 1.7 kB in 1 shard
+    out-1/train: whole: 16 images, 7.7 kB in 1 shard
+    out-1/val: whole: 2 images, 2.5 kB in 1 shard
+    out-1/test: whole: 2 images, 2.4 kB in 1 shard
     ----
     ");
     assert_eq!(place.run("stats hf"), place.run("stats out-1"));
@@ -296,8 +296,8 @@ fn tar_shards_are_built() {
     insta::assert_snapshot!(place.run("build webdataset --source tars --encoding original --out out-1 --threads 1"), @r"
     exit 0
     ----
-    train: 16 images of 3 classes, 6.1 kB in 1 shard, [time] -> out-1/train
-    test: 1 images of 3 classes, 1.3 kB in 1 shard, [time] -> out-1/test
+    train: 16 images of 3 classes, 7.3 kB in 1 shard, [time] -> out-1/train
+    test: 1 images of 3 classes, 2.0 kB in 1 shard, [time] -> out-1/test
     ");
     assert_eq!(rows(&place, "out-1/train"), expected(&photos));
     place.run("build webdataset --source tars --encoding original --out out-3 --threads 3");

@@ -273,7 +273,7 @@ impl Cli {
                 let output = if args.json {
                     Output::Json
                 } else {
-                    Output::Table
+                    Output::Table(Columns::Accuracies)
                 };
                 let tuner = args.tuner.as_ref();
                 command::parity(&args.model, &args.inputs, &args.run, tuner, output)?;

@@ -32,7 +32,7 @@ pub(super) struct DataTable {
     #[arg(value_enum)]
     pub(super) dataset: Option<DatasetName>,
     /// A file that describes the dataset, instead of a known one
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub(super) dataset_file: Option<PathBuf>,
     /// Folder (list file, archive) that holds the images
     #[arg(long, value_name = "DIR")]
@@ -47,16 +47,16 @@ pub(super) struct DataTable {
     #[arg(long, value_enum)]
     pub(super) encoding: Option<Encoding>,
     /// JPEG quality for --encoding jpeg [default: 95]
-    #[arg(long, value_name = "1-100", value_parser = clap::value_parser!(u8).range(1..=100))]
+    #[arg(long, value_name = "1-100", value_parser = clap::value_parser!(u8).range(1..=100), hide_short_help = true)]
     pub(super) quality: Option<u8>,
     /// Colour of --encoding jpeg: 420 (a quarter) or 444 (full) [default: 420]
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, hide_short_help = true)]
     pub(super) subsampling: Option<Subsampling>,
     /// Shrink to this short side in pixels, 0 keeps sizes [default: 256]
     #[arg(long, value_name = "PIXELS")]
     pub(super) short_side: Option<u32>,
     /// Turn images as EXIF says, or not [default: exif; ignore for the paper's datasets]
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, hide_short_help = true)]
     pub(super) orientation: Option<Orientation>,
     /// Threads that decode and resize [default: all cores]
     #[arg(long, value_name = "N")]
@@ -98,19 +98,25 @@ pub(super) struct DataTable {
     #[arg(long, value_name = "DIR")]
     pub(super) root: Option<PathBuf>,
     /// Folder with a dataset's official lists [default: the source]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
     pub(super) lists: Option<PathBuf>,
     /// Fetch official lists that are not there, into --lists (or the source)
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(super) download: bool,
     /// Fetch them from URL/FILE [default: where the authors have them]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", hide_short_help = true)]
     pub(super) list_url: Option<String>,
     /// Use lists that are not the official ones
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(super) any_list: bool,
     /// inat2018: kingdom, phylum, class, order, family, genus [default: species]
-    #[arg(long, value_enum, value_name = "LEVEL", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "LEVEL",
+        hide_possible_values = true,
+        hide_short_help = true
+    )]
     pub(super) taxonomy: Option<Taxonomy>,
     /// Class names, one a line in label order
     #[arg(long, value_name = "FILE")]
@@ -119,10 +125,10 @@ pub(super) struct DataTable {
     #[arg(long, value_name = "N")]
     pub(super) max_bad: Option<u64>,
     /// About how many MiB of images a shard gets [default: 256]
-    #[arg(long, value_name = "MIB")]
+    #[arg(long, value_name = "MIB", hide_short_help = true)]
     pub(super) shard_mib: Option<NonZeroUsize>,
     /// Rows as in the list, or shuffled by the seed [default: list]
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, hide_short_help = true)]
     pub(super) order: Option<Order>,
 }
 

@@ -35,7 +35,7 @@ pub fn parity(
         }
     }
     let text = match output {
-        Output::Table => table(&parity),
+        Output::Table(_) | Output::TableAndClasses(_) => table(&parity),
         Output::Json => {
             let mut value = serde_json::json!(parity);
             value["within_tolerance"] = parity.is_within().into();
