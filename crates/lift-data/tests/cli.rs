@@ -1,6 +1,5 @@
 //! The program as its users meet it: exit code, standard output, standard error.
 
-#[allow(dead_code, reason = "shared by several tests")]
 mod support;
 
 use support::Workplace;

@@ -1,6 +1,5 @@
 //! Data of the user's own: tables, Hugging Face Parquet, tar shards, long tails, hold-outs, bands.
 
-#[allow(dead_code, reason = "shared by several tests")]
 mod support;
 
 use std::collections::{BTreeSet, HashMap};
