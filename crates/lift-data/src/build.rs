@@ -8,7 +8,6 @@
 mod choose;
 mod commit;
 mod effort;
-mod encode;
 mod folder;
 mod forecast;
 mod part;

@@ -8,11 +8,12 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use image::codecs::png::PngEncoder;
-use image::{ExtendedColorType, ImageEncoder, ImageFormat};
+use image::ImageFormat;
 use serde::Serialize;
 
 use crate::atomic;
+use crate::decode::RgbImage;
+use crate::encode;
 use crate::error::{Error, Result};
 use crate::manifest::Encoding;
 use crate::progress::Reporting;
@@ -86,12 +87,22 @@ pub fn export(
             ExportFormat::Csv => String::new(),
             ExportFormat::Images => {
                 reader.read_bytes(index, &mut bytes)?;
-                let (bytes, extension) = match manifest.encoding {
-                    Encoding::Rgb8 => (&png(&bytes, row.width, row.height)?, "png"),
-                    _ => (&bytes, extension_of(&bytes)),
+                let (stored, extension) = match manifest.encoding {
+                    Encoding::Rgb8 => {
+                        let image = RgbImage {
+                            width: row.width,
+                            height: row.height,
+                            pixels: std::mem::take(&mut bytes),
+                        };
+                        (png(&image)?, "png")
+                    }
+                    _ => {
+                        let extension = extension_of(&bytes);
+                        (std::mem::take(&mut bytes), extension)
+                    }
                 };
                 let name = format!("{split}/{}/{:08}.{extension}", folder_name(class), row.id);
-                write_image(&out.join(&name), bytes)?;
+                write_image(&out.join(&name), &stored)?;
                 name
             }
         };
@@ -125,15 +136,11 @@ pub fn export(
     })
 }
 
-/// RGB8 pixels as a PNG file.
-pub fn png(pixels: &[u8], width: u32, height: u32) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    PngEncoder::new(&mut bytes)
-        .write_image(pixels, width, height, ExtendedColorType::Rgb8)
-        .map_err(|err| Error::Resize {
-            reason: format!("cannot encode {width}x{height} pixels as PNG: {err}"),
-        })?;
-    Ok(bytes)
+/// RGB8 pixels (rows from the top) as a PNG file.
+pub fn png(image: &RgbImage) -> Result<Vec<u8>> {
+    encode::png(image).map_err(|reason| Error::Resize {
+        reason: format!("{}x{} pixels: {reason}", image.width, image.height),
+    })
 }
 
 fn write_image(path: &Path, bytes: &[u8]) -> Result<()> {

@@ -11,6 +11,7 @@ pub mod build;
 pub mod classes;
 pub mod dataset;
 pub mod decode;
+mod encode;
 pub mod error;
 pub mod export;
 pub mod git_blob;

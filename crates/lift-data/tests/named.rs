@@ -3,10 +3,9 @@
 mod server;
 mod support;
 
-use std::path::{Path, PathBuf};
 
 use lift_data::git_blob::GitBlob;
-use support::Workplace;
+use support::{Workplace, shared};
 
 const TRAIN: &str = "train/cat/0.png 0\ntrain/cat/1.png 0\ntrain/cat/2.png 0\n\
 train/dog/0.png 1\ntrain/dog/1.png 1\ntrain/dog/2.png 1\ntrain/dog/3.png 1\n";
@@ -450,18 +449,6 @@ fn a_download_that_goes_wrong_leaves_nothing() {
     hint: check the address (--list-url), or get the file by hand and name its folder with --lists
     ");
     assert!(place.files("shards").is_empty());
-}
-
-fn shared(name: &str) -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
-    let path = std::env::var_os("LIFT_SHARED")
-        .map_or_else(beside, PathBuf::from)
-        .join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("skipped: {} is not there (set LIFT_SHARED)", path.display());
-    None
 }
 
 #[test]

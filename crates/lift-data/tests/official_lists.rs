@@ -1,6 +1,8 @@
 //! The real lists of the paper's datasets, where they are at hand.
 
-use std::path::{Path, PathBuf};
+mod support;
+
+use std::path::PathBuf;
 
 use lift_data::dataset::{DatasetSpec, Taxonomy};
 use lift_data::profile::LongTail;
@@ -8,18 +10,7 @@ use lift_data::progress::Reporting;
 use lift_data::source::Source;
 use lift_data::source::named::{Named, Request};
 use lift_data::{ClassNames, Split};
-
-fn shared(name: &str) -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
-    let path = std::env::var_os("LIFT_SHARED")
-        .map_or_else(beside, PathBuf::from)
-        .join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("skipped: {} is not there (set LIFT_SHARED)", path.display());
-    None
-}
+use support::shared;
 
 /// Reads the lists of a dataset whose images are not there, which is allowed here.
 fn read(

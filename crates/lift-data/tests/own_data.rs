@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,10 +11,9 @@ use arrow::array::{
     Array, ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, StructArray,
 };
 use arrow::datatypes::{DataType, Field, Schema};
-use lift_data::{ShardReader, Split};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
-use support::Workplace;
+use support::{Workplace, flat, rows};
 
 /// The images below `photos/train`, class by class, as (path, class name, bytes).
 fn photos(place: &Workplace) -> Vec<(String, String, Vec<u8>)> {
@@ -81,20 +80,6 @@ fn write_tar(file: &Path, members: &[(&str, &[u8])]) {
         tar.append_data(&mut header, name, *bytes).unwrap();
     }
     tar.finish().unwrap();
-}
-
-/// (class name, stored bytes) of every row, in order.
-fn rows(place: &Workplace, dir: &str) -> Vec<(String, Vec<u8>)> {
-    let reader = ShardReader::open(&place.path(dir)).unwrap();
-    let names = &reader.manifest().class_names;
-    (0..reader.len())
-        .map(|index| {
-            let mut bytes = Vec::new();
-            reader.read_bytes(index, &mut bytes).unwrap();
-            let name = names.name(reader.row(index).label).unwrap();
-            (name.to_owned(), bytes)
-        })
-        .collect()
 }
 
 fn expected(photos: &[(String, String, Vec<u8>)]) -> Vec<(String, Vec<u8>)> {
@@ -467,146 +452,6 @@ fn bad_tables_are_named() {
     ");
 }
 
-/// `flat/<class>`: 40 ants, 20 bees, 4 cows and 1 dog.
-fn flat(place: &Workplace) {
-    for (class, count) in [("ant", 40), ("bee", 20), ("cow", 4), ("dog", 1)] {
-        for i in 0..count {
-            place.image(&format!("flat/{class}/{i}.png"), 4, 4);
-        }
-    }
-}
-
-#[test]
-fn a_flat_folder_is_split_into_lists_and_built_from_them() {
-    let place = Workplace::new();
-    flat(&place);
-    let chosen =
-        "--source flat --holdout val=0.1,test=0.2 --imbalance-ratio 7 --bands 20,5 --seed 3";
-    insta::assert_snapshot!(place.run(&format!("split folder {chosen} --out lists")), @r"
-    exit 0
-                               train    val   test
-    images                        46      6     13
-    classes                        4      4      4
-    largest class                 28      4      8
-    smallest class                 1      0      0
-    imbalance ratio             28.0      -      -
-    Gini                       0.500  0.583  0.519
-    many (> 20): classes           1      1      1
-    many (> 20): images           28      4      8
-    medium (5 to 20): classes      1      1      1
-    medium (5 to 20): images      14      2      4
-    few (< 5): classes             2      2      2
-    few (< 5): images              4      0      1
-    ----
-    val: classes without an image: 2; their accuracy cannot be measured on it
-    test: classes without an image: 1; their accuracy cannot be measured on it
-    written to lists; build with: lift-data build list --source lists --root flat --out SHARDS
-    ");
-    place.run(&format!("build folder {chosen} --out direct"));
-    let said =
-        place.run("build list --source lists --root flat --bands 20,5 --seed 3 --out listed");
-    assert!(said.starts_with("exit 0"), "{said}");
-    for split in Split::ALL {
-        let (direct, listed) = (format!("direct/{split}"), format!("listed/{split}"));
-        assert_eq!(rows(&place, &direct), rows(&place, &listed), "{split}");
-    }
-    // What the shards say is what the lists said.
-    let table = |path: &str| place.run(&format!("stats {path}"));
-    assert_eq!(table("direct"), table("listed"));
-    assert_eq!(
-        table("direct").split("----").next(),
-        place
-            .run(&format!("split folder {chosen} --out again"))
-            .split("----")
-            .next()
-    );
-    assert_eq!(place.files("lists"), place.files("again"));
-    // Another choice of bands needs no other build.
-    assert!(
-        place
-            .run("stats direct --bands 1000,999")
-            .contains("4      4      4\nfew (< 999): images")
-    );
-    insta::assert_snapshot!(place.run(&format!("split folder {chosen} --out lists")), @r"
-    exit 1
-    ----
-    error: lists: already exists and is not empty
-    hint: remove it, or choose another --out
-    ");
-}
-
-#[test]
-fn splits_part_the_images() {
-    let place = Workplace::new();
-    flat(&place);
-    place.run("split folder --source flat --holdout val=0.3,test=0.3 --out lists");
-    let lines = |name: &str| -> Vec<String> {
-        let text = place.read(&format!("lists/{name}.txt"));
-        text.lines().map(str::to_owned).collect()
-    };
-    let all: Vec<String> = ["train", "val", "test"]
-        .iter()
-        .flat_map(|name| lines(name))
-        .collect();
-    let distinct: BTreeSet<_> = all.iter().collect();
-    assert_eq!((all.len(), distinct.len()), (65, 65));
-    // Lists may go into the source's folder.
-    place.run("split folder --source flat --holdout val=0.3,test=0.3 --out flat/lists");
-    assert_eq!(place.files("lists"), place.files("flat/lists"));
-    // Dog has one image; it stays for training.
-    assert!(lines("train").contains(&"dog/0.png 3".to_owned()));
-    assert!(
-        lines("train")
-            .is_sorted_by_key(|line| line.split_once('/').map(|(class, _)| class.to_owned()))
-    );
-    assert_eq!(place.read("lists/classnames.txt"), "ant\nbee\ncow\ndog\n");
-}
-
-#[test]
-fn profiles_are_cut_from_a_source() {
-    let place = Workplace::new();
-    for class in ["a", "b", "c", "d"] {
-        for i in 0..16 {
-            place.image(&format!("even/train/{class}/{i}.png"), 2, 2);
-        }
-        place.image(&format!("even/test/{class}/0.png"), 2, 2);
-    }
-    let counts = |flags: &str| {
-        let out = format!("lists{}", flags.len());
-        let said = place.run(&format!(
-            "split folder --source even {flags} --out {out} --json"
-        ));
-        assert!(said.starts_with("exit 0"), "{said}");
-        assert_eq!(
-            place.read(&format!("{out}/test.txt")).lines().count(),
-            4,
-            "test is left alone"
-        );
-        let text = place.read(&format!("{out}/train.txt"));
-        ["a", "b", "c", "d"].map(|class| {
-            text.lines()
-                .filter(|line| line.starts_with(&format!("train/{class}/")))
-                .count()
-        })
-    };
-    assert_eq!(counts("--imbalance-ratio 8"), [16, 8, 4, 2]);
-    assert_eq!(counts("--imbalance-ratio 8 --profile step"), [16, 16, 2, 2]);
-    // q = (4/(i+1))^(1/6) - 1: 0.2599, 0.1225, 0.0491, 0; 2 + 14 q/q(0) = 16, 8.6, 4.6, 2
-    assert_eq!(
-        counts("--imbalance-ratio 8 --profile pareto"),
-        [16, 8, 4, 2]
-    );
-    assert_eq!(
-        counts("--imbalance-ratio 8 --profile pareto --pareto-power 1"),
-        [16, 6, 3, 2]
-    );
-    assert_eq!(counts("--max-per-class 5"), [5, 5, 5, 5]);
-    assert_eq!(
-        counts("--imbalance-ratio 8 --min-per-class 6  --max-per-class 8"),
-        [8, 6, 6, 6]
-    );
-}
-
 #[test]
 fn settings_that_do_not_fit_are_refused() {
     let place = Workplace::new();
@@ -659,62 +504,4 @@ fn settings_that_do_not_fit_are_refused() {
     hint: build it directly: `lift-data build` takes the same settings
     ");
     assert_eq!(place.files("no").len(), 0);
-}
-
-#[test]
-fn validation_is_a_split_of_its_own_beside_test() {
-    let place = Workplace::new();
-    place.class_folders("photos");
-    place.image("photos/val/cat/0.png", 5, 5);
-    place.image("photos/val/dog/0.png", 5, 5);
-    insta::assert_snapshot!(place.run("build folder --source photos --out shards --bands 5,2"), @r"
-    exit 0
-    ----
-    train: 16 images of 3 classes, 11.7 kB in 1 shard, [time] -> shards/train
-    val: 2 images of 3 classes, 1.3 kB in 1 shard, [time] -> shards/val
-    test: 6 images of 3 classes, 3.7 kB in 1 shard, [time] -> shards/test
-    ");
-    insta::assert_snapshot!(place.run("stats shards"), @r"
-    exit 0
-                              train    val   test
-    images                       16      2      6
-    classes                       3      3      3
-    largest class                12      1      2
-    smallest class                1      0      2
-    imbalance ratio            12.0      -    1.0
-    Gini                      0.458  0.333  0.000
-    many (> 5): classes           1      1      1
-    many (> 5): images           12      1      2
-    medium (2 to 5): classes      1      1      1
-    medium (2 to 5): images       3      1      2
-    few (< 2): classes            1      1      1
-    few (< 2): images             1      0      2
-    ----
-    ");
-    // An unfinished validation split is not passed over.
-    fs::remove_file(place.path("shards/val/manifest.json")).unwrap();
-    assert!(
-        place
-            .run("verify shards")
-            .contains("shards/val: not complete")
-    );
-    let recipe = "[data]\ndataset = 'folder'\nsource = 'photos'\nout = 'one'\nsplit = 'val'\nbands = '7,3'\nholdout = '0.1'\n";
-    place.write("recipe.toml", recipe);
-    insta::assert_snapshot!(place.run("build --config recipe.toml --holdout test=0.1"), @r"
-    exit 1
-    ----
-    error: photos: it has a test split already
-    hint: hold out another with --holdout val=F or test=F, or none
-    ");
-    place.write("recipe.toml", &recipe.replace("holdout = '0.1'\n", ""));
-    assert!(
-        place
-            .run("build --config recipe.toml")
-            .starts_with("exit 0")
-    );
-    assert!(
-        place
-            .read("one/val/manifest.json")
-            .contains("\"many_above\": 7")
-    );
 }

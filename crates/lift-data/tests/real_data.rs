@@ -1,7 +1,8 @@
 //! CIFAR-100-LT from the real dataset, where it is at hand.
 
+mod support;
+
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
 
 use lift_data::build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, build};
 use lift_data::order::Order;
@@ -10,18 +11,7 @@ use lift_data::progress::Reporting;
 use lift_data::sampling::Holdout;
 use lift_data::source::Columns;
 use lift_data::{Band, BandEdges, ShardReader, Split};
-
-fn shared(name: &str) -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
-    let path = std::env::var_os("LIFT_SHARED")
-        .map_or_else(beside, PathBuf::from)
-        .join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("skipped: {} is not there (set LIFT_SHARED)", path.display());
-    None
-}
+use support::shared;
 
 #[test]
 fn cifar100_lt_has_its_published_counts() {

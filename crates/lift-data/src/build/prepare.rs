@@ -10,8 +10,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::effort::{Effort, timed};
-use super::encode;
 use crate::decode::{self, DecodeError, Orientation, RgbImage};
+use crate::encode;
 use crate::error::Result;
 use crate::manifest::{Encoding, Subsampling};
 use crate::resize::{CropBox, Resizer, RgbView, short_side_size};

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
+use lift_data::decode::RgbImage;
 use lift_data::export::png;
 use lift_data::layout::require_shard_dirs;
 use lift_data::shard::{ShardShape, shard_shape};
@@ -76,7 +77,12 @@ pub fn run(args: &InspectArgs) -> Result<(), CliError> {
     if let (Some(path), Some(row)) = (&args.png, args.row) {
         let mut pixels = Vec::new();
         let (width, height) = reader.read_rgb(row, &mut pixels)?;
-        atomic::write(path, &png(&pixels, width, height)?)?;
+        let image = RgbImage {
+            width,
+            height,
+            pixels,
+        };
+        atomic::write(path, &png(&image)?)?;
         eprintln!("row {row}: {width}x{height} pixels -> {}", path.display());
     }
     let inspection = Inspection {

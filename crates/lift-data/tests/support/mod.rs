@@ -7,6 +7,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use lift_data::ShardReader;
+
+/// `name` in the shared folder (`LIFT_SHARED`, or `shared` beside the repository). Without it the
+/// reason is printed and the caller skips.
+pub fn shared(name: &str) -> Option<PathBuf> {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
+    let path = std::env::var_os("LIFT_SHARED")
+        .map_or_else(beside, PathBuf::from)
+        .join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("skipped: {} is not there (set LIFT_SHARED)", path.display());
+    None
+}
+
 /// A temporary folder that the program runs in, so that paths in its messages are relative.
 pub struct Workplace {
     dir: tempfile::TempDir,
@@ -123,6 +139,29 @@ impl Workplace {
         let path = self.dir.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         path
+    }
+}
+
+/// (class name, stored bytes) of every row, in order.
+pub fn rows(place: &Workplace, dir: &str) -> Vec<(String, Vec<u8>)> {
+    let reader = ShardReader::open(&place.path(dir)).unwrap();
+    let names = &reader.manifest().class_names;
+    (0..reader.len())
+        .map(|index| {
+            let mut bytes = Vec::new();
+            reader.read_bytes(index, &mut bytes).unwrap();
+            let name = names.name(reader.row(index).label).unwrap();
+            (name.to_owned(), bytes)
+        })
+        .collect()
+}
+
+/// `flat/<class>`: 40 ants, 20 bees, 4 cows and 1 dog.
+pub fn flat(place: &Workplace) {
+    for (class, count) in [("ant", 40), ("bee", 20), ("cow", 4), ("dog", 1)] {
+        for i in 0..count {
+            place.image(&format!("flat/{class}/{i}.png"), 4, 4);
+        }
     }
 }
 

@@ -5,12 +5,12 @@
 
 use std::path::Path;
 
-use image::codecs::png::{CompressionType, FilterType, PngEncoder};
-use image::{ExtendedColorType, ImageEncoder};
 use rayon::prelude::*;
 
 use super::Kind;
 use super::pickle::Pickle;
+use crate::decode::RgbImage;
+use crate::encode;
 use crate::error::{Error, Result};
 use crate::source::{Content, Item};
 
@@ -128,9 +128,10 @@ fn png(planes: &[u8]) -> Vec<u8> {
     let pixels: Vec<u8> = (0..PLANE)
         .flat_map(|i| [planes[i], planes[PLANE + i], planes[2 * PLANE + i]])
         .collect();
-    let mut bytes = Vec::new();
-    PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Adaptive)
-        .write_image(&pixels, SIDE as u32, SIDE as u32, ExtendedColorType::Rgb8)
-        .expect("the size fits the pixels, and memory takes any bytes");
-    bytes
+    let image = RgbImage {
+        width: SIDE as u32,
+        height: SIDE as u32,
+        pixels,
+    };
+    encode::png(&image).expect("the size fits the pixels, and memory takes any bytes")
 }

@@ -13,7 +13,7 @@ use crate::manifest::Subsampling;
 
 /// A baseline JPEG in one scan, as every decoder knows it. (Huffman tables made for the image would make
 /// the encoder write a scan for each colour, which our decoder reads wrongly.)
-pub(super) fn jpeg(
+pub(crate) fn jpeg(
     image: &RgbImage,
     quality: u8,
     subsampling: Subsampling,
@@ -38,7 +38,7 @@ pub(super) fn jpeg(
 }
 
 /// A PNG, packed for speed: a better packing saves a few per cent and takes many times as long.
-pub(super) fn png(image: &RgbImage) -> Result<Vec<u8>, String> {
+pub(crate) fn png(image: &RgbImage) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Adaptive)
         .write_image(
