@@ -111,11 +111,17 @@ pub struct TrainArgs {
     #[arg(long, value_name = "PIXELS")]
     pub expand: Option<u32>,
     /// Threads that prepare batches [default: one a core]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide_short_help = true)]
     pub threads: Option<usize>,
     /// Steps between two lines of metrics [default: 10]
     #[arg(long, value_name = "STEPS", hide_short_help = true)]
     pub log_every: Option<usize>,
+    /// Steps between two checkpoints; 0: none by steps [default: 500]
+    #[arg(long, value_name = "STEPS", hide_short_help = true)]
+    pub checkpoint_every: Option<usize>,
+    /// Minutes after which there is one at the latest; 0: none by time [default: 10]
+    #[arg(long, value_name = "M", hide_short_help = true)]
+    pub checkpoint_minutes: Option<f64>,
     /// Recipe whose [train] table gives what is not typed
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
@@ -196,6 +202,12 @@ pub struct TrainConfig {
     pub threads: usize,
     /// Steps between two lines of metrics.
     pub log_every: usize,
+    /// Steps between two checkpoints; 0: none by steps.
+    #[serde(default = "checkpoint_every")]
+    pub checkpoint_every: usize,
+    /// Minutes after which there is one at the latest; 0: none by time.
+    #[serde(default = "checkpoint_minutes")]
+    pub checkpoint_minutes: f64,
 }
 
 impl TrainArgs {
@@ -257,6 +269,14 @@ impl TrainArgs {
             expand: self.expand.or(recipe.expand).unwrap_or(24),
             threads: self.threads.or(recipe.threads).unwrap_or(0),
             log_every: self.log_every.or(recipe.log_every).unwrap_or(10),
+            checkpoint_every: self
+                .checkpoint_every
+                .or(recipe.checkpoint_every)
+                .unwrap_or_else(checkpoint_every),
+            checkpoint_minutes: self
+                .checkpoint_minutes
+                .or(recipe.checkpoint_minutes)
+                .unwrap_or_else(checkpoint_minutes),
         };
         config.check()?;
         Ok(config)
@@ -271,6 +291,8 @@ impl TrainConfig {
             ("threads", self.threads as f64, 0.0, 1024.0),
             ("expand", f64::from(self.expand), 0.0, 4096.0),
             ("log-every", self.log_every as f64, 1.0, 1e9),
+            ("checkpoint-every", self.checkpoint_every as f64, 0.0, 1e9),
+            ("checkpoint-minutes", self.checkpoint_minutes, 0.0, 1e6),
             (
                 "tuner-size",
                 self.tuner_size.map_or(1.0, |r| r as f64),
@@ -370,6 +392,14 @@ fn read_table(path: &Path) -> Result<TrainArgs> {
     let recipe: Recipe =
         toml::from_str(&text).map_err(|e| Error::Config(format!("{}: {e}", path.display())))?;
     Ok(recipe.train)
+}
+
+fn checkpoint_every() -> usize {
+    500
+}
+
+fn checkpoint_minutes() -> f64 {
+    10.0
 }
 
 /// A path that must have been given.

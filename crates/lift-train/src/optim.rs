@@ -1,8 +1,10 @@
 //! SGD with momentum over the tuned tensors, and the learning-rate schedule.
 
-use std::f64::consts::PI;
+use std::{collections::BTreeMap, f64::consts::PI};
 
 use tch::Tensor;
+
+use crate::error::{Error, Result};
 
 /// PyTorch's SGD: `g += wd p; v = momentum v + g; p -= lr v`, v starting as the first g.
 #[derive(Debug)]
@@ -23,6 +25,27 @@ impl Sgd {
             momentum,
             weight_decay,
         }
+    }
+
+    /// The velocities by the number of their tensor; a tensor that had no gradient yet has none.
+    pub fn state(&self) -> BTreeMap<String, Tensor> {
+        let velocities = self.velocities.iter().enumerate();
+        velocities
+            .filter_map(|(i, velocity)| Some((format!("velocity.{i}"), velocity.as_ref()?.copy())))
+            .collect()
+    }
+
+    /// Goes on from a state.
+    ///
+    /// # Errors
+    /// When it is not that of an optimiser over such tensors.
+    pub fn restore(&mut self, mut state: BTreeMap<String, Tensor>) -> Result<()> {
+        for (i, (parameter, velocity)) in
+            self.parameters.iter().zip(&mut self.velocities).enumerate()
+        {
+            *velocity = take_state(&mut state, &format!("velocity.{i}"), parameter)?;
+        }
+        none_left(&state)
     }
 
     /// Forgets the gradients of the last step.
@@ -51,6 +74,31 @@ impl Sgd {
                 *velocity = Some(updated);
             }
         });
+    }
+}
+
+/// Moves a tensor of a state to where its parameter is.
+fn take_state(
+    state: &mut BTreeMap<String, Tensor>,
+    name: &str,
+    parameter: &Tensor,
+) -> Result<Option<Tensor>> {
+    match state.remove(name) {
+        Some(tensor) if tensor.size() != parameter.size() => Err(Error::Tensors(format!(
+            "the optimiser's {name} has shape {:?}, its tensor {:?}",
+            tensor.size(),
+            parameter.size()
+        ))),
+        found => Ok(found.map(|tensor| tensor.to_device(parameter.device()))),
+    }
+}
+
+fn none_left(state: &BTreeMap<String, Tensor>) -> Result<()> {
+    match state.keys().next() {
+        Some(name) => Err(Error::Tensors(format!(
+            "the optimiser's {name} belongs to no tensor"
+        ))),
+        None => Ok(()),
     }
 }
 

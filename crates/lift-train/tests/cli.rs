@@ -4,6 +4,8 @@
 mod methods;
 #[path = "cli/parity.rs"]
 mod parity;
+#[path = "cli/resume.rs"]
+mod resume;
 
 use std::{
     num::NonZeroUsize,
