@@ -15,6 +15,7 @@ use crate::{
     eval::{Look, Tte},
     loader::{AreaSchedule, Augmentation},
     loss::LossKind,
+    optim::{OptimiserKind, ScheduleKind},
     preset::Preset,
     tuner::{AftPlace, Layers, LoraTarget, TunerKind, TunerOptions, Tuners},
 };
@@ -77,6 +78,27 @@ pub struct TrainArgs {
     /// Images a step [default: 128]
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
+    /// Learning rate of the classifier [default: --lr]
+    #[arg(long, hide_short_help = true)]
+    pub head_lr: Option<f64>,
+    /// Rule of the steps [default: sgd]
+    #[arg(long, value_enum, hide_short_help = true)]
+    pub optimizer: Option<OptimiserKind>,
+    /// How the learning rate falls [default: cosine-epoch]
+    #[arg(long, value_enum, hide_short_help = true)]
+    pub schedule: Option<ScheduleKind>,
+    /// Steps in which the learning rate grows to the schedule's [default: 0]
+    #[arg(long, value_name = "STEPS", hide_short_help = true)]
+    pub warmup: Option<usize>,
+    /// Parts that the images of a step are passed in, for less memory; the result is the same [default: 1]
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    pub accumulate: Option<usize>,
+    /// Largest norm of the gradient of a step [default: none]
+    #[arg(long, value_name = "X", hide_short_help = true)]
+    pub clip_grad: Option<f64>,
+    /// Share of a label that is spread over all classes; not with focal [default: 0]
+    #[arg(long, value_name = "X", hide_short_help = true)]
+    pub label_smoothing: Option<f64>,
     /// Momentum of SGD [default: 0.9]
     #[arg(long, hide_short_help = true)]
     pub momentum: Option<f64>,
@@ -175,6 +197,27 @@ pub struct TrainConfig {
     pub lr: f64,
     /// Images a step.
     pub batch_size: usize,
+    /// Learning rate of the classifier; none: as the modules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head_lr: Option<f64>,
+    /// Rule of the steps.
+    #[serde(default)]
+    pub optimizer: OptimiserKind,
+    /// How the learning rate falls.
+    #[serde(default)]
+    pub schedule: ScheduleKind,
+    /// Steps in which it grows.
+    #[serde(default)]
+    pub warmup: usize,
+    /// Parts that the images of a step are passed in.
+    #[serde(default = "one_part")]
+    pub accumulate: usize,
+    /// Largest norm of the gradient of a step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_grad: Option<f64>,
+    /// Share of a label that is spread over all classes.
+    #[serde(default)]
+    pub label_smoothing: f64,
     /// Momentum of SGD.
     pub momentum: f64,
     /// Weight decay on everything tuned.
@@ -247,6 +290,19 @@ impl TrainArgs {
             epochs: self.epochs.or(recipe.epochs).unwrap_or(epochs),
             lr: self.lr.or(recipe.lr).unwrap_or(lr),
             batch_size: self.batch_size.or(recipe.batch_size).unwrap_or(128),
+            head_lr: self.head_lr.or(recipe.head_lr),
+            optimizer: self.optimizer.or(recipe.optimizer).unwrap_or_default(),
+            schedule: self.schedule.or(recipe.schedule).unwrap_or_default(),
+            warmup: self.warmup.or(recipe.warmup).unwrap_or(0),
+            accumulate: self
+                .accumulate
+                .or(recipe.accumulate)
+                .unwrap_or_else(one_part),
+            clip_grad: self.clip_grad.or(recipe.clip_grad),
+            label_smoothing: self
+                .label_smoothing
+                .or(recipe.label_smoothing)
+                .unwrap_or(0.0),
             momentum: self.momentum.or(recipe.momentum).unwrap_or(0.9),
             weight_decay: self.weight_decay.or(recipe.weight_decay).unwrap_or(5e-4),
             tau: self.tau.or(recipe.tau).unwrap_or(1.0),
@@ -300,6 +356,16 @@ impl TrainConfig {
                 65536.0,
             ),
             ("lr", self.lr, 0.0, 1e6),
+            ("head-lr", self.head_lr.unwrap_or(0.0), 0.0, 1e6),
+            ("warmup", self.warmup as f64, 0.0, 1e9),
+            ("accumulate", self.accumulate as f64, 1.0, 1e6),
+            (
+                "clip-grad",
+                self.clip_grad.unwrap_or(1.0),
+                f64::MIN_POSITIVE,
+                1e9,
+            ),
+            ("label-smoothing", self.label_smoothing, 0.0, 0.999),
             ("momentum", self.momentum, 0.0, 1.0),
             ("weight-decay", self.weight_decay, 0.0, 1e6),
             ("tau", self.tau, 0.0, 1e6),
@@ -324,6 +390,16 @@ impl TrainConfig {
         }
         if self.layers != Layers::All && kinds.is_empty() {
             return Err(without("layers"));
+        }
+        if self.label_smoothing > 0.0 && self.loss == LossKind::Focal {
+            return Err(Error::Usage(
+                "--label-smoothing has no meaning for --loss focal".into(),
+            ));
+        }
+        if self.accumulate > 1 && self.loss == LossKind::Lade {
+            return Err(Error::Usage(
+                "--accumulate would change --loss lade, which looks at all images of a step at once".into(),
+            ));
         }
         if self.lora_targets.is_empty() {
             return Err(Error::Usage("--lora-targets names no projection".into()));
@@ -392,6 +468,10 @@ fn read_table(path: &Path) -> Result<TrainArgs> {
     let recipe: Recipe =
         toml::from_str(&text).map_err(|e| Error::Config(format!("{}: {e}", path.display())))?;
     Ok(recipe.train)
+}
+
+fn one_part() -> usize {
+    1
 }
 
 fn checkpoint_every() -> usize {

@@ -19,7 +19,7 @@ use crate::{
     loader::{Augmentation, Loader, View, epoch_order},
     loss::Loss,
     model::TunedModel,
-    optim::{Sgd, cosine_lr},
+    optim::{Optimiser, Schedule},
     report::Training,
     stop::Stop,
 };
@@ -55,11 +55,13 @@ pub fn train(
     let rows = loader.reader().len();
     let counts = &loader.reader().manifest().class_counts;
     let loss_function = Loss::new(config.loss, counts, config.tau, config.scale, device);
-    let mut optimiser = Sgd::new(
-        model.tuned().into_values().collect(),
-        config.momentum,
-        config.weight_decay,
-    );
+    let mut optimiser = Optimiser::new(model, config);
+    let schedule = Schedule {
+        kind: config.schedule,
+        warmup: config.warmup,
+        epochs: config.epochs,
+        steps: rows.div_ceil(config.batch_size) * config.epochs,
+    };
     let mut at = Position::default();
     let is_new = from.is_none();
     if let Some(checkpoint) = from {
@@ -75,7 +77,7 @@ pub fn train(
 
     while at.epoch < config.epochs {
         let (epoch, seed) = (at.epoch, config.seed);
-        let lr = cosine_lr(config.lr, epoch, config.epochs);
+        let mut lr = schedule.lr(config.lr, epoch, at.step);
         let smallest_area = config.area_schedule.smallest_area(epoch, config.epochs);
         let view = match config.augment {
             Augmentation::Mda => View::Random {
@@ -94,15 +96,30 @@ pub fn train(
             let batch = batches.next().ok_or(Error::LoaderStopped)??;
             window.waited += waiting.elapsed().as_secs_f64();
 
-            let labels = Tensor::from_slice(&batch.labels).to_device(device);
-            let logits = model.forward(&batch.images(&normalisation, device));
-            let loss = loss_function.forward(&logits, &labels);
-            optimiser.zero_grad();
-            loss.backward();
-            optimiser.step(lr);
-
             let images = batch.labels.len();
-            window.add(&loss.detach(), images as u64);
+            let labels = Tensor::from_slice(&batch.labels).to_device(device);
+            let pixels = batch.images(&normalisation, device);
+            optimiser.zero_grad();
+            let whole = (config.accumulate > 1).then(|| loss_function.weight(&labels));
+            let part = images.div_ceil(config.accumulate) as i64;
+            for (pixels, labels) in pixels.split(part, 0).iter().zip(labels.split(part, 0)) {
+                let logits = model.forward(pixels);
+                let loss = loss_function.forward_smoothed(&logits, &labels, config.label_smoothing);
+                // Parts of a step: their losses' weighted mean is the step's.
+                let loss = match &whole {
+                    Some(whole) => loss * (loss_function.weight(&labels) / whole),
+                    None => loss,
+                };
+                loss.backward();
+                window.loss_sum += loss.detach() * images as f64;
+            }
+            window.images += images as u64;
+            if let Some(norm) = config.clip_grad {
+                optimiser.clip_gradients(norm);
+            }
+            lr = schedule.lr(config.lr, epoch, at.step);
+            optimiser.step(&schedule, epoch, at.step);
+
             at.step += 1;
             at.rows_done += images;
             progress.advance(images as u64);
@@ -271,11 +288,6 @@ impl Window {
             seconds_before: kept.seconds,
             opened: Instant::now(),
         }
-    }
-
-    fn add(&mut self, loss: &Tensor, images: u64) {
-        self.loss_sum += loss * images as f64;
-        self.images += images;
     }
 
     /// Waits for the device, so that the time is that of the work done.

@@ -2,6 +2,8 @@
 
 #[path = "cli/methods.rs"]
 mod methods;
+#[path = "cli/options.rs"]
+mod options;
 #[path = "cli/parity.rs"]
 mod parity;
 #[path = "cli/resume.rs"]

@@ -22,7 +22,7 @@ use lift_train::{
 use super::{demo_model, lift_train, methods::tiny_vit, prepare, stderr};
 
 /// Two epochs of 13 steps, the last of them of 8 images, with a random tower.
-fn tiny(dir: &Path) -> TrainConfig {
+pub fn tiny(dir: &Path) -> TrainConfig {
     prepare(dir);
     tiny_vit(&dir.join("tiny.safetensors"));
     let head = Head::read(&dir.join("head.safetensors")).unwrap();
@@ -51,7 +51,7 @@ fn tiny(dir: &Path) -> TrainConfig {
 }
 
 /// What two runs must have in common: the log without its times, and the bytes of the weights.
-fn result(run: &Path) -> (Vec<[String; 4]>, Vec<u8>) {
+pub fn result(run: &Path) -> (Vec<[String; 4]>, Vec<u8>) {
     let log = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let lines = log.lines().map(|line| {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -62,7 +62,7 @@ fn result(run: &Path) -> (Vec<[String; 4]>, Vec<u8>) {
 }
 
 /// Runs to the end with a stop after each of these steps.
-fn with_stops(config: &TrainConfig, steps: &[usize]) {
+pub fn with_stops(config: &TrainConfig, steps: &[usize]) {
     let mut outcome = None;
     for &step in steps {
         let stop = Stop::after(step);
@@ -326,6 +326,7 @@ fn a_run_that_diverges_leaves_no_weights() {
     let config = TrainConfig {
         lr: 1e6,
         tuner: "full".parse().unwrap(),
+        accumulate: 3,
         ..tiny(dir.path())
     };
     let message = command::train(&config).unwrap_err().to_string();
