@@ -8,10 +8,11 @@ use lift_data::Split;
 
 use crate::{
     command::{self, EvalSettings, Output},
-    config::{RANDOM_CROPS, TrainArgs, check_ranges, precision, required},
+    config::{RANDOM_CROPS, TrainArgs, TrainConfig, check_ranges, precision, required},
     error::{Error, Result},
     eval::{Look, Tte},
     report::Columns,
+    stop::Stop,
     tuner::Tuners,
 };
 
@@ -29,6 +30,7 @@ use crate::{
   lift-train --shards shards --model clip-vit-base-patch16 --head head.safetensors --out runs/first
   lift-train --config pipelines/shapes-lt.toml --seed 1 --out runs/seed-1
   lift-train --config pipelines/shapes-lt.toml --dry-run
+  lift-train resume runs/first
   lift-train eval --run runs/first --tte five-crop --expand 24 --json
   lift-train zero-shot --shards shards --model clip-vit-base-patch16 --head head.safetensors
   lift-train compare runs/*")]
@@ -41,6 +43,11 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Go on with a run that was stopped or killed
+    ///
+    /// It goes on from its last checkpoint, and ends with the losses and weights of a run that was never stopped.
+    /// A path that is given replaces the run's, where things were moved; what lies there must be the same.
+    Resume(ResumeArgs),
     /// Evaluate a run again
     Eval(EvalArgs),
     /// Classify by the nearest class text, without training
@@ -73,6 +80,25 @@ and, where they are not the papers', scale, tau, momentum and weight_decay.")]
         /// bash, elvish, fish, powershell or zsh
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Debug, Args)]
+struct ResumeArgs {
+    /// Folder of the run
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// Folder with its train/ and test/ shards [default: the run's]
+    #[arg(long, value_name = "DIR")]
+    shards: Option<PathBuf>,
+    /// Its model folder or file [default: the run's]
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// Its classifier file [default: the run's]
+    #[arg(long, value_name = "FILE")]
+    head: Option<PathBuf>,
+    /// auto, cpu or cuda:N [default: the run's]
+    #[arg(long)]
+    device: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -244,9 +270,21 @@ impl Cli {
                 if dry_run {
                     return command::dry_run(&config);
                 }
-                let report = command::train(&config)?;
-                command::print(&[report], Output::Table(Columns::Accuracies))?;
-                eprintln!("report: {}", config.out.join("report.json").display());
+                let report = command::train_until(&config, &Stop::on_signals()?)?;
+                command::print_run(report, &config.out)?;
+            }
+            Some(Command::Resume(args)) => {
+                let recorded = crate::run::read_config(&args.run)?;
+                let config = TrainConfig {
+                    shards: args.shards.unwrap_or(recorded.shards),
+                    model: args.model.unwrap_or(recorded.model),
+                    head: args.head.unwrap_or(recorded.head),
+                    device: args.device.unwrap_or(recorded.device),
+                    out: args.run,
+                    ..recorded
+                };
+                let report = command::resume(&config, &Stop::on_signals()?)?;
+                command::print_run(report, &config.out)?;
             }
             Some(Command::Eval(args)) => {
                 let config = crate::run::read_config(&args.run)?;

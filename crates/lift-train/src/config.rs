@@ -15,6 +15,7 @@ use crate::{
     eval::{Look, Tte},
     loader::{AreaSchedule, Augmentation},
     loss::LossKind,
+    optim::{OptimiserKind, ScheduleKind},
     preset::Preset,
     tuner::{AftPlace, Layers, LoraTarget, TunerKind, TunerOptions, Tuners},
 };
@@ -77,6 +78,27 @@ pub struct TrainArgs {
     /// Images a step [default: 128]
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
+    /// Learning rate of the classifier [default: --lr]
+    #[arg(long, hide_short_help = true)]
+    pub head_lr: Option<f64>,
+    /// Rule of the steps [default: sgd]
+    #[arg(long, value_enum, hide_short_help = true)]
+    pub optimizer: Option<OptimiserKind>,
+    /// How the learning rate falls [default: cosine-epoch]
+    #[arg(long, value_enum, hide_short_help = true)]
+    pub schedule: Option<ScheduleKind>,
+    /// Steps in which the learning rate grows to the schedule's [default: 0]
+    #[arg(long, value_name = "STEPS", hide_short_help = true)]
+    pub warmup: Option<usize>,
+    /// Parts that the images of a step are passed in, for less memory; the result is the same [default: 1]
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    pub accumulate: Option<usize>,
+    /// Largest norm of the gradient of a step [default: none]
+    #[arg(long, value_name = "X", hide_short_help = true)]
+    pub clip_grad: Option<f64>,
+    /// Share of a label that is spread over all classes; not with focal [default: 0]
+    #[arg(long, value_name = "X", hide_short_help = true)]
+    pub label_smoothing: Option<f64>,
     /// Momentum of SGD [default: 0.9]
     #[arg(long, hide_short_help = true)]
     pub momentum: Option<f64>,
@@ -111,11 +133,17 @@ pub struct TrainArgs {
     #[arg(long, value_name = "PIXELS")]
     pub expand: Option<u32>,
     /// Threads that prepare batches [default: one a core]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide_short_help = true)]
     pub threads: Option<usize>,
     /// Steps between two lines of metrics [default: 10]
     #[arg(long, value_name = "STEPS", hide_short_help = true)]
     pub log_every: Option<usize>,
+    /// Steps between two checkpoints; 0: none by steps [default: 500]
+    #[arg(long, value_name = "STEPS", hide_short_help = true)]
+    pub checkpoint_every: Option<usize>,
+    /// Minutes after which there is one at the latest; 0: none by time [default: 10]
+    #[arg(long, value_name = "M", hide_short_help = true)]
+    pub checkpoint_minutes: Option<f64>,
     /// Recipe whose [train] table gives what is not typed
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
@@ -169,6 +197,27 @@ pub struct TrainConfig {
     pub lr: f64,
     /// Images a step.
     pub batch_size: usize,
+    /// Learning rate of the classifier; none: as the modules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head_lr: Option<f64>,
+    /// Rule of the steps.
+    #[serde(default)]
+    pub optimizer: OptimiserKind,
+    /// How the learning rate falls.
+    #[serde(default)]
+    pub schedule: ScheduleKind,
+    /// Steps in which it grows.
+    #[serde(default)]
+    pub warmup: usize,
+    /// Parts that the images of a step are passed in.
+    #[serde(default = "one_part")]
+    pub accumulate: usize,
+    /// Largest norm of the gradient of a step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_grad: Option<f64>,
+    /// Share of a label that is spread over all classes.
+    #[serde(default)]
+    pub label_smoothing: f64,
     /// Momentum of SGD.
     pub momentum: f64,
     /// Weight decay on everything tuned.
@@ -196,6 +245,12 @@ pub struct TrainConfig {
     pub threads: usize,
     /// Steps between two lines of metrics.
     pub log_every: usize,
+    /// Steps between two checkpoints; 0: none by steps.
+    #[serde(default = "checkpoint_every")]
+    pub checkpoint_every: usize,
+    /// Minutes after which there is one at the latest; 0: none by time.
+    #[serde(default = "checkpoint_minutes")]
+    pub checkpoint_minutes: f64,
 }
 
 impl TrainArgs {
@@ -235,6 +290,19 @@ impl TrainArgs {
             epochs: self.epochs.or(recipe.epochs).unwrap_or(epochs),
             lr: self.lr.or(recipe.lr).unwrap_or(lr),
             batch_size: self.batch_size.or(recipe.batch_size).unwrap_or(128),
+            head_lr: self.head_lr.or(recipe.head_lr),
+            optimizer: self.optimizer.or(recipe.optimizer).unwrap_or_default(),
+            schedule: self.schedule.or(recipe.schedule).unwrap_or_default(),
+            warmup: self.warmup.or(recipe.warmup).unwrap_or(0),
+            accumulate: self
+                .accumulate
+                .or(recipe.accumulate)
+                .unwrap_or_else(one_part),
+            clip_grad: self.clip_grad.or(recipe.clip_grad),
+            label_smoothing: self
+                .label_smoothing
+                .or(recipe.label_smoothing)
+                .unwrap_or(0.0),
             momentum: self.momentum.or(recipe.momentum).unwrap_or(0.9),
             weight_decay: self.weight_decay.or(recipe.weight_decay).unwrap_or(5e-4),
             tau: self.tau.or(recipe.tau).unwrap_or(1.0),
@@ -257,6 +325,14 @@ impl TrainArgs {
             expand: self.expand.or(recipe.expand).unwrap_or(24),
             threads: self.threads.or(recipe.threads).unwrap_or(0),
             log_every: self.log_every.or(recipe.log_every).unwrap_or(10),
+            checkpoint_every: self
+                .checkpoint_every
+                .or(recipe.checkpoint_every)
+                .unwrap_or_else(checkpoint_every),
+            checkpoint_minutes: self
+                .checkpoint_minutes
+                .or(recipe.checkpoint_minutes)
+                .unwrap_or_else(checkpoint_minutes),
         };
         config.check()?;
         Ok(config)
@@ -271,6 +347,8 @@ impl TrainConfig {
             ("threads", self.threads as f64, 0.0, 1024.0),
             ("expand", f64::from(self.expand), 0.0, 4096.0),
             ("log-every", self.log_every as f64, 1.0, 1e9),
+            ("checkpoint-every", self.checkpoint_every as f64, 0.0, 1e9),
+            ("checkpoint-minutes", self.checkpoint_minutes, 0.0, 1e6),
             (
                 "tuner-size",
                 self.tuner_size.map_or(1.0, |r| r as f64),
@@ -278,6 +356,16 @@ impl TrainConfig {
                 65536.0,
             ),
             ("lr", self.lr, 0.0, 1e6),
+            ("head-lr", self.head_lr.unwrap_or(0.0), 0.0, 1e6),
+            ("warmup", self.warmup as f64, 0.0, 1e9),
+            ("accumulate", self.accumulate as f64, 1.0, 1e6),
+            (
+                "clip-grad",
+                self.clip_grad.unwrap_or(1.0),
+                f64::MIN_POSITIVE,
+                1e9,
+            ),
+            ("label-smoothing", self.label_smoothing, 0.0, 0.999),
             ("momentum", self.momentum, 0.0, 1.0),
             ("weight-decay", self.weight_decay, 0.0, 1e6),
             ("tau", self.tau, 0.0, 1e6),
@@ -302,6 +390,16 @@ impl TrainConfig {
         }
         if self.layers != Layers::All && kinds.is_empty() {
             return Err(without("layers"));
+        }
+        if self.label_smoothing > 0.0 && self.loss == LossKind::Focal {
+            return Err(Error::Usage(
+                "--label-smoothing has no meaning for --loss focal".into(),
+            ));
+        }
+        if self.accumulate > 1 && self.loss == LossKind::Lade {
+            return Err(Error::Usage(
+                "--accumulate would change --loss lade, which looks at all images of a step at once".into(),
+            ));
         }
         if self.lora_targets.is_empty() {
             return Err(Error::Usage("--lora-targets names no projection".into()));
@@ -370,6 +468,18 @@ fn read_table(path: &Path) -> Result<TrainArgs> {
     let recipe: Recipe =
         toml::from_str(&text).map_err(|e| Error::Config(format!("{}: {e}", path.display())))?;
     Ok(recipe.train)
+}
+
+fn one_part() -> usize {
+    1
+}
+
+fn checkpoint_every() -> usize {
+    500
+}
+
+fn checkpoint_minutes() -> f64 {
+    10.0
 }
 
 /// A path that must have been given.

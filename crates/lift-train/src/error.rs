@@ -65,6 +65,14 @@ pub enum Error {
         /// The learning rate of the step.
         lr: f64,
     },
+    /// A run was stopped, and can be gone on with.
+    #[error("{run}: stopped after step {step}; `lift-train resume {run}` goes on")]
+    Stopped {
+        /// Its folder.
+        run: PathBuf,
+        /// Steps done.
+        step: usize,
+    },
     /// A replayed run lies too far from its reference.
     #[error("{run}: above tolerance: {what}")]
     AboveTolerance {

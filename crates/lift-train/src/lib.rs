@@ -1,17 +1,20 @@
 //! Tunes a frozen foundation model on long-tailed shards and evaluates it (LIFT+, arXiv 2504.13282).
 //!
 //! Shards -> [`loader`] -> [`model::TunedModel`] (frozen tower, [`tuner`], [`classifier`]) -> [`loss`] -> [`optim`];
-//! [`train`] is the loop, [`eval`] judges, [`parity`] compares with reference runs, [`run`] and [`report`] keep what came out. [`command`] holds one function
+//! [`train`] is the loop, [`eval`] judges, [`parity`] compares with reference runs, [`run`] and [`report`] keep what came out,
+//! [`checkpoint`] what a run that is stopped needs to go on. [`command`] holds one function
 //! a command of the program.
 
 #![forbid(unsafe_code)]
 
+pub mod checkpoint;
 pub mod classifier;
 pub mod cli;
 pub mod command;
 pub mod config;
 pub mod error;
 pub mod eval;
+pub mod fingerprint;
 pub mod loader;
 pub mod loss;
 pub mod metrics;
@@ -23,5 +26,6 @@ pub mod predictions;
 pub mod preset;
 pub mod report;
 pub mod run;
+pub mod stop;
 pub mod train;
 pub mod tuner;

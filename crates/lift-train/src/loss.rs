@@ -104,9 +104,18 @@ impl Loss {
 
     /// Logits (b, K) and labels (b) -> the mean loss, a scalar.
     pub fn forward(&self, logits: &Tensor, labels: &Tensor) -> Tensor {
+        self.forward_smoothed(logits, labels, 0.0)
+    }
+
+    /// As [`Loss::forward`], with this share of every label spread evenly over all classes. The focal loss and LADE's
+    /// estimate look at the true label alone.
+    pub fn forward_smoothed(&self, logits: &Tensor, labels: &Tensor, smoothing: f64) -> Tensor {
         let logits = logits.to_kind(Kind::Float);
+        let entropy = |logits: Tensor, weights: Option<&Tensor>| {
+            logits.cross_entropy_loss(labels, weights, Reduction::Mean, -100, smoothing)
+        };
         match self {
-            Self::Shifted(shift) => (logits + shift).cross_entropy_for_logits(labels),
+            Self::Shifted(shift) => entropy(logits + shift, None),
             Self::Focal => {
                 let log_share = of_labels(&logits.log_softmax(-1, Kind::Float), labels);
                 let hardness: Tensor = 1.0 - log_share.exp();
@@ -114,15 +123,24 @@ impl Loss {
             }
             Self::Margin(margins) => {
                 let is_label = one_hot(labels, logits.size()[1]);
-                (logits - is_label * margins).cross_entropy_for_logits(labels)
+                entropy(logits - is_label * margins, None)
             }
-            Self::Weighted(weights) => {
-                logits.cross_entropy_loss(labels, Some(weights), Reduction::Mean, -100, 0.0)
-            }
+            Self::Weighted(weights) => entropy(logits, Some(weights)),
             Self::Lade(log_shares, shares) => {
-                let adjusted = (&logits + log_shares).cross_entropy_for_logits(labels);
+                let adjusted = entropy(&logits + log_shares, None);
                 adjusted + lade_estimate(&logits, labels, log_shares, shares) * LADE_WEIGHT
             }
+        }
+    }
+}
+
+impl Loss {
+    /// What the images with these labels weigh in the mean, a scalar: their number, or the sum of their classes'
+    /// weights. A batch's loss is the mean of its parts' losses, each with its weight; LADE's is not.
+    pub fn weight(&self, labels: &Tensor) -> Tensor {
+        match self {
+            Self::Weighted(weights) => weights.index_select(0, labels).sum(Kind::Float),
+            _ => Tensor::from(labels.numel() as f32).to_device(labels.device()),
         }
     }
 }

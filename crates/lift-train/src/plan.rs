@@ -9,6 +9,7 @@ use tch::{Device, Kind};
 use crate::{
     config::TrainConfig,
     model::{ParameterCounts, TunedModel},
+    optim::OptimiserKind,
     tuner::Choice,
 };
 
@@ -48,7 +49,8 @@ impl Plan {
         // value and their mix, three hidden tensors of the MLP (4 each), and the module's LayerNorm. Frozen linears
         // keep nothing: only the gradient of their input is wanted.
         const KEPT_WIDTHS: u64 = 2 + 4 + 12 + 2;
-        let tokens = tower.tokens() as u64 * config.batch_size as u64;
+        let part = config.batch_size.div_ceil(config.accumulate);
+        let tokens = tower.tokens() as u64 * part as u64;
         // Backward goes down to the first block that has a module.
         let layers = config.layers.of(tower.layers).unwrap_or_default();
         let first = layers.first().copied().unwrap_or(0);
@@ -58,8 +60,12 @@ impl Plan {
         };
         let activations =
             tokens * tower.width as u64 * (KEPT_WIDTHS * tuned_layers).max(10) * kind_bytes;
-        // Tuned tensors, their gradients and velocities are fp32.
-        let weights = parameters.frozen * kind_bytes + parameters.tuned() * 12;
+        // Tuned tensors, their gradients and what the optimiser keeps of them are fp32.
+        let tuned_bytes = match config.optimizer {
+            OptimiserKind::Sgd => 12,
+            OptimiserKind::Adamw => 16,
+        };
+        let weights = parameters.frozen * kind_bytes + parameters.tuned() * tuned_bytes;
         Self {
             dataset: manifest.dataset.clone(),
             images: manifest.rows,

@@ -54,6 +54,41 @@ pub fn require_empty(out: &Path) -> Result<()> {
     })
 }
 
+/// Keeps other processes from training in this folder while the file is open.
+///
+/// # Errors
+/// When another one does.
+pub fn lock(run: &Path) -> Result<fs::File> {
+    let path = run.join("config.toml");
+    let file = fs::File::open(&path).map_err(Error::io(&path))?;
+    match file.try_lock() {
+        Err(fs::TryLockError::WouldBlock) => Err(Error::BadRun {
+            path: run.into(),
+            reason: "another process is training in it".into(),
+        }),
+        // Some file systems have no locks: better without one than not at all.
+        _ => Ok(file),
+    }
+}
+
+/// Refuses a run that has its report.
+///
+/// # Errors
+/// When it has.
+pub fn require_unfinished(run: &Path) -> Result<()> {
+    if !run.join("report.json").exists() {
+        return Ok(());
+    }
+    let reason = format!(
+        "is finished, it has its report\nhint: `lift-train eval --run {}` judges it again",
+        run.display()
+    );
+    Err(Error::BadRun {
+        path: run.into(),
+        reason,
+    })
+}
+
 /// What was tuned, and what it was tuned for.
 pub struct Tuned {
     /// Tuner and classifier, by name.

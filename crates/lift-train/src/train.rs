@@ -1,24 +1,27 @@
 //! The training loop, from top to bottom.
 
 use std::{
-    fs::File,
-    io::{BufWriter, Write},
+    fs::{File, OpenOptions},
+    io::{Seek, SeekFrom, Write},
+    path::PathBuf,
     time::Instant,
 };
 
 use lift_clip::Normalisation;
 use lift_data::progress::Reporting;
-use serde::Serialize;
-use tch::{Device, Kind, Tensor};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Tensor};
 
 use crate::{
+    checkpoint::{Checkpoint, Keeper, Position},
     config::TrainConfig,
     error::{Error, Result},
     loader::{Augmentation, Loader, View, epoch_order},
     loss::Loss,
     model::TunedModel,
-    optim::{Sgd, cosine_lr},
+    optim::{Optimiser, Schedule},
     report::Training,
+    stop::Stop,
 };
 
 /// A line of `metrics.jsonl`: means over the steps since the line before.
@@ -32,36 +35,50 @@ struct LogLine {
     data_wait_share: f64,
 }
 
-/// Tunes `model` on the rows of `loader`, and writes `metrics.jsonl` into the run's folder.
+/// Tunes `model` on the rows of `loader`, and writes `metrics.jsonl` and checkpoints into the run's folder.
+///
+/// From a checkpoint, whose tensors `model` already has, it goes on as if it had never stopped: on a CPU losses and
+/// weights are the same to the last bit.
 ///
 /// # Errors
-/// When a row cannot be loaded, the loss is no number any more, or the log cannot be written.
+/// When a row cannot be loaded, the loss is no number any more, a file cannot be written, or `stop` wants it.
 pub fn train(
     model: &TunedModel,
     loader: &Loader,
     config: &TrainConfig,
     normalisation: Normalisation,
+    mut keeper: Keeper,
+    from: Option<Checkpoint>,
+    stop: &Stop,
 ) -> Result<Training> {
     let device = model.visual.device();
     let rows = loader.reader().len();
     let counts = &loader.reader().manifest().class_counts;
     let loss_function = Loss::new(config.loss, counts, config.tau, config.scale, device);
-    let mut optimiser = Sgd::new(
-        model.tuned().into_values().collect(),
-        config.momentum,
-        config.weight_decay,
-    );
-    let log_path = config.out.join("metrics.jsonl");
-    let mut log = BufWriter::new(File::create(&log_path).map_err(Error::io(&log_path))?);
+    let mut optimiser = Optimiser::new(model, config);
+    let schedule = Schedule {
+        kind: config.schedule,
+        warmup: config.warmup,
+        epochs: config.epochs,
+        steps: rows.div_ceil(config.batch_size) * config.epochs,
+    };
+    let mut at = Position::default();
+    let is_new = from.is_none();
+    if let Some(checkpoint) = from {
+        optimiser.restore(checkpoint.optimiser)?;
+        at = checkpoint.position;
+    }
+    let mut log = Log::open(config.out.join("metrics.jsonl"), at.log_bytes)?;
     let progress = Reporting::Stderr.start("train", (rows * config.epochs) as u64);
+    progress.advance((rows * at.epoch + at.rows_done) as u64);
+    if is_new {
+        keeper.save(&at, &model.state(), &optimiser.state())?;
+    }
 
-    let mut step = 0;
-    let mut total = Figures::default();
-    let mut last_epoch = None;
-    for epoch in 0..config.epochs {
-        let lr = cosine_lr(config.lr, epoch, config.epochs);
+    while at.epoch < config.epochs {
+        let (epoch, seed) = (at.epoch, config.seed);
+        let mut lr = schedule.lr(config.lr, epoch, at.step);
         let smallest_area = config.area_schedule.smallest_area(epoch, config.epochs);
-        let seed = config.seed;
         let view = match config.augment {
             Augmentation::Mda => View::Random {
                 smallest_area,
@@ -71,60 +88,86 @@ pub fn train(
             Augmentation::Classic => View::Classic { seed, epoch },
             Augmentation::Plain => View::Center,
         };
-        let mut batches = loader.batches(epoch_order(rows, config.seed, epoch), view);
-        let mut figures = Figures::default();
-        let mut window = Window::open(device);
-        let mut done = 0;
-        while done < rows {
+        let mut order = epoch_order(rows, config.seed, epoch);
+        let mut batches = loader.batches(order.split_off(at.rows_done), view);
+        let mut window = Window::open(&at.window, device);
+        while at.rows_done < rows {
             let waiting = Instant::now();
             let batch = batches.next().ok_or(Error::LoaderStopped)??;
             window.waited += waiting.elapsed().as_secs_f64();
 
-            let labels = Tensor::from_slice(&batch.labels).to_device(device);
-            let logits = model.forward(&batch.images(&normalisation, device));
-            let loss = loss_function.forward(&logits, &labels);
-            optimiser.zero_grad();
-            loss.backward();
-            optimiser.step(lr);
-
             let images = batch.labels.len();
-            window.add(&loss.detach(), images as u64);
-            step += 1;
-            done += images;
+            let labels = Tensor::from_slice(&batch.labels).to_device(device);
+            let pixels = batch.images(&normalisation, device);
+            optimiser.zero_grad();
+            let whole = (config.accumulate > 1).then(|| loss_function.weight(&labels));
+            let part = images.div_ceil(config.accumulate) as i64;
+            for (pixels, labels) in pixels.split(part, 0).iter().zip(labels.split(part, 0)) {
+                let logits = model.forward(pixels);
+                let loss = loss_function.forward_smoothed(&logits, &labels, config.label_smoothing);
+                // Parts of a step: their losses' weighted mean is the step's.
+                let loss = match &whole {
+                    Some(whole) => loss * (loss_function.weight(&labels) / whole),
+                    None => loss,
+                };
+                loss.backward();
+                window.loss_sum += loss.detach() * images as f64;
+            }
+            window.images += images as u64;
+            if let Some(norm) = config.clip_grad {
+                optimiser.clip_gradients(norm);
+            }
+            lr = schedule.lr(config.lr, epoch, at.step);
+            optimiser.step(&schedule, epoch, at.step);
+
+            at.step += 1;
+            at.rows_done += images;
             progress.advance(images as u64);
 
-            if step % config.log_every == 0 || done == rows {
-                let seen = window.close();
-                if !seen.loss().is_finite() {
-                    return Err(Error::Diverged {
-                        loss: seen.loss(),
-                        step,
-                        epoch,
-                        lr,
-                    });
-                }
-                let line = LogLine {
-                    step,
-                    epoch,
+            let stops = stop.is_wanted(at.step);
+            let saves = stops || keeper.is_due(at.step);
+            let logs = at.step.is_multiple_of(config.log_every) || at.rows_done == rows;
+            if !(saves || logs) {
+                continue;
+            }
+            let seen = window.figures();
+            if !seen.loss_sum.is_finite() {
+                return Err(Error::Diverged {
                     loss: seen.loss(),
+                    step: at.step,
+                    epoch,
                     lr,
-                    images_per_second: seen.images_per_second(),
-                    data_wait_share: seen.data_wait_share(),
-                };
-                let text = serde_json::to_string(&line).expect("a log line is plain data");
-                writeln!(log, "{text}")
-                    .and_then(|()| log.flush())
-                    .map_err(Error::io(&log_path))?;
-                let loss = seen.loss();
+                });
+            }
+            at.window = seen;
+            if logs {
+                at.log_bytes += log.write(&LogLine {
+                    step: at.step,
+                    epoch,
+                    loss: at.window.loss(),
+                    lr,
+                    images_per_second: at.window.images_per_second(),
+                    data_wait_share: at.window.data_wait_share(),
+                })?;
+                let loss = at.window.loss();
                 progress.note(format!(
                     "epoch {}/{}  loss {loss:.3}",
                     epoch + 1,
                     config.epochs
                 ));
-                figures.add(&seen);
-                window = Window::open(device);
+                at.epoch_so_far.add(&at.window);
+                at.window = Figures::default();
+                window = Window::open(&at.window, device);
+            }
+            if saves && at.rows_done < rows {
+                log.sync()?;
+                keeper.save(&at, &model.state(), &optimiser.state())?;
+            }
+            if stops && at.rows_done < rows {
+                return Err(stopped(config, &at));
             }
         }
+        let figures = std::mem::take(&mut at.epoch_so_far);
         progress.say(&format!(
             "epoch {}/{}  loss {:.4}  lr {lr:.5}  {:.0} images/s  {:.0} % of the time waiting for data",
             epoch + 1,
@@ -133,18 +176,97 @@ pub fn train(
             figures.images_per_second(),
             100.0 * figures.data_wait_share()
         ));
-        total.add(&figures);
-        last_epoch = Some(figures);
+        at.total.add(&figures);
+        at.last_epoch_loss = Some(figures.loss());
+        (at.epoch, at.rows_done) = (epoch + 1, 0);
+        let (stops, is_last) = (stop.is_wanted(at.step), at.epoch == config.epochs);
+        if is_last {
+            require_finite(model, &at, lr)?;
+        }
+        if stops || is_last || keeper.is_due(at.step) {
+            log.sync()?;
+            keeper.save(&at, &model.state(), &optimiser.state())?;
+        }
+        if stops {
+            return Err(stopped(config, &at));
+        }
     }
     progress.finish();
     Ok(Training {
         images: rows as u64,
-        steps: step,
-        last_epoch_loss: last_epoch.map(|figures| figures.loss()),
-        seconds: total.seconds,
-        images_per_second: total.images_per_second(),
-        data_wait_share: total.data_wait_share(),
+        steps: at.step,
+        last_epoch_loss: at.last_epoch_loss,
+        seconds: at.total.seconds,
+        images_per_second: at.total.images_per_second(),
+        data_wait_share: at.total.data_wait_share(),
     })
+}
+
+fn stopped(config: &TrainConfig, at: &Position) -> Error {
+    Error::Stopped {
+        run: config.out.clone(),
+        step: at.step,
+    }
+}
+
+/// The last step's loss was looked at before its update: what that left is looked at here.
+fn require_finite(model: &TunedModel, at: &Position, lr: f64) -> Result<()> {
+    let is_finite = |tensor: &Tensor| tensor.isfinite().all().int64_value(&[]) == 1;
+    match model.tuned().values().all(is_finite) {
+        true => Ok(()),
+        false => Err(Error::Diverged {
+            loss: f64::NAN,
+            step: at.step,
+            epoch: at.epoch - 1,
+            lr,
+        }),
+    }
+}
+
+/// `metrics.jsonl`, behind its first bytes that a checkpoint knows.
+struct Log {
+    path: PathBuf,
+    file: File,
+}
+
+impl Log {
+    /// Cuts off what was written after the checkpoint.
+    fn open(path: PathBuf, bytes: u64) -> Result<Self> {
+        let opened = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path);
+        let mut file = opened.map_err(Error::io(&path))?;
+        let found = file.metadata().map_err(Error::io(&path))?.len();
+        if found < bytes {
+            return Err(Error::BadRun {
+                path,
+                reason: format!(
+                    "holds {found} bytes, the checkpoint knows {bytes}\nhint: start the run again"
+                ),
+            });
+        }
+        file.set_len(bytes)
+            .and_then(|()| file.seek(SeekFrom::End(0)))
+            .map_err(Error::io(&path))?;
+        Ok(Self { path, file })
+    }
+
+    /// Writes a line and returns its length.
+    fn write(&mut self, line: &LogLine) -> Result<u64> {
+        let text = serde_json::to_string(line).expect("a log line is plain data") + "\n";
+        // One call: a reader never sees half a line.
+        self.file
+            .write_all(text.as_bytes())
+            .map_err(Error::io(&self.path))?;
+        Ok(text.len() as u64)
+    }
+
+    /// Makes the lines durable, before a checkpoint counts on them.
+    fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(Error::io(&self.path))
+    }
 }
 
 /// The steps since the last log line; the loss is summed on the device.
@@ -152,42 +274,45 @@ struct Window {
     loss_sum: Tensor,
     images: u64,
     waited: f64,
+    seconds_before: f64,
     opened: Instant,
 }
 
 impl Window {
-    fn open(device: Device) -> Self {
+    /// With what a checkpoint kept of it; its sum came from fp32, so that none of it is lost.
+    fn open(kept: &Figures, device: Device) -> Self {
         Self {
-            loss_sum: Tensor::zeros([], (Kind::Float, device)),
-            images: 0,
-            waited: 0.0,
+            loss_sum: Tensor::from(kept.loss_sum as f32).to_device(device),
+            images: kept.images,
+            waited: kept.waited,
+            seconds_before: kept.seconds,
             opened: Instant::now(),
         }
     }
 
-    fn add(&mut self, loss: &Tensor, images: u64) {
-        self.loss_sum += loss * images as f64;
-        self.images += images;
-    }
-
     /// Waits for the device, so that the time is that of the work done.
-    fn close(self) -> Figures {
+    fn figures(&self) -> Figures {
         Figures {
             loss_sum: self.loss_sum.double_value(&[]),
             images: self.images,
             waited: self.waited,
-            seconds: self.opened.elapsed().as_secs_f64(),
+            seconds: self.seconds_before + self.opened.elapsed().as_secs_f64(),
         }
     }
 }
 
 /// Sums over some steps.
-#[derive(Default)]
-struct Figures {
-    loss_sum: f64,
-    images: u64,
-    waited: f64,
-    seconds: f64,
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Figures {
+    /// Of the images' losses.
+    pub loss_sum: f64,
+    /// Images seen.
+    pub images: u64,
+    /// Seconds spent waiting for data.
+    pub waited: f64,
+    /// Wall time.
+    pub seconds: f64,
 }
 
 impl Figures {

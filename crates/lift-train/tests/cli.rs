@@ -2,8 +2,12 @@
 
 #[path = "cli/methods.rs"]
 mod methods;
+#[path = "cli/options.rs"]
+mod options;
 #[path = "cli/parity.rs"]
 mod parity;
+#[path = "cli/resume.rs"]
+mod resume;
 
 use std::{
     num::NonZeroUsize,

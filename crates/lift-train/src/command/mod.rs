@@ -17,7 +17,7 @@ use tch::Tensor;
 
 pub use evaluation::{EvalSettings, eval, zero_shot};
 pub use parity::parity;
-pub use training::{dry_run, train};
+pub use training::{dry_run, resume, train, train_until};
 
 use crate::{
     error::{Error, Result},
@@ -63,6 +63,16 @@ pub fn print(reports: &[Report], output: Output) -> Result<()> {
         (Output::Json, reports) => json(serde_json::to_string_pretty(reports)),
     };
     write_stdout(text.as_bytes())
+}
+
+/// Prints the report of a run, and says where it lies.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn print_run(report: Report, run: &Path) -> Result<()> {
+    print(&[report], Output::Table(Columns::Accuracies))?;
+    eprintln!("report: {}", run.join("report.json").display());
+    Ok(())
 }
 
 /// Writes to standard output; a reader that went away (`| head`) is no error.

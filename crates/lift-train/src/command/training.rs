@@ -12,15 +12,18 @@ use super::{
     load_tower, read_head, report_of, warn_of_expand, write_stdout,
 };
 use crate::{
+    checkpoint::{self, Checkpoint, Keeper},
     classifier::Classifier,
     config::TrainConfig,
     error::{Error, Result},
     eval::{Look, Tte},
+    fingerprint::Origins,
     loader::Loader,
     model::TunedModel,
     plan::Plan,
     report::Report,
     run::{self, Tuned},
+    stop::Stop,
     train,
     tuner::Tuner,
 };
@@ -31,7 +34,8 @@ use crate::{
 /// When its inputs cannot be used.
 pub fn dry_run(config: &TrainConfig) -> Result<()> {
     let device = config.device_choice()?.resolve_with_note()?;
-    let inputs = Inputs::open(config, device)?;
+    run::require_empty(&config.out)?;
+    let inputs = Inputs::open(config, device, None)?;
     let plan = Plan::new(config, &inputs.model, inputs.train.manifest(), device);
     write_stdout(plan.to_string().as_bytes())
 }
@@ -41,17 +45,61 @@ pub fn dry_run(config: &TrainConfig) -> Result<()> {
 /// # Errors
 /// When an input cannot be used, the run's folder exists, or training fails.
 pub fn train(config: &TrainConfig) -> Result<Report> {
+    train_until(config, &Stop::default())
+}
+
+/// As [`train`], with a checkpoint and an end when `stop` wants it.
+///
+/// # Errors
+/// As [`train`], and when it is stopped.
+pub fn train_until(config: &TrainConfig, stop: &Stop) -> Result<Report> {
     let device = config.device_choice()?.resolve_with_note()?;
+    run::require_empty(&config.out)?;
+    let inputs = Inputs::open(config, device, None)?;
+    run::create(config)?;
+    let _lock = run::lock(&config.out)?;
+    eprint!(
+        "{}",
+        Plan::new(config, &inputs.model, inputs.train.manifest(), device)
+    );
+    finish(config, device, inputs, None, stop)
+}
+
+/// Goes on with the run in the folder `config.out`, whose settings `config` are, from its last checkpoint.
+///
+/// # Errors
+/// When it is finished, has no checkpoint or was started from something else; and as [`train_until`].
+pub fn resume(config: &TrainConfig, stop: &Stop) -> Result<Report> {
+    let device = config.device_choice()?.resolve_with_note()?;
+    let run = &config.out;
+    let _lock = run::lock(run)?;
+    run::require_unfinished(run)?;
+    let mut checkpoint = Checkpoint::read(run)?;
+    checkpoint.require_settings(run, config)?;
+    checkpoint.origins.require_files(config)?;
+    let inputs = Inputs::open(config, device, Some(&mut checkpoint))?;
+    let step = checkpoint.position.step;
+    eprintln!("{}: goes on after step {step}", run.display());
+    finish(config, device, inputs, Some(checkpoint), stop)
+}
+
+/// Trains from the start or from a checkpoint, evaluates, and writes what a run's folder holds at its end.
+fn finish(
+    config: &TrainConfig,
+    device: Device,
+    inputs: Inputs,
+    from: Option<Checkpoint>,
+    stop: &Stop,
+) -> Result<Report> {
     let Inputs {
         train,
         test,
         model,
         normalisation,
         head,
-    } = Inputs::open(config, device)?;
+        origins,
+    } = inputs;
     let manifest = train.manifest().clone();
-    run::create(config)?;
-    eprint!("{}", Plan::new(config, &model, &manifest, device));
 
     let resolution = model.visual.config().resolution as u32;
     let loader = Loader::new(
@@ -60,7 +108,9 @@ pub fn train(config: &TrainConfig) -> Result<Report> {
         config.batch_size,
         config.threads,
     )?;
-    let training = train::train(&model, &loader, config, normalisation)?;
+    let keeper = Keeper::new(config, &origins);
+    let training = train::train(&model, &loader, config, normalisation, keeper, from, stop)?;
+    stop.training_is_over();
     Tuned::of(&model, &manifest.class_counts, &head).write(&config.out)?;
 
     let test = Arc::new(test);
@@ -116,6 +166,7 @@ pub fn train(config: &TrainConfig) -> Result<Report> {
         )
     };
     report.write(&config.out)?;
+    checkpoint::remove(&config.out)?;
     Ok(report)
 }
 
@@ -126,11 +177,16 @@ struct Inputs {
     model: TunedModel,
     normalisation: Normalisation,
     head: Head,
+    origins: Origins,
 }
 
 impl Inputs {
-    fn open(config: &TrainConfig, device: Device) -> Result<Self> {
-        run::require_empty(&config.out)?;
+    /// With what is tuned as it starts, or as a checkpoint has it, which is then taken out of it.
+    fn open(
+        config: &TrainConfig,
+        device: Device,
+        checkpoint: Option<&mut Checkpoint>,
+    ) -> Result<Self> {
         let train = ShardReader::open(&split_dir(&config.shards, Split::Train)?)?;
         let test_dir = split_dir(&config.shards, Split::Test)?;
         let test = ShardReader::open(&test_dir)?;
@@ -162,6 +218,13 @@ impl Inputs {
         )?;
 
         let visual = load_tower(&config.model)?;
+        let origins = match &checkpoint {
+            Some(checkpoint) => {
+                checkpoint.origins.require_model(config, &visual)?;
+                checkpoint.origins.clone()
+            }
+            None => Origins::of(config, &visual)?,
+        };
         let tower = visual.config();
         check_width(
             &config.head,
@@ -171,11 +234,19 @@ impl Inputs {
             &config.model,
         )?;
         warn_of_expand(config.look(), &visual);
-        let classes = manifest.num_classes();
-        let tuner = Tuner::new(&config.tuner_options(), &visual, classes)?;
-        let classifier = Classifier::new(config.classifier, &head.weight, config.scale);
-        let kind = config.precision.kind();
-        let model = TunedModel::new(visual, tuner, classifier, device, kind);
+        let (classes, kind) = (manifest.num_classes(), config.precision.kind());
+        let model = match checkpoint {
+            None => {
+                let tuner = Tuner::new(&config.tuner_options(), &visual, classes)?;
+                let classifier = Classifier::new(config.classifier, &head.weight, config.scale);
+                TunedModel::new(visual, tuner, classifier, device, kind)
+            }
+            Some(checkpoint) => {
+                let tuned = std::mem::take(&mut checkpoint.model);
+                let (classifier, scale) = (config.classifier, config.scale);
+                TunedModel::from_tuned(visual, tuned, classifier, scale, device, kind)?
+            }
+        };
         let usual = model.visual.usual_normalisation();
         let normalisation = Normalisation::of_model(&config.model, usual)?;
         Ok(Self {
@@ -184,6 +255,7 @@ impl Inputs {
             model,
             normalisation,
             head,
+            origins,
         })
     }
 }

@@ -1,0 +1,352 @@
+//! Runs that are stopped, killed and gone on with: the same losses and weights, bit for bit; and what is refused.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use lift_clip::Head;
+use lift_train::{
+    command,
+    config::{TrainArgs, TrainConfig},
+    error::Error,
+    eval::Tte,
+    loader::epoch_order,
+    run,
+    stop::Stop,
+};
+
+use super::{demo_model, lift_train, methods::tiny_vit, prepare, stderr};
+
+/// Two epochs of 13 steps, the last of them of 8 images, with a random tower.
+pub fn tiny(dir: &Path) -> TrainConfig {
+    prepare(dir);
+    tiny_vit(&dir.join("tiny.safetensors"));
+    let head = Head::read(&dir.join("head.safetensors")).unwrap();
+    let head = Head {
+        weight: head.weight.narrow(1, 0, 64).contiguous(),
+        text_embeds: None,
+        model: "tiny.safetensors".into(),
+        ..head
+    };
+    head.write(&dir.join("tiny-head.safetensors")).unwrap();
+    TrainArgs {
+        shards: Some(dir.join("shards")),
+        model: Some(dir.join("tiny.safetensors")),
+        head: Some(dir.join("tiny-head.safetensors")),
+        out: Some(dir.join("run")),
+        epochs: Some(2),
+        batch_size: Some(16),
+        log_every: Some(4),
+        tte: Some(Tte::None),
+        device: Some("cpu".into()),
+        threads: Some(1),
+        ..TrainArgs::default()
+    }
+    .resolve()
+    .unwrap()
+}
+
+/// What two runs must have in common: the log without its times, and the bytes of the weights.
+pub fn result(run: &Path) -> (Vec<[String; 4]>, Vec<u8>) {
+    let log = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let lines = log.lines().map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        ["step", "epoch", "loss", "lr"].map(|key| line[key].to_string())
+    });
+    let lines = lines.collect();
+    (lines, fs::read(run.join("tuned.safetensors")).unwrap())
+}
+
+/// Runs to the end with a stop after each of these steps.
+pub fn with_stops(config: &TrainConfig, steps: &[usize]) {
+    let mut outcome = None;
+    for &step in steps {
+        let stop = Stop::after(step);
+        outcome = Some(match outcome {
+            None => command::train_until(config, &stop),
+            Some(_) => command::resume(config, &stop),
+        });
+        let stopped = matches!(outcome, Some(Err(Error::Stopped { step: at, .. })) if at == step);
+        assert!(stopped, "step {step}: {outcome:?}");
+        assert!(!config.out.join("tuned.safetensors").exists());
+    }
+    command::resume(config, &Stop::default()).unwrap();
+    assert!(!config.out.join("checkpoint").exists());
+}
+
+fn last_epoch_loss(run: &Path) -> serde_json::Value {
+    let report = fs::read(run.join("report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
+    report["training"]["last_epoch_loss"].clone()
+}
+
+#[test]
+fn runs_stopped_at_20_random_steps_end_like_runs_that_never_stopped() {
+    tch::set_num_threads(1);
+    let dir = tempfile::tempdir().unwrap();
+    let base = tiny(dir.path());
+    let tuners = [
+        "none",
+        "adaptformer",
+        "adapter",
+        "lora",
+        "vpt-shallow",
+        "vpt-deep",
+        "ssf",
+        "bitfit",
+        "layer-norm",
+        "aft",
+        "full",
+        "lora:2,adaptformer:4",
+        "bitfit,layer-norm",
+    ];
+    for (i, tuner) in tuners.into_iter().enumerate() {
+        let whole = TrainConfig {
+            out: dir.path().join(format!("whole-{i}")),
+            tuner: tuner.parse().unwrap(),
+            ..base.clone()
+        };
+        command::train(&whole).unwrap();
+        let stopped = TrainConfig {
+            out: dir.path().join(format!("stopped-{i}")),
+            ..whole.clone()
+        };
+        let mut steps = epoch_order(26, i as u64, 0);
+        steps.truncate(20);
+        steps.sort_unstable();
+        let steps: Vec<usize> = steps.into_iter().map(|step| step + 1).collect();
+        with_stops(&stopped, &steps);
+        let ((log, weights), (other_log, other_weights)) =
+            (result(&whole.out), result(&stopped.out));
+        assert_eq!(log.len(), 8, "every 4 steps and at the end of an epoch");
+        assert_eq!(log, other_log, "{tuner}");
+        assert!(weights == other_weights, "{tuner}: other weights");
+        assert_eq!(last_epoch_loss(&whole.out), last_epoch_loss(&stopped.out));
+    }
+}
+
+#[test]
+fn other_inputs_and_settings_are_refused_by_name() {
+    tch::set_num_threads(1);
+    let dir = tempfile::tempdir().unwrap();
+    let config = tiny(dir.path());
+    let refused = |config: &TrainConfig| {
+        let message = command::resume(config, &Stop::default())
+            .unwrap_err()
+            .to_string();
+        message.replace(&dir.path().display().to_string(), "DIR")
+    };
+    assert!(refused(&config).starts_with("DIR/run/config.toml: No such file"));
+    command::train_until(&config, &Stop::after(5)).unwrap_err();
+
+    // The same classes, another row.
+    let head = Head::read(&config.head).unwrap();
+    let other_head = dir.path().join("other-head.safetensors");
+    let weight = &head.weight + 1e-3;
+    Head { weight, ..head }.write(&other_head).unwrap();
+    // The same images, in another folder and with another seed of their order.
+    let other_shards = dir.path().join("other-shards");
+    copy(&config.shards, &other_shards);
+    let same_shards = TrainConfig {
+        shards: other_shards.clone(),
+        ..config.clone()
+    };
+    let manifest = other_shards.join("train/manifest.json");
+    let other_model = dir.path().join("other.safetensors");
+    tiny_vit(&other_model);
+    let of_head = TrainConfig {
+        head: other_head,
+        ..config.clone()
+    };
+    let of_model = TrainConfig {
+        model: other_model,
+        ..config.clone()
+    };
+    let of_lr = TrainConfig {
+        lr: 0.5,
+        ..config.clone()
+    };
+    for (config, start) in [
+        (
+            &of_head,
+            "DIR/other-head.safetensors: not the classifier file that the run was started with (hash ",
+        ),
+        (
+            &of_model,
+            "DIR/other.safetensors: not the model that the run was started with (hash ",
+        ),
+        (
+            &of_lr,
+            "DIR/run/config.toml: lr is 0.5, the checkpoint has 0.02\nhint: ",
+        ),
+    ] {
+        let message = refused(config);
+        assert!(message.starts_with(start), "{message}");
+    }
+
+    // Shards that were moved are the same shards.
+    let moved = command::resume(&same_shards, &Stop::after(6)).unwrap_err();
+    assert!(matches!(moved, Error::Stopped { step: 6, .. }), "{moved}");
+    let mut text = fs::read(&manifest).unwrap();
+    text.push(b' ');
+    fs::write(&manifest, text).unwrap();
+    let message = refused(&same_shards);
+    assert!(
+        message
+            .starts_with("DIR/other-shards: not the shards that the run was started with (hash "),
+        "{message}"
+    );
+
+    // Another process has it.
+    let lock = run::lock(&config.out).unwrap();
+    assert_eq!(
+        refused(&config),
+        "DIR/run: another process is training in it"
+    );
+    drop(lock);
+
+    // A log that lost lines cannot be cut back to the checkpoint.
+    let log = config.out.join("metrics.jsonl");
+    let lines = fs::read(&log).unwrap();
+    fs::write(&log, &lines[1..]).unwrap();
+    let message = refused(&config);
+    assert!(
+        message.starts_with("DIR/run/metrics.jsonl: holds "),
+        "{message}"
+    );
+    fs::write(&log, lines).unwrap();
+
+    command::resume(&config, &Stop::default()).unwrap();
+    assert_eq!(
+        refused(&config),
+        "DIR/run: is finished, it has its report\nhint: `lift-train eval --run DIR/run` judges it again"
+    );
+}
+
+#[test]
+fn a_run_that_ended_before_its_first_checkpoint_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = tiny(dir.path());
+    run::create(&config).unwrap();
+    let run = config.out.display().to_string();
+    let output = lift_train(&["resume", &run]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        stderr(&output),
+        format!(
+            "lift-train: {run}/checkpoint/latest.safetensors: no checkpoint; the run was not begun\n\
+             hint: remove the folder and start again\n"
+        )
+    );
+}
+
+/// Starts the program and waits until its log has this many lines.
+fn start_and_wait(args: &[&str], run: &Path, lines: usize) -> Child {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_lift-train"))
+        .args(args)
+        .env("OMP_NUM_THREADS", "1")
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let log = run.join("metrics.jsonl");
+    while fs::read_to_string(&log).map_or(0, |text| text.lines().count()) < lines {
+        assert!(child.try_wait().unwrap().is_none(), "ended too early");
+        thread::sleep(Duration::from_millis(5));
+    }
+    child
+}
+
+#[test]
+fn the_program_goes_on_after_sigterm_and_sigkill() {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path());
+    let path = |name: &str| dir.path().join(name);
+    let recipe = format!(
+        "[train]\nshards = '{}'\nmodel = '{}'\nhead = '{}'\nepochs = 2\nbatch_size = 16\nlog_every = 1\n\
+         checkpoint_every = 3\ndevice = 'cpu'\ntte = 'none'\n",
+        path("shards").display(),
+        demo_model().display(),
+        path("head.safetensors").display()
+    );
+    fs::write(path("recipe.toml"), recipe).unwrap();
+    let recipe = path("recipe.toml").display().to_string();
+    let (whole, stopped) = (path("whole"), path("stopped"));
+    let (out, run) = (whole.display().to_string(), stopped.display().to_string());
+    let output = lift_train(&["--config", &recipe, "--out", &out]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+
+    let child = start_and_wait(&["--config", &recipe, "--out", &run], &stopped, 4);
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    assert!(sent.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let text = stderr(&output);
+    let last = text.lines().last().unwrap();
+    assert!(
+        last.starts_with(&format!("lift-train: {run}: stopped after step "))
+            && last.ends_with(&format!("; `lift-train resume {run}` goes on")),
+        "{text}"
+    );
+    let step = fs::read_to_string(stopped.join("metrics.jsonl"))
+        .unwrap()
+        .lines()
+        .count();
+
+    // Killed at once, in the middle of whatever it does.
+    let mut child = start_and_wait(&["resume", &run], &stopped, step + 5);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!stopped.join("tuned.safetensors").exists());
+
+    let output = lift_train(&["resume", &run]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stderr(&output).contains(&format!("{run}: goes on after step ")));
+    let ((log, weights), (other_log, other_weights)) = (result(&whole), result(&stopped));
+    assert_eq!(log.len(), 26);
+    assert_eq!(log, other_log);
+    assert!(weights == other_weights, "other weights");
+    let output = lift_train(&["resume", &run]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("is finished"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_run_that_diverges_leaves_no_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = TrainConfig {
+        lr: 1e6,
+        tuner: "full".parse().unwrap(),
+        accumulate: 3,
+        ..tiny(dir.path())
+    };
+    let message = command::train(&config).unwrap_err().to_string();
+    assert!(
+        message.starts_with("the loss is ") && message.contains("learning rate 1000000"),
+        "{message}"
+    );
+    for file in ["tuned.safetensors", "report.json"] {
+        assert!(!config.out.join(file).exists(), "{file}");
+    }
+}
+
+fn copy(from: &Path, to: &PathBuf) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+}
