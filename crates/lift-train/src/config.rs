@@ -13,7 +13,7 @@ use crate::{
     classifier::ClassifierKind,
     error::{Error, Result},
     eval::{Look, Tte},
-    loader::{AreaSchedule, Augmentation},
+    loader::{AreaSchedule, Augmentation, Sampler},
     loss::LossKind,
     preset::Preset,
     tuner::{AftPlace, Layers, LoraTarget, TunerKind, TunerOptions, Tuners},
@@ -95,6 +95,9 @@ pub struct TrainArgs {
     /// How the smallest crop grows [default: convex]
     #[arg(long, value_enum, hide_short_help = true)]
     pub area_schedule: Option<AreaSchedule>,
+    /// How training images are drawn [default: instance]
+    #[arg(long, value_enum, hide_short_help = true)]
+    pub sampler: Option<Sampler>,
     /// Kind of the frozen weights: fp32 or bf16 [default: fp32]
     #[arg(long, value_parser = precision)]
     pub precision: Option<Precision>,
@@ -182,6 +185,9 @@ pub struct TrainConfig {
     pub augment: Augmentation,
     /// How the smallest crop grows.
     pub area_schedule: AreaSchedule,
+    /// How training images are drawn.
+    #[serde(default)]
+    pub sampler: Sampler,
     /// Kind of the frozen weights.
     pub precision: Precision,
     /// Device as typed.
@@ -247,6 +253,7 @@ impl TrainArgs {
                 .area_schedule
                 .or(recipe.area_schedule)
                 .unwrap_or_default(),
+            sampler: self.sampler.or(recipe.sampler).unwrap_or_default(),
             precision: self.precision.or(recipe.precision).unwrap_or_default(),
             device: self
                 .device

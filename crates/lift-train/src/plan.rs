@@ -8,6 +8,7 @@ use tch::{Device, Kind};
 
 use crate::{
     config::TrainConfig,
+    loader::Sampler,
     model::{ParameterCounts, TunedModel},
     tuner::Choice,
 };
@@ -23,6 +24,7 @@ pub struct Plan {
     epochs: usize,
     batch_size: usize,
     steps: u64,
+    sampler: Sampler,
     lr: f64,
     precision: String,
     device: String,
@@ -69,6 +71,7 @@ impl Plan {
             epochs: config.epochs,
             batch_size: config.batch_size,
             steps: manifest.rows.div_ceil(config.batch_size as u64) * config.epochs as u64,
+            sampler: config.sampler,
             lr: config.lr,
             precision: config.precision.to_string(),
             device: device_name(device),
@@ -97,11 +100,15 @@ impl fmt::Display for Plan {
             p.classifier
         )?;
         let (epochs, steps, batch) = (self.epochs, self.steps, self.batch_size);
-        writeln!(
+        write!(
             f,
             "train    {epochs} epochs, {steps} steps of {batch} images, learning rate {}",
             self.lr
         )?;
+        match self.sampler {
+            Sampler::Instance => writeln!(f)?,
+            other => writeln!(f, ", {} sampling", other.as_str())?,
+        }
         let gib = self.bytes as f64 / (1u64 << 30) as f64;
         writeln!(
             f,

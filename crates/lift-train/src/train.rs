@@ -14,7 +14,7 @@ use tch::{Device, Kind, Tensor};
 use crate::{
     config::TrainConfig,
     error::{Error, Result},
-    loader::{Augmentation, Loader, View, epoch_order},
+    loader::{Augmentation, Loader, View},
     loss::Loss,
     model::TunedModel,
     optim::{Sgd, cosine_lr},
@@ -51,6 +51,12 @@ pub fn train(
         config.momentum,
         config.weight_decay,
     );
+    let labels: Vec<u32> = loader
+        .reader()
+        .rows()
+        .iter()
+        .map(|row| row.label)
+        .collect();
     let log_path = config.out.join("metrics.jsonl");
     let mut log = BufWriter::new(File::create(&log_path).map_err(Error::io(&log_path))?);
     let progress = Reporting::Stderr.start("train", (rows * config.epochs) as u64);
@@ -71,7 +77,8 @@ pub fn train(
             Augmentation::Classic => View::Classic { seed, epoch },
             Augmentation::Plain => View::Center,
         };
-        let mut batches = loader.batches(epoch_order(rows, config.seed, epoch), view);
+        let draws = config.sampler.draws(&labels, seed, epoch, config.epochs);
+        let mut batches = loader.batches(draws, view);
         let mut figures = Figures::default();
         let mut window = Window::open(device);
         let mut done = 0;
