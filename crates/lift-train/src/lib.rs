@@ -12,6 +12,7 @@ pub mod command;
 pub mod config;
 pub mod error;
 pub mod eval;
+pub mod head_init;
 pub mod loader;
 pub mod loss;
 pub mod metrics;

@@ -29,6 +29,7 @@ pub struct Plan {
     precision: String,
     device: String,
     bytes: u64,
+    start: Option<String>,
 }
 
 impl Plan {
@@ -76,6 +77,7 @@ impl Plan {
             precision: config.precision.to_string(),
             device: device_name(device),
             bytes: weights + activations,
+            start: config.init.plan(manifest, tower.width),
         }
     }
 }
@@ -114,7 +116,11 @@ impl fmt::Display for Plan {
             f,
             "run      {} on {}, about {gib:.2} GiB for weights and activations",
             self.precision, self.device
-        )
+        )?;
+        match &self.start {
+            Some(start) => writeln!(f, "start    {start}"),
+            None => Ok(()),
+        }
     }
 }
 

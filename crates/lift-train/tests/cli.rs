@@ -1,5 +1,7 @@
 //! The program `lift-train` from outside: exit codes and messages. Whole runs are tested in the package `tests`.
 
+#[path = "cli/init.rs"]
+mod init;
 #[path = "cli/methods.rs"]
 mod methods;
 #[path = "cli/parity.rs"]

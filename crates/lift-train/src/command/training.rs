@@ -1,10 +1,10 @@
 //! Training: inputs checked, the plan printed, the run's folder filled.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use lift_clip::{Head, Normalisation};
-use lift_data::{layout::split_dir, shard::ShardReader, split::Split};
-use tch::Device;
+use lift_data::{layout::split_dir, manifest::Manifest, shard::ShardReader, split::Split};
+use tch::{Device, Tensor, kind::FLOAT_CPU};
 
 use super::{
     check_classes, check_width,
@@ -16,6 +16,7 @@ use crate::{
     config::TrainConfig,
     error::{Error, Result},
     eval::{Look, Tte},
+    head_init::{HeadInit, Source, head_of},
     loader::Loader,
     model::TunedModel,
     plan::Plan,
@@ -45,21 +46,25 @@ pub fn train(config: &TrainConfig) -> Result<Report> {
     let Inputs {
         train,
         test,
-        model,
+        mut model,
         normalisation,
-        head,
+        mut head,
     } = Inputs::open(config, device)?;
     let manifest = train.manifest().clone();
     run::create(config)?;
     eprint!("{}", Plan::new(config, &model, &manifest, device));
 
+    let train = Arc::new(train);
+    if config.init != HeadInit::Head {
+        head = initial_head(config, &train, &model, normalisation)?;
+        model.start_from(Classifier::new(
+            config.classifier,
+            &head.weight,
+            config.scale,
+        ));
+    }
     let resolution = model.visual.config().resolution as u32;
-    let loader = Loader::new(
-        Arc::new(train),
-        resolution,
-        config.batch_size,
-        config.threads,
-    )?;
+    let loader = Loader::new(train, resolution, config.batch_size, config.threads)?;
     let training = train::train(&model, &loader, config, normalisation)?;
     Tuned::of(&model, &manifest.class_counts, &head).write(&config.out)?;
 
@@ -119,6 +124,41 @@ pub fn train(config: &TrainConfig) -> Result<Report> {
     Ok(report)
 }
 
+/// The classifier that `--init` makes, also written into the run's folder.
+fn initial_head(
+    config: &TrainConfig,
+    train: &Arc<ShardReader>,
+    model: &TunedModel,
+    normalisation: Normalisation,
+) -> Result<Head> {
+    let source = Source {
+        train: Arc::clone(train),
+        model: &config.model,
+        tower: &model.visual,
+        normalisation,
+        batch_size: config.batch_size,
+        threads: config.threads,
+        seed: config.seed,
+    };
+    let head = source.head(config.init)?;
+    head.write(&config.out.join("head.safetensors"))?;
+    Ok(head)
+}
+
+/// The classifier file, which must be of these classes and as wide as the tower.
+fn file_head(path: &Path, config: &TrainConfig, manifest: &Manifest, width: i64) -> Result<Head> {
+    let head = read_head(path, &config.model)?;
+    check_classes(
+        path,
+        &head.class_names,
+        &head.class_hash,
+        &config.shards,
+        manifest,
+    )?;
+    check_width(path, "weight", &head.weight, width, &config.model)?;
+    Ok(head)
+}
+
 /// What a run starts from, all of it opened and checked before the first step.
 struct Inputs {
     train: ShardReader,
@@ -152,27 +192,21 @@ impl Inputs {
             &test_dir,
             test.manifest(),
         )?;
-        let head = read_head(&config.head, &config.model)?;
-        check_classes(
-            &config.head,
-            &head.class_names,
-            &head.class_hash,
-            &config.shards,
-            manifest,
-        )?;
-
         let visual = load_tower(&config.model)?;
         let tower = visual.config();
-        check_width(
-            &config.head,
-            "weight",
-            &head.weight,
-            tower.width,
-            &config.model,
-        )?;
+        let head = match &config.head {
+            Some(path) => file_head(path, config, manifest, tower.width)?,
+            None => {
+                config.init.check(&config.shards, manifest, tower.width)?;
+                // Its rows are made once the run has its folder.
+                head_of(
+                    manifest,
+                    Tensor::zeros([names.len() as i64, tower.width], FLOAT_CPU),
+                )
+            }
+        };
         warn_of_expand(config.look(), &visual);
-        let classes = manifest.num_classes();
-        let tuner = Tuner::new(&config.tuner_options(), &visual, classes)?;
+        let tuner = Tuner::new(&config.tuner_options(), &visual, manifest.num_classes())?;
         let classifier = Classifier::new(config.classifier, &head.weight, config.scale);
         let kind = config.precision.kind();
         let model = TunedModel::new(visual, tuner, classifier, device, kind);
