@@ -127,6 +127,9 @@ pub struct TrainArgs {
     /// Steps between two lines of metrics [default: 10]
     #[arg(long, value_name = "STEPS", hide_short_help = true)]
     pub log_every: Option<usize>,
+    /// Also write the metrics as a TensorBoard event file, RUN/tensorboard/
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", hide_short_help = true)]
+    pub tensorboard: Option<bool>,
     /// Recipe whose [train] table gives what is not typed
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
@@ -214,6 +217,9 @@ pub struct TrainConfig {
     pub threads: usize,
     /// Steps between two lines of metrics.
     pub log_every: usize,
+    /// Whether metrics are also written as a TensorBoard event file.
+    #[serde(default)]
+    pub tensorboard: bool,
 }
 
 impl TrainArgs {
@@ -281,6 +287,7 @@ impl TrainArgs {
             expand: self.expand.or(recipe.expand).unwrap_or(24),
             threads: self.threads.or(recipe.threads).unwrap_or(0),
             log_every: self.log_every.or(recipe.log_every).unwrap_or(10),
+            tensorboard: self.tensorboard.or(recipe.tensorboard).unwrap_or(false),
         };
         config.check()?;
         Ok(config)

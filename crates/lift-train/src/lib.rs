@@ -24,5 +24,6 @@ pub mod predictions;
 pub mod preset;
 pub mod report;
 pub mod run;
+pub mod tensorboard;
 pub mod train;
 pub mod tuner;

@@ -1,5 +1,5 @@
-//! A run's folder: `config.toml`, `metrics.jsonl`, `tuned.safetensors`, `report.json`; and `head.safetensors`
-//! where `--init` made the classifier.
+//! A run's folder: `config.toml`, `metrics.jsonl`, `tuned.safetensors`, `report.json`; `head.safetensors` where `--init`
+//! made the classifier, and `tensorboard/` where it was asked for.
 
 use std::{fs, path::Path};
 

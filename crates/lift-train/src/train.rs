@@ -19,6 +19,7 @@ use crate::{
     model::TunedModel,
     optim::{Sgd, cosine_lr},
     report::Training,
+    tensorboard::EventFile,
 };
 
 /// A line of `metrics.jsonl`: means over the steps since the line before.
@@ -30,6 +31,18 @@ struct LogLine {
     lr: f64,
     images_per_second: f64,
     data_wait_share: f64,
+}
+
+impl LogLine {
+    fn write_scalars(&self, events: &mut EventFile) -> Result<()> {
+        let scalars = [
+            ("train/loss", self.loss),
+            ("train/lr", self.lr),
+            ("speed/images_per_second", self.images_per_second),
+            ("speed/data_wait_share", self.data_wait_share),
+        ];
+        events.scalars(self.step, &scalars)
+    }
 }
 
 /// Tunes `model` on the rows of `loader`, and writes `metrics.jsonl` into the run's folder.
@@ -51,14 +64,13 @@ pub fn train(
         config.momentum,
         config.weight_decay,
     );
-    let labels: Vec<u32> = loader
-        .reader()
-        .rows()
-        .iter()
-        .map(|row| row.label)
-        .collect();
+    let labels: Vec<u32> = loader.reader().rows().iter().map(|row| row.label).collect();
     let log_path = config.out.join("metrics.jsonl");
     let mut log = BufWriter::new(File::create(&log_path).map_err(Error::io(&log_path))?);
+    let mut events = match config.tensorboard {
+        true => Some(EventFile::create(&config.out)?),
+        false => None,
+    };
     let progress = Reporting::Stderr.start("train", (rows * config.epochs) as u64);
 
     let mut step = 0;
@@ -122,6 +134,9 @@ pub fn train(
                 writeln!(log, "{text}")
                     .and_then(|()| log.flush())
                     .map_err(Error::io(&log_path))?;
+                if let Some(events) = &mut events {
+                    line.write_scalars(events)?;
+                }
                 let loss = seen.loss();
                 progress.note(format!(
                     "epoch {}/{}  loss {loss:.3}",

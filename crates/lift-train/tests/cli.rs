@@ -6,6 +6,8 @@ mod init;
 mod methods;
 #[path = "cli/parity.rs"]
 mod parity;
+#[path = "cli/tensorboard.rs"]
+mod tensorboard;
 
 use std::{
     num::NonZeroUsize,

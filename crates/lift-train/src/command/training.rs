@@ -15,13 +15,14 @@ use crate::{
     classifier::Classifier,
     config::TrainConfig,
     error::{Error, Result},
-    eval::{Look, Tte},
+    eval::{Evaluation, Look, Tte},
     head_init::{HeadInit, Source, head_of},
     loader::Loader,
     model::TunedModel,
     plan::Plan,
     report::Report,
     run::{self, Tuned},
+    tensorboard::EventFile,
     train,
     tuner::Tuner,
 };
@@ -66,6 +67,7 @@ pub fn train(config: &TrainConfig) -> Result<Report> {
     let resolution = model.visual.config().resolution as u32;
     let loader = Loader::new(train, resolution, config.batch_size, config.threads)?;
     let training = train::train(&model, &loader, config, normalisation)?;
+    let steps = training.steps;
     Tuned::of(&model, &manifest.class_counts, &head).write(&config.out)?;
 
     let test = Arc::new(test);
@@ -120,8 +122,34 @@ pub fn train(config: &TrainConfig) -> Result<Report> {
             evaluations,
         )
     };
+    if config.tensorboard {
+        let mut events = EventFile::create(&config.out)?;
+        for evaluation in &report.evaluations {
+            write_accuracies(&mut events, steps, evaluation)?;
+        }
+    }
     report.write(&config.out)?;
     Ok(report)
+}
+
+/// The accuracies of one evaluation, at the last step of training.
+fn write_accuracies(events: &mut EventFile, step: usize, evaluation: &Evaluation) -> Result<()> {
+    let metrics = &evaluation.metrics;
+    let ensembling = evaluation.tte.as_str();
+    let figures = [
+        ("overall", Some(metrics.overall)),
+        ("mean_class", Some(metrics.mean_class)),
+        ("many", metrics.many),
+        ("medium", metrics.medium),
+        ("few", metrics.few),
+    ];
+    for (name, value) in figures {
+        // A band without classes has no accuracy.
+        if let Some(value) = value {
+            events.scalars(step, &[(&format!("{ensembling}/{name}"), value)])?;
+        }
+    }
+    Ok(())
 }
 
 /// The classifier that `--init` makes, also written into the run's folder.
