@@ -26,7 +26,7 @@ use lift_train::{
     command::{self, EvalSettings},
     config::{TrainArgs, TrainConfig},
     eval::{Look, Tte},
-    loader::{Loader, View},
+    loader::{Draw, Loader, View},
     preset::Preset,
     report::Report,
     tuner::{TunerKind, Tuners},
@@ -186,7 +186,7 @@ fn ten_crops_are_five_and_their_mirror_images() {
     let loader = Loader::new(reader, 48, 8, 2).unwrap();
     let batch = |view| {
         loader
-            .batches((0..8).collect(), view)
+            .batches((0..8).map(Draw::first).collect(), view)
             .next()
             .unwrap()
             .unwrap()
@@ -296,7 +296,7 @@ fn training_starts_at_the_frozen_model_and_zero_epochs_change_nothing() {
         assert_eq!(a.metrics, b.metrics, "fresh modules are not the identity");
     }
     // The demo's model knows its shapes: chance is 1 %.
-    let head = &config.head;
+    let head = config.head.as_deref().unwrap();
     let zero_shot =
         command::zero_shot(&config.model, head, None, &settings(&config, Tte::None)).unwrap();
     assert!(
@@ -333,12 +333,12 @@ fn wrong_inputs_are_refused_by_name() {
         .to_vec();
     names[7] = "blue spiral".into();
     let other = dir.path().join("other.safetensors");
-    let mut head = Head::read(&config.head).unwrap();
+    let mut head = Head::read(config.head.as_deref().unwrap()).unwrap();
     head.class_hash = ClassNames::new(names.clone()).unwrap().hash();
     head.class_names = names;
     head.write(&other).unwrap();
     let message = command::train(&TrainConfig {
-        head: other,
+        head: Some(other),
         ..config.clone()
     })
     .unwrap_err()
@@ -353,12 +353,12 @@ fn wrong_inputs_are_refused_by_name() {
     );
 
     // A model that does not go with the head's width.
-    let mut head = Head::read(&config.head).unwrap();
+    let mut head = Head::read(config.head.as_deref().unwrap()).unwrap();
     head.weight = head.weight.narrow(1, 0, 64);
     let narrow = dir.path().join("narrow.safetensors");
     head.write(&narrow).unwrap();
     let message = command::train(&TrainConfig {
-        head: narrow,
+        head: Some(narrow),
         ..config.clone()
     })
     .unwrap_err()

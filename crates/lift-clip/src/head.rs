@@ -1,8 +1,9 @@
 //! The classifier file: one row a class, and the names it was made for.
 //!
-//! It is the contract between lift-text, which writes it, and lift-train, which starts from it: a safetensors file
-//! with `weight` (K, d) and, for two-tower models, `text_embeds` (K, e), both fp32 with rows of length one, and the
-//! metadata `format`, `class_names` (a JSON list in label order), `class_hash`, `template`, `model` and `logit_scale`.
+//! It is the contract between lift-text, which writes it, and lift-train, which starts from it and can make one from
+//! images: a safetensors file with `weight` (K, d) and, for two-tower models, `text_embeds` (K, e), both fp32 with rows
+//! of length one, and the metadata `format`, `class_names` (a JSON list in label order), `class_hash`, `template`,
+//! `model` and `logit_scale`.
 
 use std::path::Path;
 
@@ -29,7 +30,7 @@ pub struct Head {
     pub class_names: Vec<String>,
     /// Hash of the class list, as the shards' manifest gives it.
     pub class_hash: String,
-    /// The prompt, `{}` standing for the name.
+    /// The prompt, `{}` standing for the name; or how else the rows were made.
     pub template: String,
     /// The model the rows were made with.
     pub model: String,

@@ -3,7 +3,6 @@
 mod server;
 mod support;
 
-
 use lift_data::git_blob::GitBlob;
 use support::{Workplace, shared};
 

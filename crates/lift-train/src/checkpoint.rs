@@ -271,7 +271,7 @@ mod tests {
     fn save(config: &TrainConfig) {
         let origins = Origins {
             shards: "1".into(),
-            head: "2".into(),
+            head: Some("2".into()),
             model: "3".into(),
         };
         let tensors = |name: &str| {
@@ -369,7 +369,7 @@ mod tests {
             };
             let origins = Origins {
                 shards: String::new(),
-                head: String::new(),
+                head: None,
                 model: String::new(),
             };
             Keeper::new(&config, &origins).is_due(step)

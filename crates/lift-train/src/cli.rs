@@ -7,10 +7,11 @@ use lift_clip::{DeviceChoice, Precision};
 use lift_data::Split;
 
 use crate::{
-    command::{self, EvalSettings, Output},
+    command::{self, EvalSettings, InitSettings, Output},
     config::{RANDOM_CROPS, TrainArgs, TrainConfig, check_ranges, precision, required},
     error::{Error, Result},
     eval::{Look, Tte},
+    head_init::HeadInit,
     report::Columns,
     stop::Stop,
     tuner::Tuners,
@@ -50,6 +51,10 @@ enum Command {
     Resume(ResumeArgs),
     /// Evaluate a run again
     Eval(EvalArgs),
+    /// Make a classifier file from training shards
+    #[command(after_long_help = "Example:
+  lift-train init --shards shards --model vit.safetensors --init class-mean --out head.safetensors")]
+    Init(InitArgs),
     /// Classify by the nearest class text, without training
     ZeroShot(ZeroShotArgs),
     /// Print the reports of runs side by side
@@ -114,6 +119,62 @@ struct EvalArgs {
     model: Option<PathBuf>,
     #[command(flatten)]
     how: HowArgs,
+}
+
+#[derive(Debug, Args)]
+struct InitArgs {
+    /// Folder with train shards
+    #[arg(long, value_name = "DIR")]
+    shards: PathBuf,
+    /// Model folder or file
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// What makes the rows
+    #[arg(long, value_enum)]
+    init: HeadInit,
+    /// Classifier file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Seed of random rows, and of the images that class means are taken over
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Images a forward pass
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    batch_size: usize,
+    /// Kind of the frozen weights: fp32 or bf16
+    #[arg(long, value_parser = precision, default_value = "fp32")]
+    precision: Precision,
+    /// auto, cpu or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// Threads that prepare batches; 0: one a core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+}
+
+impl InitArgs {
+    fn settings(&self) -> Result<InitSettings> {
+        if self.init == HeadInit::Head {
+            return Err(Error::Usage(
+                "--init head makes nothing\nhint: use class-mean, linear-probe or random".into(),
+            ));
+        }
+        check_ranges(&[
+            ("batch-size", self.batch_size as f64, 1.0, 1e6),
+            ("threads", self.threads as f64, 0.0, 1024.0),
+        ])?;
+        let choice: DeviceChoice = self.device.parse().map_err(Error::Usage)?;
+        Ok(InitSettings {
+            shards: self.shards.clone(),
+            model: self.model.clone(),
+            init: self.init,
+            seed: self.seed,
+            batch_size: self.batch_size,
+            precision: self.precision,
+            device: choice.resolve_with_note()?,
+            threads: self.threads,
+        })
+    }
 }
 
 #[derive(Debug, Args)]
@@ -278,7 +339,7 @@ impl Cli {
                 let config = TrainConfig {
                     shards: args.shards.unwrap_or(recorded.shards),
                     model: args.model.unwrap_or(recorded.model),
-                    head: args.head.unwrap_or(recorded.head),
+                    head: args.head.or(recorded.head),
                     device: args.device.unwrap_or(recorded.device),
                     out: args.run,
                     ..recorded
@@ -293,6 +354,7 @@ impl Cli {
                 let report = command::eval(&args.run, args.model.as_deref(), &settings)?;
                 command::print(&[report], args.how.shown.output())?;
             }
+            Some(Command::Init(args)) => command::init(&args.settings()?, &args.out)?,
             Some(Command::ZeroShot(args)) => {
                 let recipe = TrainArgs::of_recipe(args.config.as_deref())?;
                 let shards = required(args.shards.or(recipe.shards), "shards")?;

@@ -13,7 +13,8 @@ use crate::{
     classifier::ClassifierKind,
     error::{Error, Result},
     eval::{Look, Tte},
-    loader::{AreaSchedule, Augmentation},
+    head_init::HeadInit,
+    loader::{AreaSchedule, Augmentation, Sampler},
     loss::LossKind,
     optim::{OptimiserKind, ScheduleKind},
     preset::Preset,
@@ -36,6 +37,11 @@ pub struct TrainArgs {
     /// Classifier file from `lift-text classifier`
     #[arg(long, value_name = "FILE")]
     pub head: Option<PathBuf>,
+    /// What the classifier starts from [default: head, with --head]
+    ///
+    /// The others are made from the training shards; the papers start towers without a text tower from class means.
+    #[arg(long, value_enum, hide_short_help = true)]
+    pub init: Option<HeadInit>,
     /// New folder for the run's files
     #[arg(long, value_name = "RUN")]
     pub out: Option<PathBuf>,
@@ -117,6 +123,9 @@ pub struct TrainArgs {
     /// How the smallest crop grows [default: convex]
     #[arg(long, value_enum, hide_short_help = true)]
     pub area_schedule: Option<AreaSchedule>,
+    /// How training images are drawn [default: instance]
+    #[arg(long, value_enum, hide_short_help = true)]
+    pub sampler: Option<Sampler>,
     /// Kind of the frozen weights: fp32 or bf16 [default: fp32]
     #[arg(long, value_parser = precision)]
     pub precision: Option<Precision>,
@@ -129,7 +138,9 @@ pub struct TrainArgs {
     /// Test-time ensembling after training, besides the plain evaluation [default: five-crop]
     #[arg(long, value_enum)]
     pub tte: Option<Tte>,
-    /// Pixels beyond the resolution for ensembling; not a multiple of the patch size [default: 24]
+    /// Pixels beyond the resolution for ensembling [default: 24]
+    ///
+    /// No multiple of the patch size: the crops would repeat the patch grid.
     #[arg(long, value_name = "PIXELS")]
     pub expand: Option<u32>,
     /// Threads that prepare batches [default: one a core]
@@ -144,6 +155,9 @@ pub struct TrainArgs {
     /// Minutes after which there is one at the latest; 0: none by time [default: 10]
     #[arg(long, value_name = "M", hide_short_help = true)]
     pub checkpoint_minutes: Option<f64>,
+    /// Also write the metrics as a TensorBoard event file, RUN/tensorboard/
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", hide_short_help = true)]
+    pub tensorboard: Option<bool>,
     /// Recipe whose [train] table gives what is not typed
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
@@ -162,8 +176,12 @@ pub struct TrainConfig {
     pub shards: PathBuf,
     /// Model folder or file.
     pub model: PathBuf,
-    /// Classifier file.
-    pub head: PathBuf,
+    /// Classifier file; none where `init` makes the classifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<PathBuf>,
+    /// What the classifier starts from.
+    #[serde(default)]
+    pub init: HeadInit,
     /// The run's folder.
     pub out: PathBuf,
     /// Where the other values come from.
@@ -231,6 +249,9 @@ pub struct TrainConfig {
     pub augment: Augmentation,
     /// How the smallest crop grows.
     pub area_schedule: AreaSchedule,
+    /// How training images are drawn.
+    #[serde(default)]
+    pub sampler: Sampler,
     /// Kind of the frozen weights.
     pub precision: Precision,
     /// Device as typed.
@@ -251,6 +272,9 @@ pub struct TrainConfig {
     /// Minutes after which there is one at the latest; 0: none by time.
     #[serde(default = "checkpoint_minutes")]
     pub checkpoint_minutes: f64,
+    /// Whether metrics are also written as a TensorBoard event file.
+    #[serde(default)]
+    pub tensorboard: bool,
 }
 
 impl TrainArgs {
@@ -270,10 +294,15 @@ impl TrainArgs {
         let recipe = Self::of_recipe(self.config.as_deref())?;
         let preset = self.preset.or(recipe.preset).unwrap_or_default();
         let (tuner, epochs, lr) = preset.values();
+        let shards = required(self.shards.or(recipe.shards), "shards")?;
+        let model = required(self.model.or(recipe.model), "model")?;
+        let typed = (self.init, self.head);
+        let (init, head) = initial(typed, (recipe.init, recipe.head))?;
         let config = TrainConfig {
-            shards: required(self.shards.or(recipe.shards), "shards")?,
-            model: required(self.model.or(recipe.model), "model")?,
-            head: required(self.head.or(recipe.head), "head")?,
+            shards,
+            model,
+            head,
+            init,
             out: required(self.out.or(recipe.out), "out")?,
             preset,
             tuner: self.tuner.or(recipe.tuner).unwrap_or(tuner),
@@ -315,6 +344,7 @@ impl TrainArgs {
                 .area_schedule
                 .or(recipe.area_schedule)
                 .unwrap_or_default(),
+            sampler: self.sampler.or(recipe.sampler).unwrap_or_default(),
             precision: self.precision.or(recipe.precision).unwrap_or_default(),
             device: self
                 .device
@@ -333,6 +363,7 @@ impl TrainArgs {
                 .checkpoint_minutes
                 .or(recipe.checkpoint_minutes)
                 .unwrap_or_else(checkpoint_minutes),
+            tensorboard: self.tensorboard.or(recipe.tensorboard).unwrap_or(false),
         };
         config.check()?;
         Ok(config)
@@ -436,6 +467,28 @@ impl TrainConfig {
     /// When it is none of auto, cpu and cuda:N.
     pub fn device_choice(&self) -> Result<DeviceChoice> {
         self.device.parse().map_err(Error::Usage)
+    }
+}
+
+/// What the classifier starts from, and its file: what was typed before what the recipe says.
+fn initial(
+    typed: (Option<HeadInit>, Option<PathBuf>),
+    recipe: (Option<HeadInit>, Option<PathBuf>),
+) -> Result<(HeadInit, Option<PathBuf>)> {
+    let recipes_head = recipe.1.clone();
+    match [typed, recipe].into_iter().find(|(init, head)| init.is_some() || head.is_some()) {
+        None => Err(Error::Usage(
+            "no head given, and no --init to make one\nhint: --head PATH, or `head` in [train] of the recipe; or --init class-mean, linear-probe or random".into(),
+        )),
+        Some((None | Some(HeadInit::Head), head)) => {
+            let head = required(head.or(recipes_head), "head")?;
+            Ok((HeadInit::Head, Some(head)))
+        }
+        Some((Some(init), None)) => Ok((init, None)),
+        Some((Some(init), Some(head))) => Err(Error::Usage(format!(
+            "--init {init} makes the classifier itself, and --head {} is given too\nhint: leave one of them out",
+            head.display()
+        ))),
     }
 }
 
@@ -545,6 +598,54 @@ mod tests {
             (config.epochs, config.lr, config.tuner),
             (5, 0.02, TunerKind::Adaptformer.into())
         );
+    }
+
+    #[test]
+    fn the_classifier_starts_from_what_was_typed_last() {
+        let resolved = |recipe_lines: &str, init, head: Option<&str>| {
+            let text = PATHS.replace("head = 'h'\n", recipe_lines);
+            let (_dir, args) = recipe(&text);
+            let head = head.map(PathBuf::from);
+            let config = TrainArgs { init, head, ..args }.resolve();
+            config.map(|c| (c.init, c.head.map(|head| head.display().to_string())))
+        };
+        let (head, mean) = (HeadInit::Head, HeadInit::ClassMean);
+        let file = |name: &str| (head, Some(name.to_owned()));
+        assert_eq!(resolved("head = 'h'\n", None, None).unwrap(), file("h"));
+        assert_eq!(
+            resolved("head = 'h'\n", Some(mean), None).unwrap(),
+            (mean, None)
+        );
+        assert_eq!(
+            resolved("head = 'h'\n", Some(head), None).unwrap(),
+            file("h")
+        );
+        let probe = "init = 'linear-probe'\n";
+        assert_eq!(resolved(probe, None, Some("t")).unwrap(), file("t"));
+        assert_eq!(
+            resolved(probe, None, None).unwrap(),
+            (HeadInit::LinearProbe, None)
+        );
+        for (lines, init, typed_head, message) in [
+            ("", None, None, "no head given, and no --init to make one"),
+            ("", Some(head), None, "no head given"),
+            (
+                "",
+                Some(mean),
+                Some("t"),
+                "--init class-mean makes the classifier itself, and --head t",
+            ),
+            (
+                "head = 'h'\ninit = 'random'\n",
+                None,
+                None,
+                "--init random makes the classifier itself",
+            ),
+        ] {
+            let error = resolved(lines, init, typed_head).unwrap_err();
+            assert!(matches!(error, Error::Usage(_)), "{error}");
+            assert!(error.to_string().starts_with(message), "{error}");
+        }
     }
 
     #[test]

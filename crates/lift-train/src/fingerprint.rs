@@ -26,8 +26,8 @@ use crate::{
 pub struct Origins {
     /// Of the training shards' manifest, which holds hashes of every shard.
     pub shards: String,
-    /// Of the classifier file.
-    pub head: String,
+    /// Of the classifier file; none where the run made its own.
+    pub head: Option<String>,
     /// Of the image tower's shape and tensors as they are read, whatever file they come from.
     pub model: String,
 }
@@ -40,7 +40,7 @@ impl Origins {
     pub fn of(config: &TrainConfig, tower: &VisionTower) -> Result<Self> {
         Ok(Self {
             shards: of_file(&manifest_of(config)?)?,
-            head: of_file(&config.head)?,
+            head: config.head.as_deref().map(of_file).transpose()?,
             model: of_tower(tower)?,
         })
     }
@@ -56,12 +56,10 @@ impl Origins {
             &config.shards,
             "shards",
         )?;
-        require(
-            &self.head,
-            &of_file(&config.head)?,
-            &config.head,
-            "classifier file",
-        )
+        match (&self.head, &config.head) {
+            (Some(wanted), Some(path)) => require(wanted, &of_file(path)?, path, "classifier file"),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses another model than this.

@@ -59,6 +59,12 @@ impl TunedModel {
         Ok(Self::new(visual, tuner, classifier, device, kind))
     }
 
+    /// Puts another classifier in the place of its own, as leaves that require gradients.
+    pub fn start_from(&mut self, mut classifier: Classifier) {
+        classifier.to_device(self.visual.device());
+        self.classifier = classifier;
+    }
+
     /// Normalised images (b, 3, r, r) -> logits (b, K), fp32.
     pub fn forward(&self, images: &Tensor) -> Tensor {
         self.classifier

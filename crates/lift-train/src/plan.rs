@@ -8,6 +8,7 @@ use tch::{Device, Kind};
 
 use crate::{
     config::TrainConfig,
+    loader::Sampler,
     model::{ParameterCounts, TunedModel},
     optim::OptimiserKind,
     tuner::Choice,
@@ -24,10 +25,12 @@ pub struct Plan {
     epochs: usize,
     batch_size: usize,
     steps: u64,
+    sampler: Sampler,
     lr: f64,
     precision: String,
     device: String,
     bytes: u64,
+    start: Option<String>,
 }
 
 impl Plan {
@@ -75,10 +78,12 @@ impl Plan {
             epochs: config.epochs,
             batch_size: config.batch_size,
             steps: manifest.rows.div_ceil(config.batch_size as u64) * config.epochs as u64,
+            sampler: config.sampler,
             lr: config.lr,
             precision: config.precision.to_string(),
             device: device_name(device),
             bytes: weights + activations,
+            start: config.init.plan(manifest, tower.width),
         }
     }
 }
@@ -103,17 +108,25 @@ impl fmt::Display for Plan {
             p.classifier
         )?;
         let (epochs, steps, batch) = (self.epochs, self.steps, self.batch_size);
-        writeln!(
+        write!(
             f,
             "train    {epochs} epochs, {steps} steps of {batch} images, learning rate {}",
             self.lr
         )?;
+        match self.sampler {
+            Sampler::Instance => writeln!(f)?,
+            other => writeln!(f, ", {} sampling", other.as_str())?,
+        }
         let gib = self.bytes as f64 / (1u64 << 30) as f64;
         writeln!(
             f,
             "run      {} on {}, about {gib:.2} GiB for weights and activations",
             self.precision, self.device
-        )
+        )?;
+        match &self.start {
+            Some(start) => writeln!(f, "start    {start}"),
+            None => Ok(()),
+        }
     }
 }
 

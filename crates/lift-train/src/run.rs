@@ -1,4 +1,5 @@
-//! A run's folder: `config.toml`, `metrics.jsonl`, `tuned.safetensors`, `report.json`.
+//! A run's folder: `config.toml`, `metrics.jsonl`, `tuned.safetensors`, `report.json`; `head.safetensors` where `--init`
+//! made the classifier, and `tensorboard/` where it was asked for.
 
 use std::{fs, path::Path};
 
@@ -26,7 +27,7 @@ pub fn create(config: &TrainConfig) -> Result<()> {
     let config = TrainConfig {
         shards: absolute(&config.shards)?,
         model: absolute(&config.model)?,
-        head: absolute(&config.head)?,
+        head: config.head.as_deref().map(absolute).transpose()?,
         out: absolute(&config.out)?,
         ..config.clone()
     };

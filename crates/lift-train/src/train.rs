@@ -16,12 +16,13 @@ use crate::{
     checkpoint::{Checkpoint, Keeper, Position},
     config::TrainConfig,
     error::{Error, Result},
-    loader::{Augmentation, Loader, View, epoch_order},
+    loader::{Augmentation, Loader, View},
     loss::Loss,
     model::TunedModel,
     optim::{Optimiser, Schedule},
     report::Training,
     stop::Stop,
+    tensorboard::EventFile,
 };
 
 /// A line of `metrics.jsonl`: means over the steps since the line before.
@@ -33,6 +34,18 @@ struct LogLine {
     lr: f64,
     images_per_second: f64,
     data_wait_share: f64,
+}
+
+impl LogLine {
+    fn write_scalars(&self, events: &mut EventFile) -> Result<()> {
+        let scalars = [
+            ("train/loss", self.loss),
+            ("train/lr", self.lr),
+            ("speed/images_per_second", self.images_per_second),
+            ("speed/data_wait_share", self.data_wait_share),
+        ];
+        events.scalars(self.step, &scalars)
+    }
 }
 
 /// Tunes `model` on the rows of `loader`, and writes `metrics.jsonl` and checkpoints into the run's folder.
@@ -62,6 +75,7 @@ pub fn train(
         epochs: config.epochs,
         steps: rows.div_ceil(config.batch_size) * config.epochs,
     };
+    let labels: Vec<u32> = loader.reader().rows().iter().map(|row| row.label).collect();
     let mut at = Position::default();
     let is_new = from.is_none();
     if let Some(checkpoint) = from {
@@ -69,6 +83,10 @@ pub fn train(
         at = checkpoint.position;
     }
     let mut log = Log::open(config.out.join("metrics.jsonl"), at.log_bytes)?;
+    let mut events = match config.tensorboard {
+        true => Some(EventFile::create(&config.out)?),
+        false => None,
+    };
     let progress = Reporting::Stderr.start("train", (rows * config.epochs) as u64);
     progress.advance((rows * at.epoch + at.rows_done) as u64);
     if is_new {
@@ -88,8 +106,8 @@ pub fn train(
             Augmentation::Classic => View::Classic { seed, epoch },
             Augmentation::Plain => View::Center,
         };
-        let mut order = epoch_order(rows, config.seed, epoch);
-        let mut batches = loader.batches(order.split_off(at.rows_done), view);
+        let mut draws = config.sampler.draws(&labels, seed, epoch, config.epochs);
+        let mut batches = loader.batches(draws.split_off(at.rows_done), view);
         let mut window = Window::open(&at.window, device);
         while at.rows_done < rows {
             let waiting = Instant::now();
@@ -141,14 +159,18 @@ pub fn train(
             }
             at.window = seen;
             if logs {
-                at.log_bytes += log.write(&LogLine {
+                let line = LogLine {
                     step: at.step,
                     epoch,
                     loss: at.window.loss(),
                     lr,
                     images_per_second: at.window.images_per_second(),
                     data_wait_share: at.window.data_wait_share(),
-                })?;
+                };
+                at.log_bytes += log.write(&line)?;
+                if let Some(events) = &mut events {
+                    line.write_scalars(events)?;
+                }
                 let loss = at.window.loss();
                 progress.note(format!(
                     "epoch {}/{}  loss {loss:.3}",

@@ -1,5 +1,7 @@
 //! The program `lift-train` from outside: exit codes and messages. Whole runs are tested in the package `tests`.
 
+#[path = "cli/init.rs"]
+mod init;
 #[path = "cli/methods.rs"]
 mod methods;
 #[path = "cli/options.rs"]
@@ -8,6 +10,8 @@ mod options;
 mod parity;
 #[path = "cli/resume.rs"]
 mod resume;
+#[path = "cli/tensorboard.rs"]
+mod tensorboard;
 
 use std::{
     num::NonZeroUsize,

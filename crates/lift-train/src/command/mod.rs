@@ -3,6 +3,7 @@
 //! [`training`] trains, [`evaluation`] judges; here is what both check and how reports are printed.
 
 mod evaluation;
+mod init;
 mod parity;
 mod training;
 
@@ -16,6 +17,7 @@ use lift_data::{ClassNames, manifest::Manifest};
 use tch::Tensor;
 
 pub use evaluation::{EvalSettings, eval, zero_shot};
+pub use init::{InitSettings, init};
 pub use parity::parity;
 pub use training::{dry_run, resume, train, train_until};
 

@@ -1,10 +1,10 @@
 //! Training: inputs checked, the plan printed, the run's folder filled.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use lift_clip::{Head, Normalisation};
-use lift_data::{layout::split_dir, shard::ShardReader, split::Split};
-use tch::Device;
+use lift_data::{layout::split_dir, manifest::Manifest, shard::ShardReader, split::Split};
+use tch::{Device, Tensor, kind::FLOAT_CPU};
 
 use super::{
     check_classes, check_width,
@@ -16,17 +16,22 @@ use crate::{
     classifier::Classifier,
     config::TrainConfig,
     error::{Error, Result},
-    eval::{Look, Tte},
+    eval::{Evaluation, Look, Tte},
     fingerprint::Origins,
+    head_init::{HeadInit, Source, head_of},
     loader::Loader,
     model::TunedModel,
     plan::Plan,
     report::Report,
     run::{self, Tuned},
     stop::Stop,
+    tensorboard::EventFile,
     train,
     tuner::Tuner,
 };
+
+/// The classifier file that `--init` made, in the run's folder.
+const MADE_HEAD: &str = "head.safetensors";
 
 /// Prints what a run would do.
 ///
@@ -94,22 +99,31 @@ fn finish(
     let Inputs {
         train,
         test,
-        model,
+        mut model,
         normalisation,
-        head,
+        mut head,
         origins,
     } = inputs;
     let manifest = train.manifest().clone();
 
+    let train = Arc::new(train);
+    let made = config.out.join(MADE_HEAD);
+    if config.init != HeadInit::Head && from.is_some() {
+        head = Head::read(&made)?;
+    } else if config.init != HeadInit::Head {
+        head = initial_head(config, &train, &model, normalisation)?;
+        head.write(&made)?;
+        model.start_from(Classifier::new(
+            config.classifier,
+            &head.weight,
+            config.scale,
+        ));
+    }
     let resolution = model.visual.config().resolution as u32;
-    let loader = Loader::new(
-        Arc::new(train),
-        resolution,
-        config.batch_size,
-        config.threads,
-    )?;
+    let loader = Loader::new(train, resolution, config.batch_size, config.threads)?;
     let keeper = Keeper::new(config, &origins);
     let training = train::train(&model, &loader, config, normalisation, keeper, from, stop)?;
+    let steps = training.steps;
     stop.training_is_over();
     Tuned::of(&model, &manifest.class_counts, &head).write(&config.out)?;
 
@@ -165,9 +179,68 @@ fn finish(
             evaluations,
         )
     };
+    if config.tensorboard {
+        let mut events = EventFile::create(&config.out)?;
+        for evaluation in &report.evaluations {
+            write_accuracies(&mut events, steps, evaluation)?;
+        }
+    }
     report.write(&config.out)?;
     checkpoint::remove(&config.out)?;
     Ok(report)
+}
+
+/// The accuracies of one evaluation, at the last step of training.
+fn write_accuracies(events: &mut EventFile, step: usize, evaluation: &Evaluation) -> Result<()> {
+    let metrics = &evaluation.metrics;
+    let ensembling = evaluation.tte.as_str();
+    let figures = [
+        ("overall", Some(metrics.overall)),
+        ("mean_class", Some(metrics.mean_class)),
+        ("many", metrics.many),
+        ("medium", metrics.medium),
+        ("few", metrics.few),
+    ];
+    for (name, value) in figures {
+        // A band without classes has no accuracy.
+        if let Some(value) = value {
+            events.scalars(step, &[(&format!("{ensembling}/{name}"), value)])?;
+        }
+    }
+    Ok(())
+}
+
+/// The classifier that `--init` makes, also written into the run's folder.
+fn initial_head(
+    config: &TrainConfig,
+    train: &Arc<ShardReader>,
+    model: &TunedModel,
+    normalisation: Normalisation,
+) -> Result<Head> {
+    let source = Source {
+        train: Arc::clone(train),
+        model: &config.model,
+        tower: &model.visual,
+        normalisation,
+        batch_size: config.batch_size,
+        threads: config.threads,
+        seed: config.seed,
+    };
+    source.head(config.init)
+}
+
+/// The classifier file, which must be of these classes and as wide as the tower.
+fn file_head(path: &Path, config: &TrainConfig, manifest: &Manifest, width: i64) -> Result<Head> {
+    let head = read_head(path, &config.model)?;
+    check_classes(
+        path,
+        &head.class_names,
+        &head.class_hash,
+        &config.shards,
+        manifest,
+    )?;
+    check_width(path, "weight", &head.weight, width, &config.model)?;
+    Ok(head)
 }
 
 /// What a run starts from, all of it opened and checked before the first step.
@@ -208,15 +281,6 @@ impl Inputs {
             &test_dir,
             test.manifest(),
         )?;
-        let head = read_head(&config.head, &config.model)?;
-        check_classes(
-            &config.head,
-            &head.class_names,
-            &head.class_hash,
-            &config.shards,
-            manifest,
-        )?;
-
         let visual = load_tower(&config.model)?;
         let origins = match &checkpoint {
             Some(checkpoint) => {
@@ -226,13 +290,17 @@ impl Inputs {
             None => Origins::of(config, &visual)?,
         };
         let tower = visual.config();
-        check_width(
-            &config.head,
-            "weight",
-            &head.weight,
-            tower.width,
-            &config.model,
-        )?;
+        let head = match &config.head {
+            Some(path) => file_head(path, config, manifest, tower.width)?,
+            None => {
+                config.init.check(&config.shards, manifest, tower.width)?;
+                // Its rows are made once the run has its folder.
+                head_of(
+                    manifest,
+                    Tensor::zeros([names.len() as i64, tower.width], FLOAT_CPU),
+                )
+            }
+        };
         warn_of_expand(config.look(), &visual);
         let (classes, kind) = (manifest.num_classes(), config.precision.kind());
         let model = match checkpoint {

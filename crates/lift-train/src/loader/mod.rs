@@ -1,13 +1,16 @@
 //! Shards -> batches of u8 pixels: which rows in which order, which part of each image, prepared ahead of use.
 //!
-//! Every random draw is a function of (seed, epoch, row id), never of a thread or of the order of work, so that a
+//! Every random draw is a function of (seed, epoch, row id, repeat), never of a thread or of the order of work, so that a
 //! batch holds the same bytes however many threads prepare it.
 
 mod augment;
 mod classic;
+mod draws;
 mod prefetch;
 mod sampler;
 
 pub use augment::{AreaSchedule, Augmentation, mda_crop};
+pub use draws::{Draw, Sampler};
+pub(crate) use draws::{rows_by_class, sample};
 pub use prefetch::{Batch, Batches, Loader, View};
 pub use sampler::{epoch_order, image_rng};

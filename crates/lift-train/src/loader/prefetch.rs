@@ -21,7 +21,8 @@ use tch::{Device, Tensor};
 use super::{
     augment::mda_crop,
     classic,
-    sampler::{below, image_rng, view_rng},
+    draws::Draw,
+    sampler::{below, draw_rng, view_rng},
 };
 use crate::error::{Error, Result};
 
@@ -161,13 +162,13 @@ impl Loader {
         &self.reader
     }
 
-    /// The batches of `order` (row numbers), in order; the last one may be smaller.
-    pub fn batches(&self, order: Vec<usize>, view: View) -> Batches {
+    /// The batches of these draws, in order; the last one may be smaller.
+    pub fn batches(&self, order: Vec<Draw>, view: View) -> Batches {
         let (sender, receiver) = sync_channel(DEPTH);
         let loader = self.clone();
         thread::spawn(move || {
-            for rows in order.chunks(loader.batch_size) {
-                let batch = loader.batch(rows, view);
+            for draws in order.chunks(loader.batch_size) {
+                let batch = loader.batch(draws, view);
                 let failed = batch.is_err();
                 // A closed channel means that nobody wants more.
                 if sender.send(batch).is_err() || failed {
@@ -178,20 +179,20 @@ impl Loader {
         Batches { receiver }
     }
 
-    fn batch(&self, rows: &[usize], view: View) -> Result<Batch> {
+    fn batch(&self, draws: &[Draw], view: View) -> Result<Batch> {
         let bytes = view.crops() * (self.resolution as usize).pow(2) * 3;
-        let mut pixels = vec![0u8; rows.len() * bytes];
+        let mut pixels = vec![0u8; draws.len() * bytes];
         self.pool.install(|| {
             pixels
                 .par_chunks_mut(bytes)
-                .zip(rows)
-                .try_for_each_init(Scratch::default, |scratch, (out, &row)| {
-                    self.image(row, view, scratch, out)
+                .zip(draws)
+                .try_for_each_init(Scratch::default, |scratch, (out, &draw)| {
+                    self.image(draw, view, scratch, out)
                 })
         })?;
-        let labels = rows
+        let labels = draws
             .iter()
-            .map(|&row| i64::from(self.reader.row(row).label))
+            .map(|draw| i64::from(self.reader.row(draw.row).label))
             .collect();
         Ok(Batch {
             pixels,
@@ -200,7 +201,8 @@ impl Loader {
         })
     }
 
-    fn image(&self, row: usize, view: View, scratch: &mut Scratch, out: &mut [u8]) -> Result<()> {
+    fn image(&self, draw: Draw, view: View, scratch: &mut Scratch, out: &mut [u8]) -> Result<()> {
+        let Draw { row, repeat } = draw;
         let (width, height) = self.reader.read_rgb(row, &mut scratch.rgb)?;
         let source = RgbView {
             width,
@@ -214,12 +216,12 @@ impl Loader {
                 seed,
                 epoch,
             } => {
-                let mut rng = image_rng(seed, epoch, self.reader.row(row).id);
+                let mut rng = draw_rng(seed, epoch, self.reader.row(row).id, repeat);
                 let crop = mda_crop(width, height, smallest_area, &mut rng);
                 scratch.resizer.crop_resize(source, crop, side, side, out)?;
             }
             View::Classic { seed, epoch } => {
-                let mut rng = image_rng(seed, epoch, self.reader.row(row).id);
+                let mut rng = draw_rng(seed, epoch, self.reader.row(row).id, repeat);
                 let crop = classic::crop(width, height, &mut rng);
                 scratch.resizer.crop_resize(source, crop, side, side, out)?;
                 classic::flip(out, side, &mut rng);

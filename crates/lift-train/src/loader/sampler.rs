@@ -17,12 +17,29 @@ pub fn epoch_order(rows: usize, seed: u64, epoch: usize) -> Vec<usize> {
 
 /// The random stream that augments one image in one epoch.
 pub fn image_rng(seed: u64, epoch: usize, id: u64) -> ChaCha8Rng {
-    stream(seed, epoch, id, b"crop")
+    draw_rng(seed, epoch, id, 0)
+}
+
+/// As [`image_rng`], for the draw of an image that has been drawn `repeat` times before in the epoch.
+pub(super) fn draw_rng(seed: u64, epoch: usize, id: u64, repeat: u32) -> ChaCha8Rng {
+    let mut purpose = *b"crop\0\0\0\0";
+    purpose[4..].copy_from_slice(&repeat.to_le_bytes());
+    stream(seed, epoch, id, &purpose)
+}
+
+/// The random stream that draws the images of an epoch.
+pub(super) fn draw_stream(seed: u64, epoch: usize) -> ChaCha8Rng {
+    stream(seed, epoch, 0, b"draws")
 }
 
 /// The random stream that places test-time crops of one image.
 pub(super) fn view_rng(seed: u64, id: u64) -> ChaCha8Rng {
     stream(seed, 0, id, b"view")
+}
+
+/// The random stream that chooses a sample of a class.
+pub(super) fn sample_stream(seed: u64, class: u64) -> ChaCha8Rng {
+    stream(seed, 0, class, b"sample")
 }
 
 fn stream(seed: u64, epoch: usize, id: u64, purpose: &[u8]) -> ChaCha8Rng {
@@ -68,5 +85,8 @@ mod tests {
             assert!(draws[i + 1..].iter().all(|b| a != b));
         }
         assert_eq!(draw(7, 3, 11), draw(7, 3, 11));
+        let again = |repeat| draw_rng(7, 3, 11, repeat).next_u64();
+        assert_eq!(again(0), draw(7, 3, 11));
+        assert!(again(1) != again(0) && again(2) != again(1));
     }
 }

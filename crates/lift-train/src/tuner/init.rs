@@ -37,6 +37,11 @@ impl Init {
         }
     }
 
+    /// Standard normal values in this shape.
+    pub(crate) fn normal_values(&mut self, shape: &[i64]) -> Tensor {
+        self.draw(Start::Normal(0.0, 1.0), shape)
+    }
+
     /// `count` of `total` places, every choice equally likely (Floyd's algorithm).
     pub(super) fn choose(&mut self, count: usize, total: usize) -> Vec<bool> {
         let mut chosen = vec![false; total];

@@ -25,7 +25,7 @@ const TUNERS: [&str; 13] = [
 const LOSSES: [&str; 8] = ["la", "ce", "focal", "ldam", "cb", "grw", "bs", "lade"];
 const CLASSIFIERS: [&str; 4] = ["cosine", "linear", "l2norm", "layernorm"];
 
-fn succeed(args: &[&str]) -> String {
+pub fn succeed(args: &[&str]) -> String {
     let output = lift_train(args);
     let code = output.status.code();
     assert_eq!(code, Some(0), "{args:?}: {}", stderr(&output));

@@ -1,0 +1,64 @@
+//! Making a classifier file from the training shards, to start runs from.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use lift_clip::{Normalisation, Precision};
+use lift_data::{layout::split_dir, shard::ShardReader, split::Split};
+use tch::Device;
+
+use super::load_tower;
+use crate::{
+    error::Result,
+    head_init::{HeadInit, Source},
+};
+
+/// What a classifier file is made from, and how.
+#[derive(Clone, Debug)]
+pub struct InitSettings {
+    /// Folder with the shards, of which train/ is used.
+    pub shards: PathBuf,
+    /// Model folder or file.
+    pub model: PathBuf,
+    /// What makes the rows.
+    pub init: HeadInit,
+    /// Seed of random rows, and of the images that class means are taken over.
+    pub seed: u64,
+    /// Images a forward pass.
+    pub batch_size: usize,
+    /// Kind of the tower's weights.
+    pub precision: Precision,
+    /// Where to run.
+    pub device: Device,
+    /// Loader threads; 0: one a core.
+    pub threads: usize,
+}
+
+/// Makes the classifier and writes it as `out`, a file as `lift-text classifier` writes it without class texts.
+///
+/// # Errors
+/// When the shards or the model cannot be used, or the file cannot be written.
+pub fn init(settings: &InitSettings, out: &Path) -> Result<()> {
+    let InitSettings { shards, init, .. } = settings;
+    let train = ShardReader::open(&split_dir(shards, Split::Train)?)?;
+    let mut tower = load_tower(&settings.model)?;
+    init.check(shards, train.manifest(), tower.config().width)?;
+    let usual = tower.usual_normalisation();
+    tower.convert(settings.device, settings.precision.kind());
+    let source = Source {
+        train: Arc::new(train),
+        model: &settings.model,
+        tower: &tower,
+        normalisation: Normalisation::of_model(&settings.model, usual)?,
+        batch_size: settings.batch_size,
+        threads: settings.threads,
+        seed: settings.seed,
+    };
+    let head = source.head(*init)?;
+    head.write(out)?;
+    let (classes, how) = (head.class_names.len(), &head.template);
+    eprintln!("{}: {classes} classes, {how}", out.display());
+    Ok(())
+}

@@ -1,0 +1,253 @@
+//! What a classifier starts from when no classifier file is given: class means, linear probing, random rows.
+//!
+//! Features are the frozen tower's class tokens of training images in the plain centre crop. They are computed once and
+//! in bounded memory: class means keep sums, linear probing keeps all features up to [`PROBE_BYTES`]. What comes out
+//! has rows of length one and is a [`Head`], so that it can be written and used again.
+
+mod lbfgs;
+mod probe;
+
+use std::{fmt, path::Path, sync::Arc};
+
+use lift_clip::{Head, NoHooks, Normalisation, VisionTower, normalize};
+use lift_data::{manifest::Manifest, progress::Reporting, shard::ShardReader};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+use crate::{
+    error::{Error, Result},
+    loader::{Draw, Loader, View, rows_by_class, sample},
+    tuner::Init,
+};
+
+pub use lbfgs::{Minimum, minimise};
+pub use probe::{Probe, Probed};
+
+/// Images of a class that its mean is taken over (LIFT+).
+pub const IMAGES_A_MEAN: usize = 100;
+
+/// The most that linear probing keeps of features.
+pub const PROBE_BYTES: u64 = 8 << 30;
+
+/// What the classifier starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeadInit {
+    /// The rows of a classifier file.
+    #[default]
+    Head,
+    /// The mean of each class's features, of at most 100 images, all of length one.
+    ClassMean,
+    /// Logistic regression on the features of all training images, classes balanced by weights.
+    LinearProbe,
+    /// Random directions.
+    Random,
+}
+
+impl fmt::Display for HeadInit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Head => "head",
+            Self::ClassMean => "class-mean",
+            Self::LinearProbe => "linear-probe",
+            Self::Random => "random",
+        })
+    }
+}
+
+impl HeadInit {
+    /// What a plan says of it for a tower of this width; nothing for a classifier file.
+    pub fn plan(self, manifest: &Manifest, width: i64) -> Option<String> {
+        let counts = &manifest.class_counts;
+        match self {
+            Self::Head => None,
+            Self::ClassMean => {
+                let images: u64 = counts.iter().map(|&n| n.min(IMAGES_A_MEAN as u64)).sum();
+                Some(format!("class means over {images} images"))
+            }
+            Self::LinearProbe => {
+                let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+                let images = manifest.rows;
+                Some(format!(
+                    "linear probing on {images} images, {:.1} MiB of features (at most {:.0})",
+                    mib(feature_bytes(images, width)),
+                    mib(PROBE_BYTES)
+                ))
+            }
+            Self::Random => Some("random rows".into()),
+        }
+    }
+
+    /// Refuses what is known to fail before any feature is computed.
+    ///
+    /// # Errors
+    /// When features would not fit the limit, or a class has no image.
+    pub fn check(self, shards: &Path, manifest: &Manifest, width: i64) -> Result<()> {
+        let shards = shards.display();
+        let empty = manifest.class_counts.iter().position(|&n| n == 0);
+        if let (Self::ClassMean | Self::LinearProbe, Some(label)) = (self, empty) {
+            let name = &manifest.class_names.as_slice()[label];
+            return Err(Error::Config(format!(
+                "{shards}: class {name:?} has no training image\nhint: --init {self} needs at least one image a class"
+            )));
+        }
+        let bytes = feature_bytes(manifest.rows, width);
+        if self == Self::LinearProbe && bytes > PROBE_BYTES {
+            return Err(Error::Config(format!(
+                "{shards}: linear probing would keep {bytes} bytes of features, the limit is {PROBE_BYTES}\nhint: --init class-mean keeps none"
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn feature_bytes(images: u64, width: i64) -> u64 {
+    images * width as u64 * 4
+}
+
+/// What rows are computed from.
+pub struct Source<'a> {
+    /// Training shards.
+    pub train: Arc<ShardReader>,
+    /// Where the model was read from.
+    pub model: &'a Path,
+    /// The frozen tower.
+    pub tower: &'a VisionTower,
+    /// The model's constants.
+    pub normalisation: Normalisation,
+    /// Images a forward pass.
+    pub batch_size: usize,
+    /// Loader threads; 0: one a core.
+    pub threads: usize,
+    /// Of random rows, and of the images that class means are taken over.
+    pub seed: u64,
+}
+
+/// A classifier file's content with these rows for the classes of a manifest; it says nothing yet of how it was made.
+pub(crate) fn head_of(manifest: &Manifest, rows: Tensor) -> Head {
+    Head {
+        weight: rows.to_kind(Kind::Float).to_device(Device::Cpu),
+        text_embeds: None,
+        class_names: manifest.class_names.as_slice().to_vec(),
+        class_hash: manifest.class_hash.clone(),
+        template: String::new(),
+        model: String::new(),
+        logit_scale: 100.0,
+    }
+}
+
+impl Source<'_> {
+    /// The classifier that `init` makes.
+    ///
+    /// # Errors
+    /// When it is [`HeadInit::Head`], an image cannot be loaded, or a feature is not finite.
+    pub fn head(&self, init: HeadInit) -> Result<Head> {
+        let seed = self.seed;
+        let (weight, template) = match init {
+            HeadInit::Head => {
+                let reason = "a classifier file is made by `lift-text classifier`";
+                return Err(Error::Usage(format!("--init head makes nothing: {reason}")));
+            }
+            HeadInit::ClassMean => {
+                let how =
+                    format!("class means of at most {IMAGES_A_MEAN} training images, seed {seed}");
+                (self.class_means()?, how)
+            }
+            HeadInit::LinearProbe => (self.probed()?, "linear probing".into()),
+            HeadInit::Random => {
+                let classes = self.train.manifest().num_classes() as i64;
+                let shape = [classes, self.tower.config().width];
+                let rows = normalize(&Init::new(seed).normal_values(&shape));
+                (rows, format!("random rows, seed {seed}"))
+            }
+        };
+        Ok(Head {
+            template,
+            model: self.model_name(),
+            ..head_of(self.train.manifest(), weight)
+        })
+    }
+
+    /// The mean of each class's features (K, d): each of length one, and their mean too.
+    fn class_means(&self) -> Result<Tensor> {
+        let rows = sample(&rows_by_class(&self.labels()), IMAGES_A_MEAN, self.seed);
+        let classes = self.train.manifest().num_classes() as i64;
+        // Summed on the CPU, one image after the other: the same bits on every run.
+        let shape = [classes, self.tower.config().width];
+        let mut sums = Tensor::zeros(shape, (Kind::Double, Device::Cpu));
+        self.each_batch(rows, |features, labels| {
+            let features = normalize(&features.to_kind(Kind::Double));
+            let _ = sums.index_add_(0, &Tensor::from_slice(labels), &features);
+        })?;
+        Ok(normalize(&sums))
+    }
+
+    /// The rows (K, d) of a logistic regression on all training images, of length one.
+    fn probed(&self) -> Result<Tensor> {
+        let rows = self.labels().len();
+        let width = self.tower.config().width;
+        let classes = self.train.manifest().num_classes() as i64;
+        let device = self.tower.device();
+        let features = Tensor::zeros([rows as i64, width], (Kind::Float, Device::Cpu));
+        let mut all_labels: Vec<i64> = Vec::with_capacity(rows);
+        self.each_batch((0..rows).collect(), |batch, labels| {
+            let begin = all_labels.len() as i64;
+            let mut place = features.narrow(0, begin, labels.len() as i64);
+            place.copy_(batch);
+            all_labels.extend(labels);
+        })?;
+        let labels = Tensor::from_slice(&all_labels).to_device(device);
+        let probed = Probe::default().fit(&features.to_device(device), &labels, classes);
+        let Minimum {
+            steps, gradient, ..
+        } = probed.minimum;
+        eprintln!("linear probing: {steps} steps of L-BFGS, largest gradient {gradient:.1e}");
+        Ok(normalize(&probed.weight))
+    }
+
+    fn model_name(&self) -> String {
+        let whole = self.model.canonicalize().ok();
+        let name = whole.as_deref().and_then(Path::file_name);
+        let name = name.map(|name| name.to_string_lossy().into_owned());
+        name.unwrap_or_else(|| self.model.display().to_string())
+    }
+
+    fn labels(&self) -> Vec<u32> {
+        self.train.rows().iter().map(|row| row.label).collect()
+    }
+
+    /// Gives `take` the features (b, d) on the CPU, fp32, and the labels of these rows, batch after batch.
+    fn each_batch(&self, rows: Vec<usize>, mut take: impl FnMut(&Tensor, &[i64])) -> Result<()> {
+        let resolution = self.tower.config().resolution as u32;
+        let reader = Arc::clone(&self.train);
+        let loader = Loader::new(reader, resolution, self.batch_size, self.threads)?;
+        let device = self.tower.device();
+        let progress = Reporting::Stderr.start("features", rows.len() as u64);
+        let (wanted, mut done) = (rows.len(), 0);
+        let draws = rows.into_iter().map(Draw::first).collect();
+        for batch in loader.batches(draws, View::Center) {
+            let batch = batch?;
+            let features = tch::no_grad(|| {
+                let images = batch.images(&self.normalisation, device);
+                self.tower
+                    .features(&images, &NoHooks)
+                    .to_device(Device::Cpu)
+            });
+            if features.isfinite().all().int64_value(&[]) == 0 {
+                return Err(Error::Config(format!(
+                    "{}: its features are not all finite\nhint: try --precision fp32, or fetch the model again",
+                    self.model.display()
+                )));
+            }
+            take(&features, &batch.labels);
+            done += batch.labels.len();
+            progress.advance(batch.labels.len() as u64);
+        }
+        progress.finish();
+        // A loader thread that died only closes the queue.
+        if done < wanted {
+            return Err(Error::LoaderStopped);
+        }
+        Ok(())
+    }
+}
