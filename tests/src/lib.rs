@@ -84,6 +84,7 @@ pub fn build_options(dataset: Dataset, source: &Path, out: &Path) -> BuildOption
             jpeg_quality: 95,
             jpeg_subsampling: Subsampling::default(),
             short_side: Some(64),
+            enlarge: false,
             orientation: Orientation::Exif,
         },
         threads: NonZeroUsize::new(2).expect("two is not zero"),

@@ -271,6 +271,7 @@ impl Default for Preprocess {
             jpeg_quality: 95,
             jpeg_subsampling: Subsampling::default(),
             short_side: Some(256),
+            enlarge: false,
             orientation: Orientation::Exif,
         }
     }

@@ -110,6 +110,8 @@ pub struct Manifest {
     pub jpeg_subsampling: Option<Subsampling>,
     /// Short side in pixels that larger images were shrunk to; `None`: sizes were kept.
     pub short_side: Option<u32>,
+    /// Whether smaller images were enlarged to it.
+    pub enlarge: bool,
     /// The resampling filter where images were resized: `catmull-rom`.
     pub filter: Option<String>,
     /// Whether EXIF orientation was applied.
@@ -255,6 +257,7 @@ mod tests {
             jpeg_quality: None,
             jpeg_subsampling: None,
             short_side: Some(256),
+            enlarge: false,
             filter: Some("catmull-rom".to_owned()),
             orientation: Orientation::Exif,
             order: Order::List,

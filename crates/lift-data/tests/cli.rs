@@ -359,7 +359,7 @@ fn a_recipe_gives_what_flags_do_not() {
     insta::assert_snapshot!(place.run("build --config typo.toml --out no"), @r"
     exit 1
     ----
-    error: typo.toml: line 3: unknown field `shortside`, expected one of `dataset`, `dataset_file`, `source`, `out`, `split`, `encoding`, `quality`, `subsampling`, `short_side`, `orientation`, `threads`, `seed`, `imbalance_ratio`, `profile`, `pareto_power`, `max_per_class`, `min_per_class`, `holdout`, `bands`, `path_column`, `label_column`, `image_column`, `root`, `lists`, `download`, `list_url`, `any_list`, `taxonomy`, `classnames`, `max_bad`, `shard_mib`, `order`
+    error: typo.toml: line 3: unknown field `shortside`, expected one of `dataset`, `dataset_file`, `source`, `out`, `split`, `encoding`, `quality`, `subsampling`, `short_side`, `enlarge`, `orientation`, `threads`, `seed`, `imbalance_ratio`, `profile`, `pareto_power`, `max_per_class`, `min_per_class`, `holdout`, `bands`, `path_column`, `label_column`, `image_column`, `root`, `lists`, `download`, `list_url`, `any_list`, `taxonomy`, `classnames`, `max_bad`, `shard_mib`, `order`
     hint: [data] takes the flags of `lift-data build` with underscores, and `dataset`
     ");
     insta::assert_snapshot!(place.run("build --out no"), @r"
@@ -417,5 +417,30 @@ fn a_dry_run_tells_what_a_build_then_does() {
     assert!(
         json.contains("\"images\": 16,") && json.contains("\"shards\": 1,"),
         "{json}"
+    );
+}
+
+#[test]
+fn small_images_are_enlarged_only_when_asked() {
+    let place = Workplace::new();
+    place.image("photos/train/a/0.png", 10, 20);
+    place.image("photos/train/a/1.png", 60, 40);
+    let sizes = |flags: &str| {
+        let out = format!("out{flags}").replace(' ', "");
+        let build = format!("build folder --source photos --split train --out {out} {flags}");
+        assert!(place.run(&build).starts_with("exit 0"));
+        let reader = lift_data::ShardReader::open(&place.path(&out).join("train")).unwrap();
+        let sizes = reader.rows().iter().map(|row| (row.width, row.height));
+        sizes.collect::<Vec<_>>()
+    };
+    assert_eq!(sizes("--short-side 30"), [(10, 20), (45, 30)]);
+    assert_eq!(sizes("--short-side 30 --enlarge"), [(30, 60), (45, 30)]);
+    // 1 x 3,000 at short side 4,000 would be 12 million rows.
+    place.image("photos/train/a/2.png", 1, 3000);
+    let strip = place
+        .run("build folder --source photos --split train --out no --short-side 4000 --enlarge");
+    assert!(
+        strip.starts_with("exit 1") && strip.contains("a/2.png: cannot encode"),
+        "{strip}"
     );
 }

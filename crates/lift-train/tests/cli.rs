@@ -76,6 +76,7 @@ fn prepare(dir: &Path) {
             jpeg_quality: 95,
             jpeg_subsampling: Subsampling::default(),
             short_side: Some(64),
+            enlarge: false,
             orientation: Orientation::Exif,
         },
         threads: NonZeroUsize::MIN,

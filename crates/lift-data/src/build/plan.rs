@@ -51,6 +51,7 @@ impl Plan {
             jpeg_quality: jpeg.then_some(preprocess.jpeg_quality),
             jpeg_subsampling: jpeg.then_some(preprocess.jpeg_subsampling),
             short_side: preprocess.short_side.filter(|_| resized),
+            enlarge: resized && preprocess.enlarge,
             filter: resized.then(|| "catmull-rom".to_owned()),
             orientation: preprocess.orientation,
             order: options.order,

@@ -28,6 +28,8 @@ pub struct Preprocess {
     pub jpeg_subsampling: Subsampling,
     /// Short side in pixels that larger images are shrunk to; `None` keeps sizes.
     pub short_side: Option<u32>,
+    /// Whether smaller images are enlarged to it.
+    pub enlarge: bool,
     /// Whether EXIF turns it.
     pub orientation: Orientation,
 }
@@ -126,9 +128,9 @@ impl<'a> Preparer<'a> {
                 bytes: bytes.clone(),
             }),
             encoding @ (Encoding::Rgb8 | Encoding::Jpeg | Encoding::Png) => {
-                let short_side = self.preprocess.short_side;
+                let preprocess = self.preprocess;
                 let image = timed(&mut effort.resize, || {
-                    shrink(&mut self.resizer, image, short_side)
+                    resize(&mut self.resizer, image, preprocess)
                 });
                 let image = image.map_err(encode)?;
                 let (width, height) = (image.width, image.height);
@@ -162,13 +164,23 @@ fn read_slice(file: &Path, offset: u64, num_bytes: u64, out: &mut Vec<u8>) -> io
     Ok(())
 }
 
-/// Resizes to the short side; never enlarges.
-fn shrink(resizer: &mut Resizer, image: RgbImage, short_side: Option<u32>) -> Result<RgbImage> {
-    let short = match short_side {
-        Some(short) if image.width.min(image.height) > short => short,
+/// Resizes to the short side; enlarges only where that is asked for.
+fn resize(resizer: &mut Resizer, image: RgbImage, preprocess: Preprocess) -> Result<RgbImage> {
+    let side = image.width.min(image.height);
+    let short = match preprocess.short_side {
+        Some(short) if side > short || (preprocess.enlarge && side < short) => short,
         _ => return Ok(image),
     };
     let (width, height) = short_side_size(image.width, image.height, short);
+    // A thin strip that is enlarged can become longer than any memory.
+    if u64::from(width) * u64::from(height) > decode::MAX_PIXELS {
+        return Err(crate::Error::Resize {
+            reason: format!(
+                "{width}x{height} pixels are more than {}",
+                decode::MAX_PIXELS
+            ),
+        });
+    }
     let mut pixels = vec![0; width as usize * height as usize * 3];
     let view = RgbView {
         width: image.width,

@@ -55,6 +55,9 @@ pub(super) struct DataTable {
     /// Shrink to this short side in pixels, 0 keeps sizes [default: 256]
     #[arg(long, value_name = "PIXELS")]
     pub(super) short_side: Option<u32>,
+    /// Enlarge smaller images to it as well
+    #[arg(long, hide_short_help = true)]
+    pub(super) enlarge: bool,
     /// Turn images as EXIF says, or not [default: exif; ignore for the paper's datasets]
     #[arg(long, value_enum, hide_short_help = true)]
     pub(super) orientation: Option<Orientation>,
@@ -268,6 +271,7 @@ impl DataTable {
             quality: self.quality.or(other.quality),
             subsampling: self.subsampling.or(other.subsampling),
             short_side: self.short_side.or(other.short_side),
+            enlarge: self.enlarge || other.enlarge,
             orientation: self.orientation.or(other.orientation),
             threads: self.threads.or(other.threads),
             seed: self.seed.or(other.seed),
@@ -466,6 +470,7 @@ impl DataTable {
                 jpeg_quality: quality,
                 jpeg_subsampling: self.subsampling.unwrap_or_default(),
                 short_side: Some(self.short_side.unwrap_or(256)).filter(|&side| side > 0),
+                enlarge: self.enlarge,
                 orientation: self.orientation.unwrap_or(orientation),
             },
             threads: self.threads.unwrap_or_else(all_cores),

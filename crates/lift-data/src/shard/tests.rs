@@ -57,6 +57,7 @@ fn write(dir: &Path, images: &[Image], encoding: Encoding, rows_per_shard: usize
         jpeg_quality: None,
         jpeg_subsampling: None,
         short_side: None,
+        enlarge: false,
         filter: None,
         orientation: Orientation::Ignore,
         order: Order::List,

@@ -14,7 +14,8 @@ use lift_train::{
     config::{TrainArgs, TrainConfig},
     error::Error,
     eval::Tte,
-    loader::epoch_order,
+    head_init::HeadInit,
+    loader::{Sampler, epoch_order},
     run,
     stop::Stop,
 };
@@ -130,6 +131,34 @@ fn runs_stopped_at_20_random_steps_end_like_runs_that_never_stopped() {
 }
 
 #[test]
+fn a_classifier_of_the_runs_own_and_repeated_images_are_gone_on_with() {
+    tch::set_num_threads(1);
+    let dir = tempfile::tempdir().unwrap();
+    let base = tiny(dir.path());
+    for (init, sampler) in [
+        (HeadInit::ClassMean, Sampler::ClassBalanced),
+        (HeadInit::Random, Sampler::Progressive),
+    ] {
+        let whole = TrainConfig {
+            out: dir.path().join(format!("whole-{init}")),
+            head: None,
+            init,
+            sampler,
+            ..base.clone()
+        };
+        command::train(&whole).unwrap();
+        let stopped = TrainConfig {
+            out: dir.path().join(format!("stopped-{init}")),
+            ..whole.clone()
+        };
+        with_stops(&stopped, &[1, 5, 14, 20]);
+        assert!(result(&whole.out) == result(&stopped.out), "{init}");
+        let made = |run: &Path| fs::read(run.join("head.safetensors")).unwrap();
+        assert!(made(&whole.out) == made(&stopped.out), "{init}");
+    }
+}
+
+#[test]
 fn other_inputs_and_settings_are_refused_by_name() {
     tch::set_num_threads(1);
     let dir = tempfile::tempdir().unwrap();
@@ -144,7 +173,7 @@ fn other_inputs_and_settings_are_refused_by_name() {
     command::train_until(&config, &Stop::after(5)).unwrap_err();
 
     // The same classes, another row.
-    let head = Head::read(&config.head).unwrap();
+    let head = Head::read(config.head.as_deref().unwrap()).unwrap();
     let other_head = dir.path().join("other-head.safetensors");
     let weight = &head.weight + 1e-3;
     Head { weight, ..head }.write(&other_head).unwrap();
@@ -159,7 +188,7 @@ fn other_inputs_and_settings_are_refused_by_name() {
     let other_model = dir.path().join("other.safetensors");
     tiny_vit(&other_model);
     let of_head = TrainConfig {
-        head: other_head,
+        head: Some(other_head),
         ..config.clone()
     };
     let of_model = TrainConfig {
