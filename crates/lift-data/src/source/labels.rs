@@ -146,10 +146,21 @@ pub(super) fn resolve(
         Some(names) => names,
         None => names_found(source, &lists)?,
     };
+    let has_words = |list: &FoundList| matches!(list.labels, FoundLabels::Words(_));
+    if let Some(name) = class_names
+        .repeated()
+        .filter(|_| lists.iter().any(has_words))
+    {
+        return Err(Error::Source {
+            path: source.to_owned(),
+            reason: format!("two classes are called `{name}`, and labels are names"),
+            hint: "give one distinct name a class, or labels as numbers".to_owned(),
+        });
+    }
     let labels = labels_of(&class_names);
     let lists = lists
         .into_iter()
-        .map(|list| label_items(list, &labels))
+        .map(|list| label_items(list, &labels, class_names.len()))
         .collect::<Result<_>>()?;
     Ok((class_names, lists))
 }
@@ -226,11 +237,15 @@ fn check_number(
     }
 }
 
-fn label_items(mut list: FoundList, names: &HashMap<&str, u32>) -> Result<SplitList> {
+fn label_items(
+    mut list: FoundList,
+    names: &HashMap<&str, u32>,
+    num_classes: usize,
+) -> Result<SplitList> {
     match &list.labels {
         FoundLabels::Numbers(numbers) => {
             for (row, &label) in numbers.iter().enumerate() {
-                check_number(&list, row, label, Some(names.len()))?;
+                check_number(&list, row, label, Some(num_classes))?;
             }
         }
         FoundLabels::Words(words) => {
@@ -364,6 +379,15 @@ mod tests {
             assert!(err.to_string().contains(message), "{err}");
             assert!(err.to_string().contains("\nhint: "), "{err}");
         }
+        // Two of ImageNet's classes share a name: numbers tell them apart, names do not.
+        let names = Some(&["a", "b", "b"][..]);
+        let (_, labels) = resolved(vec![list(Split::Train, &["2", "0"])], names).unwrap();
+        assert_eq!(labels, [2, 0]);
+        let err = resolved(vec![list(Split::Train, &["b", "a"])], names).unwrap_err();
+        assert!(
+            err.to_string().contains("two classes are called `b`"),
+            "{err}"
+        );
         let lists = vec![list(Split::Train, &["a"]), list(Split::Test, &["0"])];
         let err = resolved(lists, None).unwrap_err().to_string();
         assert!(err.contains("names in one list and numbers"), "{err}");
