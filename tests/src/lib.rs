@@ -11,15 +11,19 @@ use std::{
 use lift_clip::Head;
 use lift_data::{
     BandEdges, ClassNames, Encoding, Split,
-    build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess},
+    build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, build},
+    dataset::DatasetSpec,
     decode::Orientation,
     manifest::Subsampling,
     order::Order,
     profile::{LongTail, Tail},
+    progress::Reporting,
     sampling::Holdout,
+    shapes::{ShapesOptions, write_dataset},
     source::Columns,
 };
 use lift_text::{ClassifierOptions, Prompts, build_head};
+use lift_train::config::{TrainArgs, TrainConfig};
 use tch::{Device, Kind, Tensor};
 
 /// The repository's root.
@@ -101,4 +105,46 @@ pub fn build_options(dataset: Dataset, source: &Path, out: &Path) -> BuildOption
         order: Order::List,
         part: None,
     }
+}
+
+/// About 460 training images, largest class over smallest 4, and 200 test images, a head for them, and the settings of
+/// a run on them.
+pub fn shapes_run(dir: &Path) -> TrainConfig {
+    let images = dir.join("images");
+    let shapes = ShapesOptions {
+        seed: 3,
+        max_per_class: 8,
+        imbalance_ratio: 4.0,
+        test_per_class: 2,
+    };
+    write_dataset(&images, &shapes).unwrap();
+    build(
+        &build_options(
+            Dataset::named("shapes-lt").unwrap(),
+            &images,
+            &dir.join("shards"),
+        ),
+        Reporting::Silent,
+    )
+    .unwrap();
+    let classes = DatasetSpec::find("shapes-lt")
+        .unwrap()
+        .known_class_names()
+        .unwrap();
+    demo_head(&classes)
+        .write(&dir.join("head.safetensors"))
+        .unwrap();
+    let args = TrainArgs {
+        shards: Some(dir.join("shards")),
+        model: Some(demo_model()),
+        head: Some(dir.join("head.safetensors")),
+        out: Some(dir.join("run")),
+        epochs: Some(1),
+        batch_size: Some(64),
+        expand: Some(5),
+        device: Some("cpu".into()),
+        log_every: Some(2),
+        ..Default::default()
+    };
+    args.resolve().unwrap()
 }

@@ -85,11 +85,13 @@ fn evaluations_follow_the_bands_of_the_build() {
             ..config.look()
         },
         batch_size: 64,
+        resolution: None,
         precision: Precision::Fp32,
         device: Device::Cpu,
         threads: 1,
         predictions: None,
         confusion: None,
+        level: None,
     };
     let again = command::eval(&config.out, None, &settings).unwrap();
     let head = path("head.safetensors");

@@ -21,10 +21,10 @@ use lift_data::{
     shapes::{ShapesOptions, write_dataset},
     shard::ShardReader,
 };
-use lift_tests::{build_options, demo_head, demo_model};
+use lift_tests::{build_options, shapes_run};
 use lift_train::{
     command::{self, EvalSettings},
-    config::{TrainArgs, TrainConfig},
+    config::TrainConfig,
     eval::{Look, Tte},
     loader::{Draw, Loader, View},
     preset::Preset,
@@ -33,47 +33,6 @@ use lift_train::{
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tch::Device;
-
-/// About 460 training images, largest class over smallest 4, and 200 test images; a head for them.
-fn prepare(dir: &Path) -> TrainConfig {
-    let images = dir.join("images");
-    let shapes = ShapesOptions {
-        seed: 3,
-        max_per_class: 8,
-        imbalance_ratio: 4.0,
-        test_per_class: 2,
-    };
-    write_dataset(&images, &shapes).unwrap();
-    build(
-        &build_options(
-            Dataset::named("shapes-lt").unwrap(),
-            &images,
-            &dir.join("shards"),
-        ),
-        Reporting::Silent,
-    )
-    .unwrap();
-    let classes = DatasetSpec::find("shapes-lt")
-        .unwrap()
-        .known_class_names()
-        .unwrap();
-    demo_head(&classes)
-        .write(&dir.join("head.safetensors"))
-        .unwrap();
-    let args = TrainArgs {
-        shards: Some(dir.join("shards")),
-        model: Some(demo_model()),
-        head: Some(dir.join("head.safetensors")),
-        out: Some(dir.join("run")),
-        epochs: Some(1),
-        batch_size: Some(64),
-        expand: Some(5),
-        device: Some("cpu".into()),
-        log_every: Some(2),
-        ..Default::default()
-    };
-    args.resolve().unwrap()
-}
 
 fn settings(config: &TrainConfig, tte: Tte) -> EvalSettings {
     EvalSettings {
@@ -84,11 +43,13 @@ fn settings(config: &TrainConfig, tte: Tte) -> EvalSettings {
             ..config.look()
         },
         batch_size: config.batch_size,
+        resolution: None,
         precision: Precision::Fp32,
         device: Device::Cpu,
         threads: 1,
         predictions: None,
         confusion: None,
+        level: None,
     }
 }
 
@@ -114,7 +75,7 @@ fn evaluations_say_what_they_saw() {
     let dir = tempfile::tempdir().unwrap();
     let config = TrainConfig {
         epochs: 0,
-        ..prepare(dir.path())
+        ..shapes_run(dir.path())
     };
     let report = command::train(&config).unwrap();
     for (file, evaluation) in [
@@ -181,7 +142,7 @@ fn evaluations_say_what_they_saw() {
 #[test]
 fn ten_crops_are_five_and_their_mirror_images() {
     let dir = tempfile::tempdir().unwrap();
-    let config = prepare(dir.path());
+    let config = shapes_run(dir.path());
     let reader = Arc::new(ShardReader::open(&config.shards.join("test")).unwrap());
     let loader = Loader::new(reader, 48, 8, 2).unwrap();
     let batch = |view| {
@@ -208,7 +169,7 @@ fn ten_crops_are_five_and_their_mirror_images() {
 #[test]
 fn a_run_is_complete_repeatable_and_evaluated_again_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
-    let config = prepare(dir.path());
+    let config = shapes_run(dir.path());
     let report = command::train(&config).unwrap();
 
     assert_eq!(report.evaluations.len(), 2);
@@ -282,7 +243,7 @@ fn training_starts_at_the_frozen_model_and_zero_epochs_change_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let config = TrainConfig {
         epochs: 0,
-        ..prepare(dir.path())
+        ..shapes_run(dir.path())
     };
     let report = command::train(&config).unwrap();
     let only_classifier = TrainConfig {
@@ -311,7 +272,7 @@ fn lora_trains_on_the_same_shards() {
     let dir = tempfile::tempdir().unwrap();
     let config = TrainConfig {
         tuner: TunerKind::Lora.into(),
-        ..prepare(dir.path())
+        ..shapes_run(dir.path())
     };
     let report = command::train(&config).unwrap();
     // Six blocks of query and value, (d r + r d) each, r = 2^floor(log2(100 / 24)) = 4.
@@ -323,7 +284,7 @@ fn lora_trains_on_the_same_shards() {
 #[test]
 fn wrong_inputs_are_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
-    let config = prepare(dir.path());
+    let config = shapes_run(dir.path());
 
     // A head for other classes.
     let mut names = DatasetSpec::find("shapes-lt")

@@ -68,6 +68,18 @@ pub enum Error {
         /// What the tokenizer said.
         reason: String,
     },
+    /// A resolution that does not fit the patches of the tower.
+    #[error(
+        "resolution {asked} does not fit patches of {patch} pixels\nhint: use a multiple of {patch} up to 4096, such as {nearest}"
+    )]
+    Resolution {
+        /// As asked for.
+        asked: i64,
+        /// Side of a patch.
+        patch: i64,
+        /// One that fits.
+        nearest: i64,
+    },
     /// The device that was asked for is not there.
     #[error("device {asked}: {reason}")]
     Device {

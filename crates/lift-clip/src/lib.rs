@@ -15,6 +15,7 @@ mod device;
 mod error;
 mod head;
 mod hooks;
+mod positions;
 mod preprocess;
 mod tensor_file;
 mod text;

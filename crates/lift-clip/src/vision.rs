@@ -15,11 +15,15 @@ use crate::{
     checkpoint::{Layout, Weights},
     clip::{Clip, read_model},
     config::VisionConfig,
-    error::Result,
+    error::{Error, Result},
     hooks::Hooks,
+    positions,
     preprocess::Normalisation,
     timm,
 };
+
+/// The highest resolution that a tower is resampled to; attention is quadratic in the patches.
+const MOST_RESOLUTION: i64 = 4096;
 
 /// The image tower.
 #[derive(Debug)]
@@ -98,6 +102,30 @@ impl VisionTower {
             proj: embed_dim.map(|e| weights.take("visual.proj", &[d, e])),
             config: config.clone(),
         }
+    }
+
+    /// Makes the tower one for images of another resolution: its positions are resampled. To be called before
+    /// [`VisionTower::convert`].
+    ///
+    /// # Errors
+    /// When `resolution` is no multiple of the patch size, or above 4096.
+    pub fn set_resolution(&mut self, resolution: u32) -> Result<()> {
+        let (resolution, patch) = (i64::from(resolution), self.config.patch_size);
+        if resolution == self.config.resolution {
+            return Ok(());
+        }
+        if resolution < patch || resolution % patch != 0 || resolution > MOST_RESOLUTION {
+            let below = (resolution / patch).max(1) * patch;
+            return Err(Error::Resolution {
+                asked: resolution,
+                patch,
+                nearest: below.min(MOST_RESOLUTION / patch * patch),
+            });
+        }
+        self.positional_embedding =
+            positions::resample(&self.positional_embedding, resolution / patch);
+        self.config.resolution = resolution;
+        Ok(())
     }
 
     /// The tower's sizes.

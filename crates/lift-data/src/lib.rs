@@ -22,6 +22,7 @@ pub mod manifest;
 pub mod order;
 pub mod profile;
 pub mod progress;
+pub mod ranks;
 pub mod resize;
 pub mod sampling;
 mod sealed;

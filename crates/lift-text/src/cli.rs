@@ -8,7 +8,8 @@ use std::{
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use lift_clip::{DeviceChoice, Head};
 use lift_data::{
-    classes::ClassNames, dataset::DatasetSpec, layout::split_dir, manifest::Manifest, split::Split,
+    classes::ClassNames, dataset::DatasetSpec, layout::split_dir, manifest::Manifest, ranks::Ranks,
+    split::Split,
 };
 use serde::Deserialize;
 
@@ -17,7 +18,6 @@ use crate::{
     prompt_files::{read_descriptors, read_templates},
     prompts::{Prompts, Template},
     similarity::{cosines, nearest, table},
-    taxonomy::Taxonomy,
 };
 
 /// Class names to classifier weights, by semantic-aware initialisation.
@@ -258,7 +258,7 @@ fn with_taxonomy(
     taxonomy: Option<&Path>,
     classes: &ClassNames,
 ) -> std::result::Result<Prompts, String> {
-    let taxonomy = taxonomy.map(|file| Taxonomy::read(file, classes));
+    let taxonomy = taxonomy.map(|file| Ranks::read(file, classes));
     Prompts::templates(templates, taxonomy.transpose()?, classes)
 }
 

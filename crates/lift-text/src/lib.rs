@@ -10,9 +10,7 @@ pub mod cli;
 mod prompt_files;
 mod prompts;
 mod similarity;
-mod taxonomy;
 
 pub use classifier::{ClassifierOptions, build_head};
 pub use prompts::{Prompts, Template};
 pub use similarity::{Nearest, Neighbour, cosines, nearest};
-pub use taxonomy::{RANKS, Taxonomy};

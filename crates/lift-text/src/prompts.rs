@@ -5,9 +5,10 @@
 
 use std::str::FromStr;
 
-use lift_data::classes::ClassNames;
-
-use crate::taxonomy::{RANKS, Taxonomy};
+use lift_data::{
+    classes::ClassNames,
+    ranks::{RANKS, Ranks},
+};
 
 /// A text with one `{}` where the class name goes, and ranks such as `{family}` where wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +73,7 @@ pub enum Prompts {
         /// At least one.
         templates: Vec<Template>,
         /// Where templates name ranks.
-        taxonomy: Option<Taxonomy>,
+        taxonomy: Option<Ranks>,
     },
     /// Texts of each class in label order, ensembled.
     Descriptors(Vec<Vec<String>>),
@@ -95,7 +96,7 @@ impl Prompts {
     /// When there is no template, or a rank is named that is not known of some class.
     pub fn templates(
         templates: Vec<Template>,
-        taxonomy: Option<Taxonomy>,
+        taxonomy: Option<Ranks>,
         classes: &ClassNames,
     ) -> Result<Self, String> {
         if templates.is_empty() {
@@ -208,7 +209,7 @@ mod tests {
         let templates = || vec![template("{}, a bee of {family}"), template("{}")];
         let err = Prompts::templates(templates(), None, &classes).unwrap_err();
         assert!(err.contains("names {family}"), "{err}");
-        let taxonomy = Taxonomy::of_json(
+        let taxonomy = Ranks::of_json(
             br#"[{"id": 0, "name": "Apis mellifera", "family": "Apidae"}]"#,
             &classes,
         )

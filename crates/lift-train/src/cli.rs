@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use lift_clip::{DeviceChoice, Precision};
-use lift_data::Split;
+use lift_data::{Split, ranks::RANKS};
 
 use crate::{
     command::{self, EvalSettings, InitSettings, Output},
@@ -12,6 +12,7 @@ use crate::{
     error::{Error, Result},
     eval::{Look, Tte},
     head_init::HeadInit,
+    level::Level,
     report::Columns,
     stop::Stop,
     tuner::Tuners,
@@ -141,6 +142,9 @@ struct InitArgs {
     /// Images a forward pass
     #[arg(long, value_name = "N", default_value_t = 128)]
     batch_size: usize,
+    /// Side of the crops in pixels [default: the model's]
+    #[arg(long, value_name = "R")]
+    resolution: Option<u32>,
     /// Kind of the frozen weights: fp32 or bf16
     #[arg(long, value_parser = precision, default_value = "fp32")]
     precision: Precision,
@@ -170,6 +174,7 @@ impl InitArgs {
             init: self.init,
             seed: self.seed,
             batch_size: self.batch_size,
+            resolution: self.resolution,
             precision: self.precision,
             device: choice.resolve_with_note()?,
             threads: self.threads,
@@ -215,6 +220,12 @@ struct HowArgs {
     /// Seed of random crops and of the bootstrap intervals
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    /// Judge at a rank above the classes (kingdom, phylum, class, order, family, genus), with --taxonomy
+    #[arg(long, value_name = "RANK", value_parser = RANKS, requires = "taxonomy")]
+    level: Option<String>,
+    /// categories.json of iNaturalist 2018, or one like it
+    #[arg(long, value_name = "FILE", requires = "level")]
+    taxonomy: Option<PathBuf>,
     /// Write what was said of each image as a Parquet file
     #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
@@ -224,6 +235,9 @@ struct HowArgs {
     /// Crops a forward pass
     #[arg(long, value_name = "N", default_value_t = 128)]
     batch_size: usize,
+    /// Side of the crops in pixels [default: the run's, or the model's]
+    #[arg(long, value_name = "R")]
+    resolution: Option<u32>,
     /// Kind of the frozen weights: fp32 or bf16 [default: the run's, or fp32]
     #[arg(long, value_parser = precision)]
     precision: Option<Precision>,
@@ -284,14 +298,16 @@ struct ParityArgs {
     json: bool,
 }
 
+/// What an evaluation takes from a run or a recipe where nothing is typed.
+struct HowDefaults {
+    expand: u32,
+    resolution: Option<u32>,
+    precision: Precision,
+}
+
 impl HowArgs {
-    fn settings(
-        &self,
-        shards: PathBuf,
-        default_expand: u32,
-        default_precision: Precision,
-    ) -> Result<EvalSettings> {
-        let expand = self.expand.unwrap_or(default_expand);
+    fn settings(&self, shards: PathBuf, defaults: HowDefaults) -> Result<EvalSettings> {
+        let expand = self.expand.unwrap_or(defaults.expand);
         check_ranges(&[
             ("expand", f64::from(expand), 0.0, 4096.0),
             ("crops", self.crops as f64, 1.0, 1024.0),
@@ -309,11 +325,17 @@ impl HowArgs {
                 seed: self.seed,
             },
             batch_size: self.batch_size,
-            precision: self.precision.unwrap_or(default_precision),
+            resolution: self.resolution.or(defaults.resolution),
+            precision: self.precision.unwrap_or(defaults.precision),
             device: choice.resolve_with_note()?,
             threads: self.threads,
             predictions: self.predictions.clone(),
             confusion: self.confusion.clone(),
+            level: self
+                .level
+                .clone()
+                .zip(self.taxonomy.clone())
+                .map(|(rank, taxonomy)| Level { rank, taxonomy }),
         })
     }
 }
@@ -350,7 +372,12 @@ impl Cli {
             Some(Command::Eval(args)) => {
                 let config = crate::run::read_config(&args.run)?;
                 let shards = args.shards.unwrap_or(config.shards);
-                let settings = args.how.settings(shards, config.expand, config.precision)?;
+                let defaults = HowDefaults {
+                    expand: config.expand,
+                    resolution: config.resolution,
+                    precision: config.precision,
+                };
+                let settings = args.how.settings(shards, defaults)?;
                 let report = command::eval(&args.run, args.model.as_deref(), &settings)?;
                 command::print(&[report], args.how.shown.output())?;
             }
@@ -360,9 +387,12 @@ impl Cli {
                 let shards = required(args.shards.or(recipe.shards), "shards")?;
                 let model = required(args.model.or(recipe.model), "model")?;
                 let head = required(args.head.or(recipe.head), "head")?;
-                let expand = recipe.expand.unwrap_or(24);
-                let precision = recipe.precision.unwrap_or_default();
-                let settings = args.how.settings(shards, expand, precision)?;
+                let defaults = HowDefaults {
+                    expand: recipe.expand.unwrap_or(24),
+                    resolution: recipe.resolution,
+                    precision: recipe.precision.unwrap_or_default(),
+                };
+                let settings = args.how.settings(shards, defaults)?;
                 let report = command::zero_shot(&model, &head, args.out.as_deref(), &settings)?;
                 command::print(&[report], args.how.shown.output())?;
             }

@@ -9,6 +9,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{
     error::{Error, Result},
+    level::Groups,
     loader::{Draw, Loader, View},
     metrics::{Classes, Judged, Metrics},
 };
@@ -81,6 +82,9 @@ pub struct Evaluation {
     pub crops: usize,
     /// Pixels beyond the resolution, with ensembling.
     pub expand: Option<u32>,
+    /// The rank that classes were joined at; none: the classes themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
     /// What came out.
     pub metrics: Metrics,
     /// Wall time in seconds.
@@ -97,6 +101,8 @@ pub struct EvalOptions<'a> {
     pub train_counts: Option<&'a [u64]>,
     /// How images are looked at.
     pub look: Look,
+    /// What classes are joined to, where they are.
+    pub groups: Option<&'a Groups>,
 }
 
 /// Judges every row of the loader's shards by `logits`: normalised images (b, 3, r, r) -> (b, K). What was said of
@@ -122,7 +128,13 @@ pub fn evaluate(
             let crops = [batch.labels.len() as i64, view.crops() as i64, -1];
             let logits = logits(&images).view(crops);
             let mean = logits.mean_dim([1i64].as_slice(), false, Kind::Float);
-            verdicts(&mean, &batch.labels)
+            match options.groups {
+                None => verdicts(&mean, &mean.softmax(1, Kind::Float), &batch.labels),
+                Some(groups) => {
+                    let (scores, shares) = groups.scores(&mean);
+                    verdicts(&scores, &shares, &groups.labels(&batch.labels))
+                }
+            }
         });
         judged.extend(verdicts?);
         progress.advance(batch.labels.len() as u64);
@@ -132,9 +144,13 @@ pub fn evaluate(
     if judged.len() < reader.len() {
         return Err(Error::LoaderStopped);
     }
+    let joined = options
+        .groups
+        .zip(options.train_counts)
+        .map(|(groups, counts)| groups.sums(counts));
     let classes = Classes {
-        count: manifest.num_classes(),
-        train_counts: options.train_counts,
+        count: options.groups.map_or(manifest.num_classes(), Groups::count),
+        train_counts: joined.as_deref().or(options.train_counts),
         edges: manifest.bands,
     };
     let evaluation = Evaluation {
@@ -142,21 +158,22 @@ pub fn evaluate(
         tte: look.tte,
         crops: view.crops(),
         expand: (look.tte != Tte::None).then_some(look.expand),
+        level: options.groups.map(|groups| groups.level().to_owned()),
         metrics: Metrics::new(&judged, classes, look.seed),
         seconds: round(started.elapsed()),
     };
     Ok((evaluation, judged))
 }
 
-/// Logits (b, K) of images with these labels -> what they say.
-fn verdicts(logits: &Tensor, labels: &[i64]) -> Result<Vec<Judged>> {
-    let labels_tensor = Tensor::from_slice(labels).to_device(logits.device());
-    let (largest, predicted) = logits.max_dim(1, true);
-    let own = logits.gather(1, &labels_tensor.unsqueeze(1), false);
-    let rank = logits
+/// Scores and probabilities (b, K) of images with these labels -> what they say.
+fn verdicts(scores: &Tensor, shares: &Tensor, labels: &[i64]) -> Result<Vec<Judged>> {
+    let labels_tensor = Tensor::from_slice(labels).to_device(scores.device());
+    let (_, predicted) = scores.max_dim(1, true);
+    let own = scores.gather(1, &labels_tensor.unsqueeze(1), false);
+    let rank = scores
         .gt_tensor(&own)
         .sum_dim_intlist([1i64].as_slice(), true, Kind::Float);
-    let confidence = (largest - logits.logsumexp([1i64].as_slice(), true)).exp();
+    let confidence = shares.gather(1, &predicted, false);
     // One transfer for all three; class numbers are exact in fp32.
     let all = Tensor::cat(&[predicted.to_kind(Kind::Float), rank, confidence], 1);
     let all = Vec::<f32>::try_from(all.view([-1])).map_err(lift_clip::Error::from)?;
@@ -184,7 +201,7 @@ mod tests {
     #[test]
     fn verdicts_by_hand() {
         let logits = Tensor::from_slice2(&[[0.0f32, 1.0, 2.0], [3.0, -1.0, 3.0], [0.5, 0.5, 0.5]]);
-        let said = verdicts(&logits, &[1, 1, 2]).unwrap();
+        let said = verdicts(&logits, &logits.softmax(1, Kind::Float), &[1, 1, 2]).unwrap();
         let ranks: Vec<_> = said.iter().map(|one| one.rank).collect();
         assert_eq!(ranks, [1, 2, 0]);
         assert_eq!((said[0].label, said[0].predicted), (1, 2));

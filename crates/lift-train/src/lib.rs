@@ -16,6 +16,7 @@ pub mod error;
 pub mod eval;
 pub mod fingerprint;
 pub mod head_init;
+pub mod level;
 pub mod loader;
 pub mod loss;
 pub mod metrics;

@@ -14,6 +14,7 @@ use crate::{
     classifier::{Classifier, ClassifierKind},
     error::{Error, Result},
     eval::{EvalOptions, Evaluation, Look, evaluate},
+    level::{Groups, Level},
     loader::Loader,
     model::TunedModel,
     predictions::{write_confusion, write_predictions},
@@ -33,6 +34,8 @@ pub struct EvalSettings {
     pub look: Look,
     /// Crops a forward pass.
     pub batch_size: usize,
+    /// Side of the crops in pixels; none: the model's.
+    pub resolution: Option<u32>,
     /// Kind of the frozen weights.
     pub precision: Precision,
     /// Where to run.
@@ -43,6 +46,8 @@ pub struct EvalSettings {
     pub predictions: Option<PathBuf>,
     /// File for the confusion matrix.
     pub confusion: Option<PathBuf>,
+    /// Joins the classes to those of a rank.
+    pub level: Option<Level>,
 }
 
 /// Evaluates a run again, on its own test shards or others with the same classes.
@@ -63,7 +68,7 @@ pub fn eval(run: &Path, model: Option<&Path>, settings: &EvalSettings) -> Result
         test.manifest(),
     )?;
 
-    let visual = load_tower(&model_path)?;
+    let visual = load_tower(&model_path, settings.resolution)?;
     warn_of_expand(settings.look, &visual);
     let (device, kind) = (settings.device, settings.precision.kind());
     let tensors = tuned.file.tensors;
@@ -81,18 +86,23 @@ pub fn eval(run: &Path, model: Option<&Path>, settings: &EvalSettings) -> Result
     })?;
     let normalisation = Normalisation::of_model(&model_path, model.visual.usual_normalisation())?;
     let counts = Some(tuned.class_counts.as_slice());
-    let evaluation = judge(settings, &test, &model, normalisation, counts, None)?;
+    let groups = groups(settings, &test)?;
+    let groups = groups.as_ref();
+    let evaluation = judge(settings, &test, &model, normalisation, counts, None, groups)?;
     Ok(Report {
         parameters: Some(model.parameter_counts()),
         config: Some(config),
         template: tuned.template,
-        train_counts: Some(tuned.class_counts),
+        train_counts: Some(
+            groups.map_or(tuned.class_counts.clone(), |g| g.sums(&tuned.class_counts)),
+        ),
         ..report_of(
             run,
             test.manifest(),
             &model_path,
             settings,
             vec![evaluation],
+            groups,
         )
     })
 }
@@ -127,7 +137,7 @@ pub fn zero_shot(
     };
     let train_counts = train_counts(&settings.shards, head_path, &head)?;
 
-    let visual = load_tower(model)?;
+    let visual = load_tower(model, settings.resolution)?;
     check_width(
         head_path,
         "weight",
@@ -150,6 +160,8 @@ pub fn zero_shot(
     let tower = TunedModel::new(visual, Tuner::default(), classifier, device, kind);
     let normalisation = Normalisation::of_model(model, tower.visual.usual_normalisation())?;
     let counts = train_counts.as_deref();
+    let groups = groups(settings, &test)?;
+    let groups = groups.as_ref();
     let evaluation = judge(
         settings,
         &test,
@@ -157,12 +169,20 @@ pub fn zero_shot(
         normalisation,
         counts,
         Some(&(normalize(text_embeds) * head.logit_scale)),
+        groups,
     )?;
     let name = out.unwrap_or(Path::new("zero-shot"));
     let report = Report {
         template: head.template.clone(),
-        train_counts,
-        ..report_of(name, test.manifest(), model, settings, vec![evaluation])
+        train_counts: train_counts.map(|counts| groups.map_or(counts.clone(), |g| g.sums(&counts))),
+        ..report_of(
+            name,
+            test.manifest(),
+            model,
+            settings,
+            vec![evaluation],
+            groups,
+        )
     };
     if let Some(out) = out {
         std::fs::create_dir_all(out).map_err(Error::io(out))?;
@@ -189,6 +209,13 @@ fn train_counts(shards: &Path, head_path: &Path, head: &Head) -> Result<Option<V
     Ok(Some(manifest.class_counts))
 }
 
+/// What the classes of the test shards are joined to, where that is asked for.
+fn groups(settings: &EvalSettings, test: &ShardReader) -> Result<Option<Groups>> {
+    let names = &test.manifest().class_names;
+    let level = settings.level.as_ref();
+    level.map(|level| Groups::read(level, names)).transpose()
+}
+
 /// One evaluation: by the model's classifier, or by `class_texts` (K, e) in the joint space, whose lengths are the
 /// factors on the cosines. Files that were asked for are written.
 pub(super) fn judge(
@@ -198,6 +225,7 @@ pub(super) fn judge(
     normalisation: Normalisation,
     train_counts: Option<&[u64]>,
     class_texts: Option<&Tensor>,
+    groups: Option<&Groups>,
 ) -> Result<Evaluation> {
     let crops = settings.look.view().crops();
     let images = (settings.batch_size / crops).max(1);
@@ -208,6 +236,7 @@ pub(super) fn judge(
         device: settings.device,
         train_counts,
         look: settings.look,
+        groups,
     };
     let (evaluation, judged) = match class_texts {
         None => evaluate(&loader, &options, |images| model.forward(images))?,
@@ -223,7 +252,8 @@ pub(super) fn judge(
         write_predictions(path, test, &judged)?;
     }
     if let Some(path) = &settings.confusion {
-        write_confusion(path, &test.manifest().class_names, &judged)?;
+        let names = &test.manifest().class_names;
+        write_confusion(path, groups.map_or(names, Groups::names), &judged)?;
     }
     Ok(evaluation)
 }

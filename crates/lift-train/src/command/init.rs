@@ -28,6 +28,8 @@ pub struct InitSettings {
     pub seed: u64,
     /// Images a forward pass.
     pub batch_size: usize,
+    /// Side of the crops in pixels; none: the model's.
+    pub resolution: Option<u32>,
     /// Kind of the tower's weights.
     pub precision: Precision,
     /// Where to run.
@@ -43,7 +45,7 @@ pub struct InitSettings {
 pub fn init(settings: &InitSettings, out: &Path) -> Result<()> {
     let InitSettings { shards, init, .. } = settings;
     let train = ShardReader::open(&split_dir(shards, Split::Train)?)?;
-    let mut tower = load_tower(&settings.model)?;
+    let mut tower = load_tower(&settings.model, settings.resolution)?;
     init.check(shards, train.manifest(), tower.config().width)?;
     let usual = tower.usual_normalisation();
     tower.convert(settings.device, settings.precision.kind());

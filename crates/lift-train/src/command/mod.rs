@@ -24,6 +24,7 @@ pub use training::{dry_run, resume, train, train_until};
 use crate::{
     error::{Error, Result},
     eval::{Evaluation, Look, Tte},
+    level::Groups,
     report::{Columns, Report, class_table, table},
 };
 
@@ -121,9 +122,18 @@ fn read_head(path: &Path, model: &Path) -> Result<Head> {
     Ok(head)
 }
 
-/// The image tower; a text tower's memory is given back.
-fn load_tower(model: &Path) -> Result<VisionTower> {
-    Ok(VisionTower::open(model)?)
+/// The image tower for crops of `resolution` pixels, or of those it was trained on; a text tower's memory is given back.
+fn load_tower(model: &Path, resolution: Option<u32>) -> Result<VisionTower> {
+    let mut tower = VisionTower::open(model)?;
+    let Some(resolution) = resolution else {
+        return Ok(tower);
+    };
+    match tower.set_resolution(resolution) {
+        Err(e @ lift_clip::Error::Resolution { .. }) => {
+            Err(Error::Usage(format!("{}: {e}", model.display())))
+        }
+        other => other.map(|()| tower).map_err(Error::from),
+    }
 }
 
 /// A report without what only training knows.
@@ -133,7 +143,9 @@ fn report_of(
     model: &Path,
     settings: &EvalSettings,
     evaluations: Vec<Evaluation>,
+    groups: Option<&Groups>,
 ) -> Report {
+    let class_names = groups.map_or(&manifest.class_names, Groups::names);
     Report {
         format: "lift-report/1".into(),
         tool_version: env!("CARGO_PKG_VERSION").into(),
@@ -143,9 +155,9 @@ fn report_of(
             .to_string_lossy()
             .into_owned(),
         dataset: manifest.dataset.clone(),
-        num_classes: manifest.num_classes(),
-        class_hash: manifest.class_hash.clone(),
-        class_names: manifest.class_names.as_slice().to_vec(),
+        num_classes: class_names.len(),
+        class_hash: class_names.hash(),
+        class_names: class_names.as_slice().to_vec(),
         train_counts: None,
         model: model.display().to_string(),
         template: String::new(),

@@ -137,11 +137,13 @@ fn finish(
             ..look
         },
         batch_size: config.batch_size,
+        resolution: config.resolution,
         precision: config.precision,
         device,
         threads: config.threads,
         predictions: Some(config.out.join("predictions-plain.parquet")),
         confusion: None,
+        level: None,
     };
     let counts = Some(manifest.class_counts.as_slice());
     let mut evaluations = vec![judge(
@@ -150,6 +152,7 @@ fn finish(
         &model,
         normalisation,
         counts,
+        None,
         None,
     )?];
     if look.tte != Tte::None {
@@ -162,6 +165,7 @@ fn finish(
             &model,
             normalisation,
             counts,
+            None,
             None,
         )?);
     }
@@ -177,6 +181,7 @@ fn finish(
             &config.model,
             &settings,
             evaluations,
+            None,
         )
     };
     if config.tensorboard {
@@ -281,7 +286,7 @@ impl Inputs {
             &test_dir,
             test.manifest(),
         )?;
-        let visual = load_tower(&config.model)?;
+        let visual = load_tower(&config.model, config.resolution)?;
         let origins = match &checkpoint {
             Some(checkpoint) => {
                 checkpoint.origins.require_model(config, &visual)?;

@@ -1,3 +1,5 @@
+use std::{fs, path::Path};
+
 use super::*;
 
 fn recipe(text: &str) -> (tempfile::TempDir, TrainArgs) {

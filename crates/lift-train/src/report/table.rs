@@ -3,6 +3,7 @@
 //! Invariant: figures are percent with one digit, and `-` stands where there is nothing to measure.
 
 use super::Report;
+use crate::eval::Evaluation;
 
 /// Which figures a table shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub fn table<'a>(reports: impl IntoIterator<Item = &'a Report>, columns: Columns
     for report in reports {
         for evaluation in &report.evaluations {
             let m = &evaluation.metrics;
-            let mut row = vec![report.name.clone(), evaluation.tte.as_str().to_owned()];
+            let mut row = vec![report.name.clone(), how(evaluation)];
             let accuracies = [Some(m.overall), Some(m.mean_class), m.many, m.medium, m.few];
             row.extend(accuracies.map(percent));
             if columns == Columns::All {
@@ -66,7 +67,7 @@ pub fn table<'a>(reports: impl IntoIterator<Item = &'a Report>, columns: Columns
 /// A line a class: training images, and the accuracy of each evaluation.
 pub fn class_table(report: &Report) -> String {
     let mut header = vec![String::new(), "train".into()];
-    let of_split = report.evaluations.iter().map(|e| e.tte.as_str().to_owned());
+    let of_split = report.evaluations.iter().map(how);
     header.extend(of_split);
     let mut rows = vec![header];
     for (label, name) in report.class_names.iter().enumerate() {
@@ -80,6 +81,15 @@ pub fn class_table(report: &Report) -> String {
         rows.push(row);
     }
     aligned(&rows, 1)
+}
+
+/// The ensembling, and the rank of the classes where it is not their own.
+fn how(evaluation: &Evaluation) -> String {
+    let tte = evaluation.tte.as_str();
+    match &evaluation.level {
+        None => tte.into(),
+        Some(level) => format!("{tte}, {level}"),
+    }
 }
 
 fn percent(value: Option<f64>) -> String {
@@ -110,7 +120,7 @@ fn aligned(rows: &[Vec<String>], left: usize) -> String {
 mod tests {
     use super::*;
     use crate::{
-        eval::{Evaluation, Tte},
+        eval::Tte,
         metrics::{Intervals, Metrics},
     };
     use lift_clip::Precision;
@@ -143,6 +153,7 @@ mod tests {
             tte: Tte::FiveCrop,
             crops: 5,
             expand: Some(24),
+            level: None,
             metrics,
             seconds: 1.0,
         };

@@ -6,15 +6,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use lift_data::classes::ClassNames;
 use serde::Deserialize;
+
+use crate::classes::ClassNames;
 
 /// The ranks above a species, from the top.
 pub const RANKS: [&str; 6] = ["kingdom", "phylum", "class", "order", "family", "genus"];
 
 /// The ranks of each class, in label order.
 #[derive(Clone, Debug)]
-pub struct Taxonomy(Vec<BTreeMap<&'static str, String>>);
+pub struct Ranks(Vec<BTreeMap<&'static str, String>>);
 
 #[derive(Deserialize)]
 struct Category {
@@ -23,7 +24,7 @@ struct Category {
     ranks: HashMap<String, serde_json::Value>,
 }
 
-impl Taxonomy {
+impl Ranks {
     /// Reads a list of objects with `name` and ranks, for classes that are names or values of a rank.
     ///
     /// # Errors
@@ -33,7 +34,11 @@ impl Taxonomy {
         Self::of_json(&bytes, classes).map_err(|reason| format!("{}: {reason}", path.display()))
     }
 
-    pub(crate) fn of_json(json: &[u8], classes: &ClassNames) -> Result<Self, String> {
+    /// As [`Ranks::read`], from the file's bytes.
+    ///
+    /// # Errors
+    /// When it is no such list, or does not know one of the classes.
+    pub fn of_json(json: &[u8], classes: &ClassNames) -> Result<Self, String> {
         let categories: Vec<Category> =
             serde_json::from_slice(json).map_err(|err| format!("no taxonomy: {err}"))?;
         let mut found: HashMap<&str, BTreeMap<&'static str, Option<&str>>> = HashMap::new();
@@ -87,12 +92,11 @@ mod tests {
 
     #[test]
     fn species_and_families_have_the_ranks_above_them() {
-        let species =
-            Taxonomy::of_json(JSON, &classes(&["Vespa_crabro", "Apis mellifera"])).unwrap();
+        let species = Ranks::of_json(JSON, &classes(&["Vespa_crabro", "Apis mellifera"])).unwrap();
         assert_eq!(species.rank(0, "family"), Some("Vespidae"));
         assert_eq!(species.rank(1, "genus"), Some("Apis"));
         assert_eq!(species.rank(1, "order"), None);
-        let families = Taxonomy::of_json(JSON, &classes(&["Apidae", "Vespidae"])).unwrap();
+        let families = Ranks::of_json(JSON, &classes(&["Apidae", "Vespidae"])).unwrap();
         assert_eq!(families.rank(0, "class"), Some("Insecta"));
         assert_eq!(families.rank(0, "genus"), None, "Apis and Bombus");
         assert_eq!(families.rank(0, "family"), None, "that is the class itself");
@@ -100,8 +104,8 @@ mod tests {
 
     #[test]
     fn an_unknown_class_is_named() {
-        let err = Taxonomy::of_json(JSON, &classes(&["Apidae", "Felidae"])).unwrap_err();
+        let err = Ranks::of_json(JSON, &classes(&["Apidae", "Felidae"])).unwrap_err();
         assert_eq!(err, "it does not know class 1 (Felidae)");
-        assert!(Taxonomy::of_json(b"{}", &classes(&["a"])).is_err());
+        assert!(Ranks::of_json(b"{}", &classes(&["a"])).is_err());
     }
 }
