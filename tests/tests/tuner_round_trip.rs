@@ -65,6 +65,7 @@ fn every_tuner_and_classifier_comes_back_from_its_file() {
 
     let mut cases: Vec<(TunerOptions, ClassifierKind)> = TunerKind::ALL
         .iter()
+        .filter(|kind| !kind.is_between_towers())
         .map(|kind| (options(&kind.to_string(), "all"), ClassifierKind::Cosine))
         .collect();
     cases.push((

@@ -71,6 +71,28 @@ pub struct TextConfig {
     pub end_of_text: i64,
 }
 
+impl TextConfig {
+    /// Whether the tower can read these ids: each has an embedding, and the end-of-text token is there.
+    ///
+    /// # Errors
+    /// Says which id, or that the token is missing.
+    pub fn check_ids(&self, ids: &[i64]) -> std::result::Result<(), String> {
+        if let Some(id) = ids.iter().find(|id| !(0..self.vocab_size).contains(id)) {
+            return Err(format!(
+                "token id {id}, but config.json says that the vocabulary has {} tokens",
+                self.vocab_size
+            ));
+        }
+        if !ids.contains(&self.end_of_text) {
+            return Err(format!(
+                "no token id {}, which config.json says is the end of text",
+                self.end_of_text
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// Sizes of a whole CLIP.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClipConfig {
@@ -146,3 +168,33 @@ fn check_tower(tower: &str, layers: usize, eps: f64) -> std::result::Result<(), 
 
 const MOST_SIZE: i64 = 1 << 20;
 const MOST_LAYERS: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_that_the_model_does_not_know_are_refused() {
+        let config = TextConfig {
+            context_length: 5,
+            vocab_size: 10,
+            width: 8,
+            layers: 1,
+            heads: 1,
+            mlp_width: 16,
+            layer_norm_eps: 1e-5,
+            activation: Activation::QuickGelu,
+            end_of_text: 9,
+        };
+        assert_eq!(config.check_ids(&[8, 0, 9]), Ok(()));
+        let message = config.check_ids(&[8, 10, 9]).unwrap_err();
+        assert_eq!(
+            message,
+            "token id 10, but config.json says that the vocabulary has 10 tokens"
+        );
+        for ids in [&[8, 0, 7][..], &[]] {
+            let message = config.check_ids(ids).unwrap_err();
+            assert!(message.starts_with("no token id 9, which config.json"));
+        }
+    }
+}

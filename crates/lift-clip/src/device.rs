@@ -147,6 +147,8 @@ pub enum Precision {
     Fp32,
     /// bfloat16 for the frozen weights; tuned tensors and LayerNorm stay fp32.
     Bf16,
+    /// IEEE half for the frozen weights, likewise; training needs its loss scaled.
+    Fp16,
 }
 
 impl Precision {
@@ -155,6 +157,7 @@ impl Precision {
         match self {
             Self::Fp32 => Kind::Float,
             Self::Bf16 => Kind::BFloat16,
+            Self::Fp16 => Kind::Half,
         }
     }
 }
@@ -164,6 +167,7 @@ impl fmt::Display for Precision {
         f.write_str(match self {
             Self::Fp32 => "fp32",
             Self::Bf16 => "bf16",
+            Self::Fp16 => "fp16",
         })
     }
 }

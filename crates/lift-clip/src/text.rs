@@ -57,16 +57,24 @@ impl TextTower {
     /// What follows the end-of-text token does not matter: attention is causal.
     pub fn features(&self, ids: &Tensor) -> Tensor {
         let ids = ids.to_device(self.token_embedding.device());
-        let (b, n) = (ids.size()[0], ids.size()[1]);
-        let positions = self.positional_embedding.narrow(0, 0, n);
-        let mut x = Tensor::embedding(&self.token_embedding, &ids, -1, false, false) + positions;
+        // The maximum of 0 / 1 falls to the first 1 only when later ones weigh less.
+        let weight = Tensor::arange_start_step(ids.size()[1], 0, -1, (Kind::Int64, ids.device()));
+        let ends = (ids.eq(self.config.end_of_text).to_kind(Kind::Int64) * weight).argmax(1, false);
+        let tokens = Tensor::embedding(&self.token_embedding, &ids, -1, false, false);
+        self.features_at(&tokens, &ends)
+    }
+
+    /// Token embeddings (b, n, d), n at most the context length, and the place of each text's end token (b) -> features
+    /// (b, d) there, fp32.
+    pub fn features_at(&self, tokens: &Tensor, ends: &Tensor) -> Tensor {
+        let (b, n) = (tokens.size()[0], tokens.size()[1]);
+        let mut x = tokens + self.positional_embedding.narrow(0, 0, n);
         for (layer, block) in self.resblocks.iter().enumerate() {
             x = block.forward(x, Mask::Causal, layer, &NoHooks);
         }
-        // The maximum of 0 / 1 falls to the first 1 only when later ones weigh less.
-        let weight = Tensor::arange_start_step(n, 0, -1, (Kind::Int64, ids.device()));
-        let end = (ids.eq(self.config.end_of_text).to_kind(Kind::Int64) * weight).argmax(1, false);
-        let end = end.view([b, 1, 1]).expand([b, 1, self.config.width], false);
+        let end = ends
+            .view([b, 1, 1])
+            .expand([b, 1, self.config.width], false);
         // Cast before the LayerNorm: its fp32 result would be rounded back to the kind that comes in.
         self.ln_final
             .forward(&x.gather(1, &end, false).squeeze_dim(1).to_kind(Kind::Float))

@@ -153,6 +153,15 @@ impl VisionTower {
 
     /// Normalised images (b, 3, r, r) -> class-token features (b, d) after the last LayerNorm, fp32.
     pub fn features(&self, images: &Tensor, hooks: &impl Hooks) -> Tensor {
+        let mut x = self.tokens(images);
+        for layer in 0..self.resblocks.len() {
+            x = self.block(layer, x, hooks);
+        }
+        self.class_token(&x)
+    }
+
+    /// Normalised images (b, 3, r, r) -> the tokens (b, n, d) that enter the first block.
+    pub fn tokens(&self, images: &Tensor) -> Tensor {
         let p = self.config.patch_size;
         let images = images.to_kind(self.kind());
         let patches = images
@@ -171,13 +180,20 @@ impl VisionTower {
             .class_embedding
             .view([1, 1, d])
             .expand([b, 1, d], false);
-        let mut x = Tensor::cat(&[class, patches], 1) + &self.positional_embedding;
-        if let Some(ln_pre) = &self.ln_pre {
-            x = ln_pre.forward(&x);
+        let x = Tensor::cat(&[class, patches], 1) + &self.positional_embedding;
+        match &self.ln_pre {
+            Some(ln_pre) => ln_pre.forward(&x),
+            None => x,
         }
-        for (layer, block) in self.resblocks.iter().enumerate() {
-            x = block.forward(x, Mask::Full, layer, hooks);
-        }
+    }
+
+    /// One block: tokens (b, n, d) -> (b, n, d), with as many tokens as the hooks make of them.
+    pub fn block(&self, layer: usize, x: Tensor, hooks: &impl Hooks) -> Tensor {
+        self.resblocks[layer].forward(x, Mask::Full, layer, hooks)
+    }
+
+    /// Tokens (b, n, d) after the last block -> class-token features (b, d) after the last LayerNorm, fp32.
+    pub fn class_token(&self, x: &Tensor) -> Tensor {
         // Cast before the LayerNorm: its fp32 result would be rounded back to the kind that comes in.
         self.ln_post.forward(&x.select(1, 0).to_kind(Kind::Float))
     }

@@ -77,7 +77,7 @@ pub fn build_head(model: &Path, classes: &ClassNames, options: &ClassifierOption
 fn token_ids(tokenizer: &Tokenizer, texts: &[String], config: &TextConfig) -> Result<Tensor> {
     let encode = |text: &String| {
         let ids = tokenizer.encode(text, config.context_length as usize)?;
-        check_ids(&ids, config).map_err(|reason| Error::Tokenizer {
+        config.check_ids(&ids).map_err(|reason| Error::Tokenizer {
             path: tokenizer.path().into(),
             reason: format!(
                 "{text:?}: {reason}\nhint: tokenizer.json and config.json must be the same model's"
@@ -92,52 +92,4 @@ fn token_ids(tokenizer: &Tokenizer, texts: &[String], config: &TextConfig) -> Re
         row[..ids.len()].copy_from_slice(ids);
     }
     Ok(Tensor::from_slice(&flat).view([rows.len() as i64, longest as i64]))
-}
-
-/// Whether the model can read these ids: each has an embedding, and the end-of-text token is there.
-fn check_ids(ids: &[i64], config: &TextConfig) -> std::result::Result<(), String> {
-    if let Some(id) = ids.iter().find(|id| !(0..config.vocab_size).contains(id)) {
-        return Err(format!(
-            "token id {id}, but config.json says that the vocabulary has {} tokens",
-            config.vocab_size
-        ));
-    }
-    if !ids.contains(&config.end_of_text) {
-        return Err(format!(
-            "no token id {}, which config.json says is the end of text",
-            config.end_of_text
-        ));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use lift_clip::Activation;
-
-    #[test]
-    fn ids_that_the_model_does_not_know_are_refused() {
-        let config = TextConfig {
-            context_length: 5,
-            vocab_size: 10,
-            width: 8,
-            layers: 1,
-            heads: 1,
-            mlp_width: 16,
-            layer_norm_eps: 1e-5,
-            activation: Activation::QuickGelu,
-            end_of_text: 9,
-        };
-        assert_eq!(check_ids(&[8, 0, 9], &config), Ok(()));
-        let message = check_ids(&[8, 10, 9], &config).unwrap_err();
-        assert_eq!(
-            message,
-            "token id 10, but config.json says that the vocabulary has 10 tokens"
-        );
-        for ids in [&[8, 0, 7][..], &[]] {
-            let message = check_ids(ids, &config).unwrap_err();
-            assert!(message.starts_with("no token id 9, which config.json"));
-        }
-    }
 }

@@ -20,6 +20,7 @@ use crate::{
     config::TrainConfig,
     error::{Error, Result},
     fingerprint::{Origins, of_tensors},
+    optim::LossScaler,
     train::Figures,
 };
 
@@ -62,6 +63,9 @@ pub struct Position {
     pub total: Figures,
     /// Mean loss of the last whole epoch.
     pub last_epoch_loss: Option<f64>,
+    /// Factor on the loss, in fp16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaler: Option<LossScaler>,
 }
 
 /// A checkpoint as it was read.

@@ -1,4 +1,5 @@
-//! The classifier on the class token: cosine, linear, L2-normed weights, LayerNormed features.
+//! The classifier on the class token: cosine, linear, L2-normed weights, LayerNormed features; or class texts in the
+//! joint space.
 
 use std::fmt;
 
@@ -21,6 +22,18 @@ pub enum ClassifierKind {
     L2norm,
     /// `<LayerNorm(x), normalize(w)>`, the LayerNorm without weights.
     Layernorm,
+    /// As cosine, in the joint space of images and texts: w is a class's text, and not tuned.
+    Text,
+}
+
+impl ClassifierKind {
+    /// The factor on cosines: 25 in the paper, 100 where CLIP's pre-training ends.
+    pub fn usual_scale(self) -> f64 {
+        match self {
+            Self::Text => 100.0,
+            _ => 25.0,
+        }
+    }
 }
 
 impl fmt::Display for ClassifierKind {
@@ -30,11 +43,13 @@ impl fmt::Display for ClassifierKind {
             Self::Linear => "linear",
             Self::L2norm => "l2norm",
             Self::Layernorm => "layernorm",
+            Self::Text => "text",
         })
     }
 }
 
 const WEIGHT: &str = "classifier.weight";
+const TEXTS: &str = "class_texts";
 const BIAS: &str = "classifier.bias";
 const LAYER_NORM_EPS: f64 = 1e-12;
 
@@ -42,7 +57,7 @@ const LAYER_NORM_EPS: f64 = 1e-12;
 #[derive(Debug)]
 pub struct Classifier {
     kind: ClassifierKind,
-    /// One row a class (K, d).
+    /// One row a class (K, d); of kind text in the joint space (K, e).
     pub weight: Tensor,
     /// One a class (K); linear only.
     pub bias: Option<Tensor>,
@@ -64,7 +79,7 @@ impl Classifier {
         }
     }
 
-    /// Takes the classifier of a tower of this width out of named tensors, as [`Classifier::named`] gives them.
+    /// Takes the classifier of features of this width out of named tensors, as [`Classifier::named`] gives them.
     ///
     /// # Errors
     /// When a tensor is missing or does not fit.
@@ -78,10 +93,14 @@ impl Classifier {
             let tensor = tensors.remove(name);
             tensor.ok_or_else(|| Error::Tensors(format!("{name} is missing")))
         };
-        let weight = take(WEIGHT)?;
+        let name = match kind {
+            ClassifierKind::Text => TEXTS,
+            _ => WEIGHT,
+        };
+        let weight = take(name)?;
         if weight.dim() != 2 || weight.size()[1] != width {
             return Err(Error::Tensors(format!(
-                "{WEIGHT} has shape {:?}, the model is {width} wide",
+                "{name} has shape {:?}, the model is {width} wide",
                 weight.size()
             )));
         }
@@ -102,20 +121,35 @@ impl Classifier {
 
     /// The tuned tensors by the names they have in files; they share memory with the classifier.
     pub fn named(&self) -> Vec<(String, Tensor)> {
+        if self.is_text() {
+            return Vec::new();
+        }
         let bias = self.bias.iter().map(|bias| (BIAS, bias));
         let all = [(WEIGHT, &self.weight)].into_iter().chain(bias);
         all.map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone()))
             .collect()
     }
 
-    /// Moves the classifier to `device` as leaves that require gradients.
+    /// What it needs besides, and is not tuned: class texts.
+    pub fn constants(&self) -> Option<(String, Tensor)> {
+        let texts = || (TEXTS.to_owned(), self.weight.detach());
+        self.is_text().then(texts)
+    }
+
+    /// Whether it compares with class texts in the joint space.
+    pub fn is_text(&self) -> bool {
+        self.kind == ClassifierKind::Text
+    }
+
+    /// Moves the classifier to `device`, what is tuned as leaves that require gradients.
     pub fn to_device(&mut self, device: Device) {
+        let tuned = !self.is_text();
         for tensor in [&mut self.weight].into_iter().chain(&mut self.bias) {
             *tensor = tensor
                 .detach()
                 .to_device(device)
                 .copy()
-                .set_requires_grad(true);
+                .set_requires_grad(tuned);
         }
     }
 
@@ -124,7 +158,9 @@ impl Classifier {
         let x = features.to_kind(Kind::Float);
         let rows = || normalize(&self.weight).tr();
         match self.kind {
-            ClassifierKind::Cosine => normalize(&x).matmul(&rows()) * self.scale,
+            ClassifierKind::Cosine | ClassifierKind::Text => {
+                normalize(&x).matmul(&rows()) * self.scale
+            }
             ClassifierKind::Linear => x.linear(&self.weight, self.bias.as_ref()),
             ClassifierKind::L2norm => x.matmul(&rows()),
             ClassifierKind::Layernorm => {

@@ -145,7 +145,7 @@ struct InitArgs {
     /// Side of the crops in pixels [default: the model's]
     #[arg(long, value_name = "R")]
     resolution: Option<u32>,
-    /// Kind of the frozen weights: fp32 or bf16
+    /// Kind of the frozen weights: fp32, bf16 or fp16
     #[arg(long, value_parser = precision, default_value = "fp32")]
     precision: Precision,
     /// auto, cpu or cuda:N
@@ -238,7 +238,7 @@ struct HowArgs {
     /// Side of the crops in pixels [default: the run's, or the model's]
     #[arg(long, value_name = "R")]
     resolution: Option<u32>,
-    /// Kind of the frozen weights: fp32 or bf16 [default: the run's, or fp32]
+    /// Kind of the frozen weights: fp32, bf16 or fp16 [default: the run's, or fp32]
     #[arg(long, value_parser = precision)]
     precision: Option<Precision>,
     /// auto, cpu or cuda:N

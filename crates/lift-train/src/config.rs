@@ -14,6 +14,7 @@ use crate::{
     error::{Error, Result},
     eval::{Look, Tte},
     head_init::HeadInit,
+    joint::{ContextPosition, USUAL_LENGTH},
     loader::{AreaSchedule, Augmentation, Sampler},
     loss::LossKind,
     optim::{OptimiserKind, ScheduleKind},
@@ -62,6 +63,15 @@ pub struct TrainConfig {
     /// On the class token.
     #[serde(default)]
     pub classifier: ClassifierKind,
+    /// Where the learned words of CoOp stand.
+    #[serde(default)]
+    pub coop_position: ContextPosition,
+    /// Phrase that they start from; none: random words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coop_init: Option<String>,
+    /// Whether the blocks are computed again for the backward pass.
+    #[serde(default)]
+    pub activation_checkpointing: bool,
     /// Training loss.
     #[serde(default)]
     pub loss: LossKind,
@@ -178,16 +188,17 @@ impl TrainConfig {
         let kinds: Vec<TunerKind> = self.tuner.choices().iter().map(|c| c.kind).collect();
         let without =
             |flag: &str| Error::Usage(format!("--{flag} is given, and no tuner to have it"));
-        let has_size = |kind: &TunerKind| kind.automatic_size(1, 1).is_some();
-        if self.tuner_size.is_some() && !kinds.iter().any(has_size) {
+        if self.tuner_size.is_some() && !kinds.iter().any(|kind| kind.has_size()) {
             return Err(without("tuner-size"));
         }
         if self.aft_ratio.is_some() && !kinds.contains(&TunerKind::Aft) {
             return Err(without("aft-ratio"));
         }
-        if self.layers != Layers::All && kinds.is_empty() {
+        let in_blocks = |kind: &TunerKind| !kind.is_between_towers();
+        if self.layers != Layers::All && !kinds.iter().any(in_blocks) {
             return Err(without("layers"));
         }
+        self.check_two_towers(&kinds)?;
         if self.label_smoothing > 0.0 && self.loss == LossKind::Focal {
             return Err(Error::Usage(
                 "--label-smoothing has no meaning for --loss focal".into(),
@@ -202,6 +213,47 @@ impl TrainConfig {
             return Err(Error::Usage("--lora-targets names no projection".into()));
         }
         self.device_choice().map(drop)
+    }
+
+    /// Whether what is tuned goes with the classifier.
+    fn check_two_towers(&self, kinds: &[TunerKind]) -> Result<()> {
+        let refuse = |text: String| Err(Error::Usage(text));
+        let between = kinds.iter().find(|kind| kind.is_between_towers());
+        let is_text = self.classifier == ClassifierKind::Text;
+        match between {
+            Some(kind) if !is_text => {
+                return refuse(format!(
+                    "--tuner {kind} works on class texts, and --classifier {} has none\nhint: leave --classifier out",
+                    self.classifier
+                ));
+            }
+            None if is_text && kinds.is_empty() && self.epochs > 0 => {
+                return refuse(
+                    "--classifier text is not tuned itself, and no --tuner is given\nhint: `lift-train zero-shot` judges class texts as they are".into(),
+                );
+            }
+            _ => {}
+        }
+        if is_text && self.init != HeadInit::Head {
+            return refuse(format!(
+                "--init {} makes a classifier, and --classifier text has class texts instead\nhint: give --head",
+                self.init
+            ));
+        }
+        if self.coop_init.is_some() && !kinds.contains(&TunerKind::Coop) {
+            return refuse("--coop-init is given, and no --tuner coop".into());
+        }
+        let coop = self
+            .tuner
+            .choices()
+            .iter()
+            .find(|c| c.kind == TunerKind::Coop);
+        if self.coop_init.is_some() && coop.is_some_and(|coop| coop.size.is_some()) {
+            return refuse(
+                "--coop-init has as many words as its phrase, and coop was given a size\nhint: leave one of them out".into(),
+            );
+        }
+        Ok(())
     }
 
     /// How test images are looked at after training.
@@ -225,6 +277,13 @@ impl TrainConfig {
             aft_ratio: self.aft_ratio,
             seed: self.seed,
         }
+    }
+
+    /// How many words CoOp learns; none without it.
+    pub fn learned_words(&self) -> Option<i64> {
+        let mut choices = self.tuner.choices().iter();
+        let coop = choices.find(|choice| choice.kind == TunerKind::Coop)?;
+        coop.size.or(self.tuner_size).or(Some(USUAL_LENGTH))
     }
 
     /// The device as meant.

@@ -52,9 +52,7 @@ pub enum Error {
     #[error("{0}")]
     Tensors(String),
     /// The loss is no number any more.
-    #[error(
-        "the loss is {loss} at step {step} (epoch {epoch}, learning rate {lr})\nhint: a lower --lr is the usual cure"
-    )]
+    #[error("the loss is {loss} at step {step} (epoch {epoch}, learning rate {lr})\nhint: {cause}")]
     Diverged {
         /// The loss that was seen.
         loss: f64,
@@ -64,6 +62,8 @@ pub enum Error {
         epoch: usize,
         /// The learning rate of the step.
         lr: f64,
+        /// What it probably comes from, and what to do.
+        cause: String,
     },
     /// A run was stopped, and can be gone on with.
     #[error("{run}: stopped after step {step}; `lift-train resume {run}` goes on")]

@@ -1,4 +1,4 @@
-//! The tuned model: frozen tower + tuner + classifier.
+//! The tuned model: frozen tower + tuner + classifier, with parts between the towers where class texts classify.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,9 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{
     classifier::{Classifier, ClassifierKind},
-    error::Result,
+    error::{Error, Result},
+    joint::{Context, Joint},
+    recompute::Recorded,
     tuner::Tuner,
 };
 
@@ -18,8 +20,12 @@ pub struct TunedModel {
     pub visual: VisionTower,
     /// The modules in its blocks.
     pub tuner: Tuner,
-    /// On the class token.
+    /// What is tuned between the towers, where class texts classify.
+    pub joint: Joint,
+    /// On the class token, or of class texts.
     pub classifier: Classifier,
+    /// Whether training computes the blocks again for the backward pass, and keeps only what enters them.
+    pub recomputes: bool,
 }
 
 impl TunedModel {
@@ -37,8 +43,17 @@ impl TunedModel {
         Self {
             visual,
             tuner,
+            joint: Joint::default(),
             classifier,
+            recomputes: false,
         }
+    }
+
+    /// With parts between the towers, put on the model's device.
+    pub fn with_joint(mut self, mut joint: Joint) -> Self {
+        joint.to_device(self.visual.device());
+        self.joint = joint;
+        self
     }
 
     /// As [`TunedModel::new`], with tuner and classifier from tensors in the names of [`TunedModel::state`].
@@ -53,10 +68,11 @@ impl TunedModel {
         device: Device,
         kind: Kind,
     ) -> Result<Self> {
-        let width = visual.config().width;
+        let width = classifier_width(classifier, &visual)?;
         let classifier = Classifier::take(classifier, &mut tensors, width, scale)?;
+        let joint = Joint::take(&mut tensors, &visual)?;
         let tuner = Tuner::from_tensors(tensors, &visual)?;
-        Ok(Self::new(visual, tuner, classifier, device, kind))
+        Ok(Self::new(visual, tuner, classifier, device, kind).with_joint(joint))
     }
 
     /// Puts another classifier in the place of its own, as leaves that require gradients.
@@ -67,20 +83,67 @@ impl TunedModel {
 
     /// Normalised images (b, 3, r, r) -> logits (b, K), fp32.
     pub fn forward(&self, images: &Tensor) -> Tensor {
-        self.classifier
-            .forward(&self.visual.features(images, &self.tuner))
+        self.classify(&self.visual.features(images, &self.tuner))
+    }
+
+    /// As [`TunedModel::forward`], with what [`Pass::backward`] needs.
+    pub fn forward_to_train(&self, images: &Tensor) -> Pass {
+        if !self.recomputes {
+            return Pass {
+                logits: self.forward(images),
+                recorded: None,
+            };
+        }
+        let recorded = Recorded::features(&self.visual, &self.tuner, images);
+        Pass {
+            logits: self.classify(recorded.class_token()),
+            recorded: Some(recorded),
+        }
+    }
+
+    fn classify(&self, features: &Tensor) -> Tensor {
+        match self.classifier.is_text() {
+            true => {
+                let embeds = self.joint.embed(features, &self.visual);
+                self.classifier.forward(&embeds)
+            }
+            false => self.classifier.forward(features),
+        }
+    }
+
+    /// Brings the class texts up to date with learned words, where there are any: before each step, and after the last.
+    pub fn update_texts(&mut self) {
+        if let Some(texts) = self.joint.context().and_then(Context::texts) {
+            self.classifier.weight = texts;
+        }
+    }
+
+    /// Passes the gradient that a step left at the class texts back to learned words.
+    pub fn backward_texts(&self) {
+        let gradient = self.classifier.weight.grad();
+        if let Some(context) = self.joint.context().filter(|_| gradient.defined()) {
+            context.backward(&gradient);
+        }
     }
 
     /// Everything that is tuned, by the name it has in files; the tensors share memory with the model.
     pub fn tuned(&self) -> BTreeMap<String, Tensor> {
-        let modules = self.tuner.named_tensors().into_iter();
+        let modules = self.modules().into_iter();
         modules.chain(self.classifier.named()).collect()
     }
 
-    /// What is tuned and the modules' constants: all that the model is, besides its frozen tower.
+    /// What is tuned besides the classifier.
+    pub fn modules(&self) -> Vec<(String, Tensor)> {
+        let mut all = self.tuner.named_tensors();
+        all.extend(self.joint.named());
+        all
+    }
+
+    /// What is tuned and the constants: all that the model is, besides its frozen tower.
     pub fn state(&self) -> BTreeMap<String, Tensor> {
         let mut all = self.tuned();
         all.extend(self.tuner.constants());
+        all.extend(self.classifier.constants());
         all
     }
 
@@ -88,12 +151,7 @@ impl TunedModel {
     pub fn parameter_counts(&self) -> ParameterCounts {
         let count = |t: &Tensor| t.numel() as u64;
         ParameterCounts {
-            modules: self
-                .tuner
-                .named_tensors()
-                .iter()
-                .map(|(_, t)| count(t))
-                .sum(),
+            modules: self.modules().iter().map(|(_, t)| count(t)).sum(),
             classifier: self.classifier.named().iter().map(|(_, t)| count(t)).sum(),
             frozen: self
                 .visual
@@ -101,6 +159,38 @@ impl TunedModel {
                 .iter()
                 .map(|(_, t)| count(t))
                 .sum(),
+        }
+    }
+}
+
+/// The width of what a classifier looks at: the class token's, or the joint space's.
+///
+/// # Errors
+/// When class texts are to classify and the tower has no joint space.
+pub fn classifier_width(kind: ClassifierKind, visual: &VisionTower) -> Result<i64> {
+    match (kind, &visual.proj) {
+        (ClassifierKind::Text, Some(proj)) => Ok(proj.size()[1]),
+        (ClassifierKind::Text, None) => Err(Error::Usage(
+            "an image tower without a joint space, which class texts need\nhint: use a CLIP".into(),
+        )),
+        _ => Ok(visual.config().width),
+    }
+}
+
+/// Logits of a training batch, and what the backward pass needs.
+#[derive(Debug)]
+pub struct Pass {
+    /// (b, K), fp32.
+    pub logits: Tensor,
+    recorded: Option<Recorded>,
+}
+
+impl Pass {
+    /// Gradients of all that is tuned, from a loss of the logits.
+    pub fn backward(self, loss: &Tensor, model: &TunedModel) {
+        loss.backward();
+        if let Some(recorded) = self.recorded {
+            recorded.backward(&model.visual, &model.tuner);
         }
     }
 }

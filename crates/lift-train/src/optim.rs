@@ -1,11 +1,12 @@
 //! Optimisers over the tuned tensors: modules and classifier are a group each, with a learning rate of their own.
 //!
-//! [`sgd`] and [`adamw`] hold the rules, [`schedule`] the learning rate over time, [`clip`] a bound on
-//! gradients. Invariant: from the state of an
-//! optimiser, and the same gradients, the same steps follow bit for bit.
+//! [`sgd`] and [`adamw`] hold the rules, [`schedule`] the learning rate over time, [`clip`] a bound on gradients,
+//! [`scaler`] their factor in fp16. Invariant: from the state of an optimiser, and the same gradients, the same steps
+//! follow bit for bit.
 
 pub mod adamw;
 pub mod clip;
+pub mod scaler;
 pub mod schedule;
 pub mod sgd;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 pub use adamw::AdamW;
+pub use scaler::LossScaler;
 pub use schedule::{Schedule, ScheduleKind, cosine_lr};
 pub use sgd::Sgd;
 
@@ -87,7 +89,7 @@ impl Optimiser {
         };
         Self {
             groups: [
-                group("modules", config.lr, model.tuner.named_tensors()),
+                group("modules", config.lr, model.modules()),
                 group("classifier", head_lr, model.classifier.named()),
             ],
         }
@@ -100,6 +102,11 @@ impl Optimiser {
             .iter_mut()
             .flat_map(|group| &mut group.parameters);
         tensors.for_each(Tensor::zero_grad);
+    }
+
+    /// Takes a factor on the loss out of the gradients; whether they are finite.
+    pub fn unscale(&self, scaler: &mut LossScaler) -> bool {
+        scaler.unscale(self.groups.iter().flat_map(|group| &group.parameters))
     }
 
     /// Scales the gradients of all groups down to this norm, where theirs is larger.

@@ -57,12 +57,17 @@ impl Plan {
         // Backward goes down to the first block that has a module.
         let layers = config.layers.of(tower.layers).unwrap_or_default();
         let first = layers.first().copied().unwrap_or(0);
-        let tuned_layers = match config.tuner.choices() {
-            [] => 0,
-            _ => (tower.layers - first) as u64,
+        let in_blocks = |choice: &Choice| !choice.kind.is_between_towers();
+        let tuned_layers = match config.tuner.choices().iter().any(in_blocks) {
+            true => (tower.layers - first) as u64,
+            false => 0,
         };
-        let activations =
-            tokens * tower.width as u64 * (KEPT_WIDTHS * tuned_layers).max(10) * kind_bytes;
+        let kept_widths = match config.activation_checkpointing {
+            // What enters each block, and all of the one that is computed again.
+            true => KEPT_WIDTHS + tuned_layers,
+            false => KEPT_WIDTHS * tuned_layers,
+        };
+        let activations = tokens * tower.width as u64 * kept_widths.max(10) * kind_bytes;
         // Tuned tensors, their gradients and what the optimiser keeps of them are fp32.
         let tuned_bytes = match config.optimizer {
             OptimiserKind::Sgd => 12,

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use lift_clip::Normalisation;
+use lift_clip::{Normalisation, Precision};
 use lift_data::progress::Reporting;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
@@ -19,7 +19,7 @@ use crate::{
     loader::{Augmentation, Loader, View},
     loss::Loss,
     model::TunedModel,
-    optim::{Optimiser, Schedule},
+    optim::{LossScaler, Optimiser, Schedule},
     report::Training,
     stop::Stop,
     tensorboard::EventFile,
@@ -34,6 +34,9 @@ struct LogLine {
     lr: f64,
     images_per_second: f64,
     data_wait_share: f64,
+    /// In fp16.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loss_scale: Option<f64>,
 }
 
 impl LogLine {
@@ -56,7 +59,7 @@ impl LogLine {
 /// # Errors
 /// When a row cannot be loaded, the loss is no number any more, a file cannot be written, or `stop` wants it.
 pub fn train(
-    model: &TunedModel,
+    model: &mut TunedModel,
     loader: &Loader,
     config: &TrainConfig,
     normalisation: Normalisation,
@@ -75,12 +78,14 @@ pub fn train(
         epochs: config.epochs,
         steps: rows.div_ceil(config.batch_size) * config.epochs,
     };
+    let mut scaler = (config.precision == Precision::Fp16).then(LossScaler::default);
     let labels: Vec<u32> = loader.reader().rows().iter().map(|row| row.label).collect();
     let mut at = Position::default();
     let is_new = from.is_none();
     if let Some(checkpoint) = from {
         optimiser.restore(checkpoint.optimiser)?;
         at = checkpoint.position;
+        scaler = at.scaler.or(scaler);
     }
     let mut log = Log::open(config.out.join("metrics.jsonl"), at.log_bytes)?;
     let mut events = match config.tensorboard {
@@ -118,25 +123,41 @@ pub fn train(
             let labels = Tensor::from_slice(&batch.labels).to_device(device);
             let pixels = batch.images(&normalisation, device);
             optimiser.zero_grad();
+            model.update_texts();
             let whole = (config.accumulate > 1).then(|| loss_function.weight(&labels));
             let part = images.div_ceil(config.accumulate) as i64;
             for (pixels, labels) in pixels.split(part, 0).iter().zip(labels.split(part, 0)) {
-                let logits = model.forward(pixels);
-                let loss = loss_function.forward_smoothed(&logits, &labels, config.label_smoothing);
+                let pass = model.forward_to_train(pixels);
+                let smoothing = config.label_smoothing;
+                let loss = loss_function.forward_smoothed(&pass.logits, &labels, smoothing);
                 // Parts of a step: their losses' weighted mean is the step's.
                 let loss = match &whole {
                     Some(whole) => loss * (loss_function.weight(&labels) / whole),
                     None => loss,
                 };
-                loss.backward();
+                match &scaler {
+                    Some(scaler) => pass.backward(&(&loss * scaler.factor()), model),
+                    None => pass.backward(&loss, model),
+                }
                 window.loss_sum += loss.detach() * images as f64;
             }
+            model.backward_texts();
             window.images += images as u64;
-            if let Some(norm) = config.clip_grad {
-                optimiser.clip_gradients(norm);
-            }
             lr = schedule.lr(config.lr, epoch, at.step);
-            optimiser.step(&schedule, epoch, at.step);
+            let is_finite = scaler
+                .as_mut()
+                .is_none_or(|scaler| optimiser.unscale(scaler));
+            if scaler.is_some_and(|scaler| scaler.has_failed()) {
+                return Err(diverged(f64::NAN, model, config, at.step + 1, epoch, lr));
+            }
+            // A step whose fp16 gradients overflowed is left out.
+            if is_finite {
+                if let Some(norm) = config.clip_grad {
+                    optimiser.clip_gradients(norm);
+                }
+                optimiser.step(&schedule, epoch, at.step);
+            }
+            at.scaler = scaler;
 
             at.step += 1;
             at.rows_done += images;
@@ -150,12 +171,7 @@ pub fn train(
             }
             let seen = window.figures();
             if !seen.loss_sum.is_finite() {
-                return Err(Error::Diverged {
-                    loss: seen.loss(),
-                    step: at.step,
-                    epoch,
-                    lr,
-                });
+                return Err(diverged(seen.loss(), model, config, at.step, epoch, lr));
             }
             at.window = seen;
             if logs {
@@ -166,6 +182,7 @@ pub fn train(
                     lr,
                     images_per_second: at.window.images_per_second(),
                     data_wait_share: at.window.data_wait_share(),
+                    loss_scale: scaler.map(|scaler| scaler.factor()),
                 };
                 at.log_bytes += log.write(&line)?;
                 if let Some(events) = &mut events {
@@ -203,7 +220,7 @@ pub fn train(
         (at.epoch, at.rows_done) = (epoch + 1, 0);
         let (stops, is_last) = (stop.is_wanted(at.step), at.epoch == config.epochs);
         if is_last {
-            require_finite(model, &at, lr)?;
+            require_finite(model, config, &at, lr)?;
         }
         if stops || is_last || keeper.is_due(at.step) {
             log.sync()?;
@@ -232,16 +249,51 @@ fn stopped(config: &TrainConfig, at: &Position) -> Error {
 }
 
 /// The last step's loss was looked at before its update: what that left is looked at here.
-fn require_finite(model: &TunedModel, at: &Position, lr: f64) -> Result<()> {
-    let is_finite = |tensor: &Tensor| tensor.isfinite().all().int64_value(&[]) == 1;
+fn require_finite(model: &TunedModel, config: &TrainConfig, at: &Position, lr: f64) -> Result<()> {
     match model.tuned().values().all(is_finite) {
         true => Ok(()),
-        false => Err(Error::Diverged {
-            loss: f64::NAN,
-            step: at.step,
-            epoch: at.epoch - 1,
-            lr,
-        }),
+        false => Err(diverged(f64::NAN, model, config, at.step, at.epoch - 1, lr)),
+    }
+}
+
+fn is_finite(tensor: &Tensor) -> bool {
+    tensor.isfinite().all().int64_value(&[]) == 1
+}
+
+/// A loss that is no number, with the cause that is likeliest.
+fn diverged(
+    loss: f64,
+    model: &TunedModel,
+    config: &TrainConfig,
+    step: usize,
+    epoch: usize,
+    lr: f64,
+) -> Error {
+    let frozen = model.visual.named_tensors();
+    let broken = frozen.iter().find(|(_, tensor)| !is_finite(tensor));
+    let usual = config.preset.values(None).lr;
+    let cause = if let Some((name, _)) = broken {
+        format!(
+            "the model's {name} holds values that are not finite: fetch {} again, or use --precision bf16 or fp32",
+            config.model.display()
+        )
+    } else if config.lr > 5.0 * usual {
+        format!(
+            "--lr {} is {:.0} times the {usual} of the preset; use a lower one",
+            config.lr,
+            config.lr / usual
+        )
+    } else if config.precision == Precision::Fp16 {
+        "fp16 ends at 65,504; use --precision bf16 or fp32".into()
+    } else {
+        "a lower --lr, --warmup 100 or --clip-grad 1 is the usual cure".into()
+    };
+    Error::Diverged {
+        loss,
+        step,
+        epoch,
+        lr,
+        cause,
     }
 }
 

@@ -5,11 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use lift_clip::{Head, Normalisation, Precision, normalize};
+use lift_clip::{Head, Normalisation, Precision};
 use lift_data::{layout::split_dir, manifest::Manifest, shard::ShardReader, split::Split};
-use tch::{Device, Tensor};
+use tch::Device;
 
-use super::{check_classes, check_width, load_tower, read_head, report_of, warn_of_expand};
+use super::{check_classes, class_texts, load_tower, read_head, report_of, warn_of_expand};
 use crate::{
     classifier::{Classifier, ClassifierKind},
     error::{Error, Result},
@@ -88,7 +88,7 @@ pub fn eval(run: &Path, model: Option<&Path>, settings: &EvalSettings) -> Result
     let counts = Some(tuned.class_counts.as_slice());
     let groups = groups(settings, &test)?;
     let groups = groups.as_ref();
-    let evaluation = judge(settings, &test, &model, normalisation, counts, None, groups)?;
+    let evaluation = judge(settings, &test, &model, normalisation, counts, groups)?;
     Ok(Report {
         parameters: Some(model.parameter_counts()),
         config: Some(config),
@@ -128,49 +128,19 @@ pub fn zero_shot(
         &dir,
         test.manifest(),
     )?;
-    let Some(text_embeds) = &head.text_embeds else {
-        let reason = "has no text embeddings, which zero-shot needs\nhint: make it with `lift-text classifier`";
-        return Err(Error::BadRun {
-            path: head_path.into(),
-            reason: reason.into(),
-        });
-    };
     let train_counts = train_counts(&settings.shards, head_path, &head)?;
 
     let visual = load_tower(model, settings.resolution)?;
-    check_width(
-        head_path,
-        "weight",
-        &head.weight,
-        visual.config().width,
-        model,
-    )?;
-    let Some(joint) = visual.proj.as_ref().map(|proj| proj.size()[1]) else {
-        let reason =
-            "an image tower without a joint space, which zero-shot needs\nhint: use a CLIP";
-        return Err(Error::BadRun {
-            path: model.into(),
-            reason: reason.into(),
-        });
-    };
-    check_width(head_path, "text_embeds", text_embeds, joint, model)?;
+    let texts = class_texts(head_path, &head, &visual, model)?;
     warn_of_expand(settings.look, &visual);
     let (device, kind) = (settings.device, settings.precision.kind());
-    let classifier = Classifier::new(ClassifierKind::Cosine, &head.weight, 1.0);
+    let classifier = Classifier::new(ClassifierKind::Text, texts, head.logit_scale);
     let tower = TunedModel::new(visual, Tuner::default(), classifier, device, kind);
     let normalisation = Normalisation::of_model(model, tower.visual.usual_normalisation())?;
     let counts = train_counts.as_deref();
     let groups = groups(settings, &test)?;
     let groups = groups.as_ref();
-    let evaluation = judge(
-        settings,
-        &test,
-        &tower,
-        normalisation,
-        counts,
-        Some(&(normalize(text_embeds) * head.logit_scale)),
-        groups,
-    )?;
+    let evaluation = judge(settings, &test, &tower, normalisation, counts, groups)?;
     let name = out.unwrap_or(Path::new("zero-shot"));
     let report = Report {
         template: head.template.clone(),
@@ -216,15 +186,13 @@ fn groups(settings: &EvalSettings, test: &ShardReader) -> Result<Option<Groups>>
     level.map(|level| Groups::read(level, names)).transpose()
 }
 
-/// One evaluation: by the model's classifier, or by `class_texts` (K, e) in the joint space, whose lengths are the
-/// factors on the cosines. Files that were asked for are written.
+/// One evaluation. Files that were asked for are written.
 pub(super) fn judge(
     settings: &EvalSettings,
     test: &Arc<ShardReader>,
     model: &TunedModel,
     normalisation: Normalisation,
     train_counts: Option<&[u64]>,
-    class_texts: Option<&Tensor>,
     groups: Option<&Groups>,
 ) -> Result<Evaluation> {
     let crops = settings.look.view().crops();
@@ -238,16 +206,7 @@ pub(super) fn judge(
         look: settings.look,
         groups,
     };
-    let (evaluation, judged) = match class_texts {
-        None => evaluate(&loader, &options, |images| model.forward(images))?,
-        Some(texts) => {
-            let texts = texts.to_device(settings.device).tr();
-            evaluate(&loader, &options, |images| {
-                let features = model.visual.features(images, &model.tuner);
-                normalize(&model.visual.embed(&features)).matmul(&texts)
-            })?
-        }
-    };
+    let (evaluation, judged) = evaluate(&loader, &options, |images| model.forward(images))?;
     if let Some(path) = &settings.predictions {
         write_predictions(path, test, &judged)?;
     }

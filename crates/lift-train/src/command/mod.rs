@@ -22,9 +22,11 @@ pub use parity::parity;
 pub use training::{dry_run, resume, train, train_until};
 
 use crate::{
+    classifier::ClassifierKind,
     error::{Error, Result},
     eval::{Evaluation, Look, Tte},
     level::Groups,
+    model::classifier_width,
     report::{Columns, Report, class_table, table},
 };
 
@@ -125,15 +127,16 @@ fn read_head(path: &Path, model: &Path) -> Result<Head> {
 /// The image tower for crops of `resolution` pixels, or of those it was trained on; a text tower's memory is given back.
 fn load_tower(model: &Path, resolution: Option<u32>) -> Result<VisionTower> {
     let mut tower = VisionTower::open(model)?;
-    let Some(resolution) = resolution else {
-        return Ok(tower);
-    };
-    match tower.set_resolution(resolution) {
-        Err(e @ lift_clip::Error::Resolution { .. }) => {
-            Err(Error::Usage(format!("{}: {e}", model.display())))
-        }
-        other => other.map(|()| tower).map_err(Error::from),
-    }
+    set_resolution(&mut tower, model, resolution)?;
+    Ok(tower)
+}
+
+fn set_resolution(tower: &mut VisionTower, model: &Path, resolution: Option<u32>) -> Result<()> {
+    let asked = resolution.map_or(Ok(()), |resolution| tower.set_resolution(resolution));
+    asked.map_err(|e| match e {
+        lift_clip::Error::Resolution { .. } => Error::Usage(format!("{}: {e}", model.display())),
+        other => other.into(),
+    })
 }
 
 /// A report without what only training knows.
@@ -210,6 +213,28 @@ fn check_width(head: &Path, name: &str, tensor: &Tensor, width: i64, model: &Pat
         path: head.into(),
         reason,
     })
+}
+
+/// The class texts (K, e) of a classifier file, as wide as the model's joint space.
+fn class_texts<'a>(
+    path: &Path,
+    head: &'a Head,
+    visual: &VisionTower,
+    model: &Path,
+) -> Result<&'a Tensor> {
+    let Some(texts) = &head.text_embeds else {
+        let reason = "has no text embeddings, which class texts are\nhint: make it with `lift-text classifier`";
+        return Err(Error::BadRun {
+            path: path.into(),
+            reason: reason.into(),
+        });
+    };
+    let width = classifier_width(ClassifierKind::Text, visual).map_err(|e| Error::BadRun {
+        path: model.into(),
+        reason: e.to_string(),
+    })?;
+    check_width(path, "text_embeds", texts, width, model)?;
+    Ok(texts)
 }
 
 fn warn_of_expand(look: Look, tower: &VisionTower) {

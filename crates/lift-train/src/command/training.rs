@@ -2,25 +2,26 @@
 
 use std::{path::Path, sync::Arc};
 
-use lift_clip::{Head, Normalisation};
+use lift_clip::{Clip, Head, Normalisation, TextTower, Tokenizer, VisionTower};
 use lift_data::{layout::split_dir, manifest::Manifest, shard::ShardReader, split::Split};
 use tch::{Device, Tensor, kind::FLOAT_CPU};
 
 use super::{
-    check_classes, check_width,
+    check_classes, check_width, class_texts,
     evaluation::{EvalSettings, judge},
-    load_tower, read_head, report_of, warn_of_expand, write_stdout,
+    load_tower, read_head, report_of, set_resolution, warn_of_expand, write_stdout,
 };
 use crate::{
     checkpoint::{self, Checkpoint, Keeper},
-    classifier::Classifier,
+    classifier::{Classifier, ClassifierKind},
     config::TrainConfig,
     error::{Error, Result},
     eval::{Evaluation, Look, Tte},
     fingerprint::Origins,
     head_init::{HeadInit, Source, head_of},
+    joint::{Context, ContextPosition, Encoder, Joint, USUAL_LENGTH},
     loader::Loader,
-    model::TunedModel,
+    model::{TunedModel, classifier_width},
     plan::Plan,
     report::Report,
     run::{self, Tuned},
@@ -122,8 +123,17 @@ fn finish(
     let resolution = model.visual.config().resolution as u32;
     let loader = Loader::new(train, resolution, config.batch_size, config.threads)?;
     let keeper = Keeper::new(config, &origins);
-    let training = train::train(&model, &loader, config, normalisation, keeper, from, stop)?;
+    let training = train::train(
+        &mut model,
+        &loader,
+        config,
+        normalisation,
+        keeper,
+        from,
+        stop,
+    )?;
     let steps = training.steps;
+    model.update_texts();
     stop.training_is_over();
     Tuned::of(&model, &manifest.class_counts, &head).write(&config.out)?;
 
@@ -153,7 +163,6 @@ fn finish(
         normalisation,
         counts,
         None,
-        None,
     )?];
     if look.tte != Tte::None {
         settings.look = look;
@@ -165,7 +174,6 @@ fn finish(
             &model,
             normalisation,
             counts,
-            None,
             None,
         )?);
     }
@@ -286,7 +294,14 @@ impl Inputs {
             &test_dir,
             test.manifest(),
         )?;
-        let visual = load_tower(&config.model, config.resolution)?;
+        let learns_words = config.learned_words().is_some();
+        let (visual, words) = match learns_words {
+            true => {
+                let (visual, words) = load_towers(config)?;
+                (visual, Some(words))
+            }
+            false => (load_tower(&config.model, config.resolution)?, None),
+        };
         let origins = match &checkpoint {
             Some(checkpoint) => {
                 checkpoint.origins.require_model(config, &visual)?;
@@ -297,6 +312,10 @@ impl Inputs {
         let tower = visual.config();
         let head = match &config.head {
             Some(path) => file_head(path, config, manifest, tower.width)?,
+            None if learns_words => Head {
+                template: "learned words".into(),
+                ..head_of(manifest, Tensor::zeros([names.len() as i64, 1], FLOAT_CPU))
+            },
             None => {
                 config.init.check(&config.shards, manifest, tower.width)?;
                 // Its rows are made once the run has its folder.
@@ -307,19 +326,20 @@ impl Inputs {
             }
         };
         warn_of_expand(config.look(), &visual);
-        let (classes, kind) = (manifest.num_classes(), config.precision.kind());
-        let model = match checkpoint {
-            None => {
-                let tuner = Tuner::new(&config.tuner_options(), &visual, classes)?;
-                let classifier = Classifier::new(config.classifier, &head.weight, config.scale);
-                TunedModel::new(visual, tuner, classifier, device, kind)
-            }
+        let kind = config.precision.kind();
+        let mut model = match checkpoint {
+            None => fresh(config, visual, &head, words.as_ref(), device)?,
             Some(checkpoint) => {
                 let tuned = std::mem::take(&mut checkpoint.model);
                 let (classifier, scale) = (config.classifier, config.scale);
                 TunedModel::from_tuned(visual, tuned, classifier, scale, device, kind)?
             }
         };
+        if let Some(words) = words {
+            let encoder = words.encoder(names, &model, config.coop_position)?;
+            model.joint.encode_with(encoder);
+        }
+        model.recomputes = config.activation_checkpointing;
         let usual = model.visual.usual_normalisation();
         let normalisation = Normalisation::of_model(&config.model, usual)?;
         Ok(Self {
@@ -330,5 +350,69 @@ impl Inputs {
             head,
             origins,
         })
+    }
+}
+
+/// The model before its first step.
+fn fresh(
+    config: &TrainConfig,
+    visual: VisionTower,
+    head: &Head,
+    words: Option<&Words>,
+    device: Device,
+) -> Result<TunedModel> {
+    let options = config.tuner_options();
+    let classes = head.class_names.len();
+    let tuner = Tuner::new(&options, &visual, classes)?;
+    let context = words.map(|words| words.context(config)).transpose()?;
+    let joint = Joint::new(&options, &visual, context)?;
+    let width = classifier_width(config.classifier, &visual)?;
+    let rows = match (config.classifier, &config.head) {
+        (ClassifierKind::Text, Some(path)) => class_texts(path, head, &visual, &config.model)?,
+        // Learned words make them before the first step.
+        (ClassifierKind::Text, None) => &Tensor::zeros([classes as i64, width], FLOAT_CPU),
+        _ => &head.weight,
+    };
+    let classifier = Classifier::new(config.classifier, rows, config.scale);
+    let kind = config.precision.kind();
+    Ok(TunedModel::new(visual, tuner, classifier, device, kind).with_joint(joint))
+}
+
+/// Both towers of a CLIP, the text tower with its tokenizer.
+fn load_towers(config: &TrainConfig) -> Result<(VisionTower, Words)> {
+    let clip = Clip::load(&config.model)?;
+    let mut visual = clip.visual;
+    set_resolution(&mut visual, &config.model, config.resolution)?;
+    let words = Words {
+        tower: clip.text,
+        tokenizer: Tokenizer::of_model(&config.model)?,
+    };
+    Ok((visual, words))
+}
+
+/// What learned words are made from.
+struct Words {
+    tower: TextTower,
+    tokenizer: Tokenizer,
+}
+
+impl Words {
+    fn context(&self, config: &TrainConfig) -> Result<Context> {
+        let length = config.learned_words().unwrap_or(USUAL_LENGTH);
+        match &config.coop_init {
+            None => Ok(Context::random(length, &self.tower, config.seed)),
+            Some(phrase) => Context::of_phrase(phrase, &self.tower, &self.tokenizer),
+        }
+    }
+
+    fn encoder(
+        self,
+        names: &[String],
+        model: &TunedModel,
+        position: ContextPosition,
+    ) -> Result<Encoder> {
+        let words = model.joint.context().map_or(0, Context::words);
+        let place = (model.visual.device(), model.visual.kind());
+        Encoder::new(self.tower, &self.tokenizer, names, words, position, place)
     }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use clap::Args;
 use lift_clip::Precision;
+use lift_data::{Manifest, Split, layout::split_dir};
 use serde::Deserialize;
 
 use super::{TrainConfig, checkpoint_every, checkpoint_minutes, one_part};
@@ -15,11 +16,12 @@ use crate::{
     error::{Error, Result},
     eval::Tte,
     head_init::HeadInit,
+    joint::ContextPosition,
     loader::{AreaSchedule, Augmentation, Sampler},
     loss::LossKind,
     optim::{OptimiserKind, ScheduleKind},
     preset::Preset,
-    tuner::{AftPlace, Layers, LoraTarget, Tuners},
+    tuner::{AftPlace, Layers, LoraTarget, TunerKind, Tuners},
 };
 
 /// What can be typed, and what the `[train]` table of a recipe may hold.
@@ -48,8 +50,9 @@ pub struct TrainArgs {
     pub preset: Option<Preset>,
     /// Modules (lora:8,adaptformer) or none [default: the preset's]
     ///
-    /// adaptformer, adapter, lora, vpt-shallow, vpt-deep, ssf, bitfit, layer-norm, aft, full. A size is the bottleneck
-    /// dimension, the rank or the number of tokens; bitfit, layer-norm, aft, full and ssf have none.
+    /// adaptformer, adapter, lora, vpt-shallow, vpt-deep, ssf, bitfit, layer-norm, aft, full; and between the towers of a
+    /// CLIP, without a classifier: projection, clip-adapter, coop. A size is the bottleneck dimension, the rank, the
+    /// number of tokens or of learned words; bitfit, layer-norm, aft, full, ssf and projection have none.
     #[arg(long, value_name = "A,B")]
     pub tuner: Option<Tuners>,
     /// Size of modules that are given without one [default: from classes and layers]
@@ -67,9 +70,15 @@ pub struct TrainArgs {
     /// Fraction of their entries [default: as many as the classifier has]
     #[arg(long, hide_short_help = true)]
     pub aft_ratio: Option<f64>,
-    /// On the class token [default: cosine]
+    /// On the class token [default: cosine; text with projection, clip-adapter and coop]
     #[arg(long, value_enum, hide_short_help = true)]
     pub classifier: Option<ClassifierKind>,
+    /// Where the learned words of coop stand: the class name after, between or before them [default: end]
+    #[arg(long, value_enum, hide_short_help = true)]
+    pub coop_position: Option<ContextPosition>,
+    /// Phrase that they start from, such as "a photo of a" [default: random words]
+    #[arg(long, value_name = "PHRASE", hide_short_help = true)]
+    pub coop_init: Option<String>,
     /// Training loss [default: la]
     #[arg(long, value_enum)]
     pub loss: Option<LossKind>,
@@ -79,9 +88,12 @@ pub struct TrainArgs {
     /// Learning rate of the first epoch [default: the preset's, 0.02]
     #[arg(long)]
     pub lr: Option<f64>,
-    /// Images a step [default: 128]
+    /// Images a step [default: the preset's, 128]
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
+    /// Keep of the blocks only what enters them, and compute them again in the backward pass: less memory, more time
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", hide_short_help = true)]
+    pub activation_checkpointing: Option<bool>,
     /// Learning rate of the classifier [default: --lr]
     #[arg(long, hide_short_help = true)]
     pub head_lr: Option<f64>,
@@ -112,7 +124,7 @@ pub struct TrainArgs {
     /// Strength of the logit adjustment [default: 1]
     #[arg(long, hide_short_help = true)]
     pub tau: Option<f64>,
-    /// Factor on the cosines of the classifier [default: 25]
+    /// Factor on the cosines of the classifier [default: 25; 100 for text]
     #[arg(long, hide_short_help = true)]
     pub scale: Option<f64>,
     /// What is done to training images [default: the preset's, mda]
@@ -124,7 +136,9 @@ pub struct TrainArgs {
     /// How training images are drawn [default: instance]
     #[arg(long, value_enum, hide_short_help = true)]
     pub sampler: Option<Sampler>,
-    /// Kind of the frozen weights: fp32 or bf16 [default: fp32]
+    /// Kind of the frozen weights: fp32, bf16 or fp16 [default: fp32]
+    ///
+    /// With fp16 the loss is scaled by a factor that adapts itself, and steps whose gradients overflow are skipped.
     #[arg(long, value_parser = precision)]
     pub precision: Option<Precision>,
     /// auto, cpu or cuda:N [default: auto]
@@ -187,11 +201,29 @@ impl TrainArgs {
     pub fn resolve(self) -> Result<TrainConfig> {
         let recipe = Self::of_recipe(self.config.as_deref())?;
         let preset = self.preset.or(recipe.preset).unwrap_or_default();
-        let (tuner, epochs, lr) = preset.values();
         let shards = required(self.shards.or(recipe.shards), "shards")?;
+        let usual = preset.values(dataset_of(&shards).as_deref());
         let model = required(self.model.or(recipe.model), "model")?;
+        let tuner = self.tuner.or(recipe.tuner).unwrap_or(usual.tuner);
+        let kinds = || tuner.choices().iter().map(|choice| choice.kind);
         let typed = (self.init, self.head);
-        let (init, head) = initial(typed, (recipe.init, recipe.head))?;
+        let (init, head) = match kinds().any(|kind| kind == TunerKind::Coop) {
+            // A recipe may serve several methods, and its head the others.
+            true if typed != (None, None) => {
+                return Err(Error::Usage(
+                    "--tuner coop learns the class texts itself\nhint: leave --head and --init out"
+                        .into(),
+                ));
+            }
+            true => (HeadInit::Head, None),
+            false => initial(typed, (recipe.init, recipe.head))?,
+        };
+        let classifier = self.classifier.or(recipe.classifier).unwrap_or_else(|| {
+            match kinds().any(TunerKind::is_between_towers) {
+                true => ClassifierKind::Text,
+                false => ClassifierKind::default(),
+            }
+        });
         let config = TrainConfig {
             shards,
             model,
@@ -199,7 +231,7 @@ impl TrainArgs {
             init,
             out: required(self.out.or(recipe.out), "out")?,
             preset,
-            tuner: self.tuner.or(recipe.tuner).unwrap_or(tuner),
+            tuner,
             tuner_size: self.tuner_size.or(recipe.tuner_size),
             layers: self.layers.or(recipe.layers).unwrap_or_default(),
             lora_targets: self
@@ -208,11 +240,23 @@ impl TrainArgs {
                 .unwrap_or_else(LoraTarget::usual),
             aft_on: self.aft_on.or(recipe.aft_on).unwrap_or_default(),
             aft_ratio: self.aft_ratio.or(recipe.aft_ratio),
-            classifier: self.classifier.or(recipe.classifier).unwrap_or_default(),
+            classifier,
+            coop_position: self
+                .coop_position
+                .or(recipe.coop_position)
+                .unwrap_or_default(),
+            coop_init: self.coop_init.or(recipe.coop_init),
+            activation_checkpointing: self
+                .activation_checkpointing
+                .or(recipe.activation_checkpointing)
+                .unwrap_or(false),
             loss: self.loss.or(recipe.loss).unwrap_or_default(),
-            epochs: self.epochs.or(recipe.epochs).unwrap_or(epochs),
-            lr: self.lr.or(recipe.lr).unwrap_or(lr),
-            batch_size: self.batch_size.or(recipe.batch_size).unwrap_or(128),
+            epochs: self.epochs.or(recipe.epochs).unwrap_or(usual.epochs),
+            lr: self.lr.or(recipe.lr).unwrap_or(usual.lr),
+            batch_size: self
+                .batch_size
+                .or(recipe.batch_size)
+                .unwrap_or(usual.batch_size),
             head_lr: self.head_lr.or(recipe.head_lr),
             optimizer: self.optimizer.or(recipe.optimizer).unwrap_or_default(),
             schedule: self.schedule.or(recipe.schedule).unwrap_or_default(),
@@ -229,11 +273,11 @@ impl TrainArgs {
             momentum: self.momentum.or(recipe.momentum).unwrap_or(0.9),
             weight_decay: self.weight_decay.or(recipe.weight_decay).unwrap_or(5e-4),
             tau: self.tau.or(recipe.tau).unwrap_or(1.0),
-            scale: self.scale.or(recipe.scale).unwrap_or(25.0),
-            augment: self
-                .augment
-                .or(recipe.augment)
-                .unwrap_or(preset.augmentation()),
+            scale: self
+                .scale
+                .or(recipe.scale)
+                .unwrap_or(classifier.usual_scale()),
+            augment: self.augment.or(recipe.augment).unwrap_or(usual.augment),
             area_schedule: self
                 .area_schedule
                 .or(recipe.area_schedule)
@@ -299,6 +343,12 @@ fn read_table(path: &Path) -> Result<TrainArgs> {
     Ok(recipe.train)
 }
 
+/// The dataset that the shards are of; shards that cannot be read are refused when they are opened.
+fn dataset_of(shards: &Path) -> Option<String> {
+    let manifest = split_dir(shards, Split::Train).and_then(|dir| Manifest::load(&dir));
+    manifest.ok().map(|manifest| manifest.dataset)
+}
+
 /// A path that must have been given.
 ///
 /// # Errors
@@ -316,6 +366,9 @@ pub fn precision(text: &str) -> std::result::Result<Precision, String> {
     match text {
         "fp32" => Ok(Precision::Fp32),
         "bf16" => Ok(Precision::Bf16),
-        other => Err(format!("{other:?} is not a precision; use fp32 or bf16")),
+        "fp16" => Ok(Precision::Fp16),
+        other => Err(format!(
+            "{other:?} is not a precision; use fp32, bf16 or fp16"
+        )),
     }
 }

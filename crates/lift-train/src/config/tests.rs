@@ -98,6 +98,7 @@ fn presets_have_the_papers_values() {
         (Preset::ClassifierOnly, "none", 5, 0.03, Augmentation::Mda),
         (Preset::Full, "full", 5, 0.002, Augmentation::Mda),
         (Preset::Arbitrary, "aft", 5, 0.02, Augmentation::Mda),
+        (Preset::Coop, "coop", 50, 0.002, Augmentation::Classic),
         (Preset::ZeroShot, "none", 0, 0.02, Augmentation::Mda),
     ] {
         let (_dir, args) = recipe(PATHS);
@@ -145,4 +146,18 @@ fn wrong_settings_are_refused_by_name() {
     assert_eq!(message, "--batch-size 0 must be a number from 1 to 1000000");
     let message = TrainArgs::default().resolve().unwrap_err().to_string();
     assert!(message.starts_with("no shards given"), "{message}");
+}
+
+#[test]
+fn inaturalist_is_trained_for_longer() {
+    for (dataset, lift_plus, lift) in [
+        (None, 5, 10),
+        (Some("places-lt"), 5, 10),
+        (Some("inat2018"), 15, 20),
+        (Some("inat2018-family"), 15, 20),
+    ] {
+        assert_eq!(Preset::LiftPlus.values(dataset).epochs, lift_plus);
+        assert_eq!(Preset::Lift.values(dataset).epochs, lift);
+        assert_eq!(Preset::ClassifierOnly.values(dataset).epochs, 5);
+    }
 }

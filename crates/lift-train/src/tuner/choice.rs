@@ -82,9 +82,7 @@ impl FromStr for Choice {
             format!("{name:?} is not a tuner; use none or {}", known.join(", "))
         })?;
         let size = size.map(|size| match size.parse::<i64>() {
-            Ok(size) if kind.matrices().is_none() => {
-                Err(format!("{kind} has no size, and {size} was given"))
-            }
+            Ok(_) if !kind.has_size() => Err(format!("{kind} has no size, and {size} was given")),
             Ok(size) if (1..=65536).contains(&size) => Ok(size),
             _ => Err(format!("{text:?}: a size is a number from 1 to 65536")),
         });

@@ -37,6 +37,11 @@ impl Init {
         }
     }
 
+    /// A weight (out, in) as PyTorch's linears start.
+    pub(crate) fn kaiming(&mut self, shape: &[i64]) -> Tensor {
+        self.draw(Start::Kaiming, shape)
+    }
+
     /// Standard normal values in this shape.
     pub(crate) fn normal_values(&mut self, shape: &[i64]) -> Tensor {
         self.draw(Start::Normal(0.0, 1.0), shape)

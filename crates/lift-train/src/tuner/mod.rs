@@ -4,6 +4,8 @@
 //! Their tensors are fp32 leaves with gradients; nothing else in the tower has one. Names in files are the authors'
 //! (`image_encoder.blocks.0.adaptformer.down.weight`).
 //!
+//! What is tuned between the two towers has a place of its own, [`crate::joint`].
+//!
 //! A module's file has its table of tensors and a function for each hook that it uses; here it stands in [`TunerKind`]
 //! and in the matches below.
 
@@ -29,7 +31,10 @@ pub use choice::{Choice, Layers, TunerOptions, Tuners};
 pub use init::Init;
 pub use lora::LoraTarget;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    joint::USUAL_LENGTH,
+};
 use slots::Slots;
 
 /// The modules that can be chosen, in the order in which they act where several act in one place.
@@ -55,11 +60,17 @@ pub enum TunerKind {
     Adapter,
     /// A bottleneck parallel to each MLP (Chen et al. 2022).
     Adaptformer,
+    /// The projection into the joint space.
+    Projection,
+    /// A bottleneck in the joint space (Gao et al. 2021).
+    ClipAdapter,
+    /// Learned words of the prompt (Zhou et al. 2022).
+    Coop,
 }
 
 impl TunerKind {
     /// All modules.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::VptShallow,
         Self::VptDeep,
         Self::Full,
@@ -70,12 +81,18 @@ impl TunerKind {
         Self::Ssf,
         Self::Adapter,
         Self::Adaptformer,
+        Self::Projection,
+        Self::ClipAdapter,
+        Self::Coop,
     ];
 
     /// The size for K classes and L blocks that get the module: `2^max(0, floor(log2(K / (c L))))`, c being 2 for the
     /// bottlenecks, 4 for LoRA and 1 for VPT, so that the module is about as large as the classifier (LIFT, section
-    /// 4.3); none where the module has no size.
+    /// 4.3); 4 words for CoOp; none where the module has no size, or one that follows from the tower.
     pub fn automatic_size(self, num_classes: usize, num_layers: usize) -> Option<i64> {
+        if self == Self::Coop {
+            return Some(USUAL_LENGTH);
+        }
         let matrices = self.matrices()?;
         let num_layers = match self {
             Self::VptShallow => 1,
@@ -95,7 +112,18 @@ impl TunerKind {
             Self::Lora => Some(4),
             Self::VptShallow | Self::VptDeep => Some(1),
             Self::Full | Self::Bitfit | Self::LayerNorm | Self::Aft | Self::Ssf => None,
+            Self::Projection | Self::ClipAdapter | Self::Coop => None,
         }
+    }
+
+    /// Whether a size can be given.
+    pub fn has_size(self) -> bool {
+        self.matrices().is_some() || matches!(self, Self::ClipAdapter | Self::Coop)
+    }
+
+    /// Whether it is a part of [`crate::joint::Joint`], between the two towers, and not of the image tower's blocks.
+    pub fn is_between_towers(self) -> bool {
+        matches!(self, Self::Projection | Self::ClipAdapter | Self::Coop)
     }
 
     /// Whether the module stands in the place of tensors of the blocks.
@@ -120,6 +148,9 @@ impl fmt::Display for TunerKind {
             Self::Ssf => "ssf",
             Self::Adapter => "adapter",
             Self::Adaptformer => "adaptformer",
+            Self::Projection => "projection",
+            Self::ClipAdapter => "clip-adapter",
+            Self::Coop => "coop",
         })
     }
 }
@@ -181,6 +212,7 @@ impl Tuner {
                 TunerKind::Ssf => table(&ssf::PARTS, &layers),
                 TunerKind::Adapter => table(&adapter::PARTS, &layers),
                 TunerKind::Adaptformer => table(&adaptformer::PARTS, &layers),
+                TunerKind::Projection | TunerKind::ClipAdapter | TunerKind::Coop => continue,
             };
             modules.push(Module { kind, slots });
         }
@@ -200,6 +232,7 @@ impl Tuner {
                 TunerKind::Full => unfrozen::take(&mut found, tower)?,
                 // Their tensors are a part of the kinds' before.
                 TunerKind::VptShallow | TunerKind::Bitfit | TunerKind::LayerNorm => continue,
+                TunerKind::Projection | TunerKind::ClipAdapter | TunerKind::Coop => continue,
                 TunerKind::Aft => aft::take(&mut found, tower)?,
                 TunerKind::Lora => {
                     let mut slots = Slots::default();
@@ -244,6 +277,14 @@ impl Tuner {
         let mut kinds: Vec<TunerKind> = self.modules.iter().map(kind).collect();
         kinds.sort_unstable();
         kinds
+    }
+
+    /// The first block that has a module, below which nothing needs a gradient.
+    pub fn first_block(&self) -> Option<usize> {
+        let firsts = self.modules.iter();
+        firsts
+            .filter_map(|module| module.slots.layers().next())
+            .min()
     }
 
     /// Every tuned tensor under the name it has in files; they share memory with the modules.

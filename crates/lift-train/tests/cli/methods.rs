@@ -122,6 +122,141 @@ fn every_tuner_loss_and_classifier_trains_and_is_judged_again() {
 }
 
 #[test]
+fn tuners_between_the_towers_train_and_are_judged_again() {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path());
+    let recipe = recipe(dir.path(), &demo_model(), "head.safetensors");
+    for (i, args) in [
+        &["--tuner", "coop"][..],
+        &[
+            "--tuner",
+            "coop",
+            "--coop-init",
+            "a photo of a",
+            "--coop-position",
+            "middle",
+        ],
+        &["--tuner", "coop:2,adaptformer", "--coop-position", "front"],
+        &["--tuner", "clip-adapter", "--loss", "ldam"],
+        &["--tuner", "clip-adapter:8,projection"],
+        &["--tuner", "projection", "--activation-checkpointing"],
+        &[
+            "--tuner",
+            "lora",
+            "--classifier",
+            "text",
+            "--precision",
+            "fp16",
+        ],
+        &[
+            "--tuner",
+            "adaptformer",
+            "--precision",
+            "fp16",
+            "--activation-checkpointing",
+        ],
+    ]
+    .iter()
+    .enumerate()
+    {
+        let run = dir.path().join(format!("run-{i}"));
+        let out = run.display().to_string();
+        let mut all = vec!["--config", &recipe, "--out", &out, "--log-every", "1"];
+        all.extend(*args);
+        succeed(&all);
+        let json = succeed(&["eval", "--run", &out, "--device", "cpu", "--json"]);
+        let again: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let report = std::fs::read(run.join("report.json")).unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
+        assert_eq!(
+            again["evaluations"][0]["metrics"], report["evaluations"][0]["metrics"],
+            "{args:?}"
+        );
+        assert_eq!(again["parameters"], report["parameters"], "{args:?}");
+        assert!(
+            report["parameters"]["modules"].as_u64().unwrap() > 0,
+            "{args:?}"
+        );
+        let log = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+        let scaled = log.lines().all(|line| line.contains("\"loss_scale\":"));
+        assert_eq!(scaled, args.contains(&"fp16"), "{args:?}");
+    }
+}
+
+#[test]
+fn what_does_not_go_with_class_texts_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path());
+    let recipe_clip = recipe(dir.path(), &demo_model(), "head.safetensors");
+    let head = dir.path().join("head.safetensors").display().to_string();
+    for (args, message) in [
+        (
+            &["--tuner", "coop", "--head", &head][..],
+            "--tuner coop learns the class texts itself",
+        ),
+        (
+            &["--tuner", "projection", "--classifier", "cosine"],
+            "--tuner projection works on class texts, and --classifier cosine has none",
+        ),
+        (
+            &["--tuner", "none", "--classifier", "text"],
+            "--classifier text is not tuned itself",
+        ),
+        (
+            &["--tuner", "lora", "--coop-init", "a photo of a"],
+            "--coop-init is given, and no --tuner coop",
+        ),
+        (
+            &["--tuner", "coop", "--layers", "last:2"],
+            "--layers is given, and no tuner to have it",
+        ),
+        (
+            &["--tuner", "coop:2", "--coop-init", "a photo of a"],
+            "coop was given a size",
+        ),
+        (
+            &["--tuner", "coop:14"],
+            "tokens with 14 learned words, the text tower reads 16",
+        ),
+    ] {
+        let mut all = vec!["--config", &recipe_clip, "--out", "run", "--dry-run"];
+        all.extend(args);
+        let output = lift_train(&all);
+        assert!(
+            stderr(&output).contains(message),
+            "{args:?}: {}",
+            stderr(&output)
+        );
+        let usage = if args.contains(&"coop:14") { 1 } else { 2 };
+        assert_eq!(output.status.code(), Some(usage), "{args:?}");
+    }
+    let vit = dir.path().join("tiny.safetensors");
+    tiny_vit(&vit);
+    let head = Head::read(head.as_ref()).unwrap();
+    let head = Head {
+        weight: head.weight.narrow(1, 0, 64).contiguous(),
+        ..head
+    };
+    head.write(&dir.path().join("tiny-head.safetensors"))
+        .unwrap();
+    let recipe_vit = recipe(dir.path(), &vit, "tiny-head.safetensors");
+    let output = lift_train(&[
+        "--config",
+        &recipe_vit,
+        "--out",
+        "run",
+        "--dry-run",
+        "--tuner",
+        "projection",
+    ]);
+    assert!(
+        stderr(&output).contains("hint: use a CLIP"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
 fn plans_name_modules_sizes_and_blocks() {
     let dir = tempfile::tempdir().unwrap();
     prepare(dir.path());
@@ -141,6 +276,11 @@ fn plans_name_modules_sizes_and_blocks() {
         ),
         (&["--preset", "fft"], "tune     full, 1189632 parameters, "),
         (&["--preset", "aft"], "tune     aft, "),
+        // 4 words of 64.
+        (
+            &["--preset", "coop"],
+            "tune     coop (size 4), 256 parameters, ",
+        ),
         (
             &["--preset", "lp"],
             "tune     the classifier alone, 0.00 % ",

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use lift_clip::Head;
+use lift_clip::{Head, Precision};
 use lift_train::{
     command,
     config::{TrainArgs, TrainConfig},
@@ -111,22 +111,57 @@ fn runs_stopped_at_20_random_steps_end_like_runs_that_never_stopped() {
             tuner: tuner.parse().unwrap(),
             ..base.clone()
         };
-        command::train(&whole).unwrap();
-        let stopped = TrainConfig {
-            out: dir.path().join(format!("stopped-{i}")),
-            ..whole.clone()
+        stops_change_nothing(&whole, i as u64, 20);
+    }
+}
+
+/// A run of 26 steps, and the same with so many stops at random steps.
+fn stops_change_nothing(whole: &TrainConfig, seed: u64, stops: usize) {
+    command::train(whole).unwrap();
+    let stopped = TrainConfig {
+        out: whole.out.with_extension("stopped"),
+        ..whole.clone()
+    };
+    let mut steps = epoch_order(26, seed, 0);
+    steps.truncate(stops);
+    steps.sort_unstable();
+    let steps: Vec<usize> = steps.into_iter().map(|step| step + 1).collect();
+    with_stops(&stopped, &steps);
+    let ((log, weights), (other_log, other_weights)) = (result(&whole.out), result(&stopped.out));
+    let tuner = &whole.tuner;
+    assert_eq!(log.len(), 8, "every 4 steps and at the end of an epoch");
+    assert_eq!(log, other_log, "{tuner}");
+    assert!(weights == other_weights, "{tuner}: other weights");
+    assert_eq!(last_epoch_loss(&whole.out), last_epoch_loss(&stopped.out));
+}
+
+#[test]
+fn stops_change_nothing_between_the_towers_in_fp16_and_with_activation_checkpointing() {
+    tch::set_num_threads(1);
+    let dir = tempfile::tempdir().unwrap();
+    let tiny = tiny(dir.path());
+    for (i, name) in ["coop", "projection", "clip-adapter", "fp16", "recomputed"]
+        .into_iter()
+        .enumerate()
+    {
+        let args = TrainArgs {
+            shards: Some(tiny.shards.clone()),
+            model: Some(demo_model()),
+            out: Some(dir.path().join(name)),
+            head: (name != "coop").then(|| dir.path().join("head.safetensors")),
+            tuner: (i < 3).then(|| name.parse().unwrap()),
+            precision: (name == "fp16").then_some(Precision::Fp16),
+            activation_checkpointing: Some(name == "recomputed"),
+            epochs: Some(2),
+            batch_size: Some(16),
+            log_every: Some(4),
+            tte: Some(Tte::None),
+            device: Some("cpu".into()),
+            threads: Some(1),
+            ..TrainArgs::default()
         };
-        let mut steps = epoch_order(26, i as u64, 0);
-        steps.truncate(20);
-        steps.sort_unstable();
-        let steps: Vec<usize> = steps.into_iter().map(|step| step + 1).collect();
-        with_stops(&stopped, &steps);
-        let ((log, weights), (other_log, other_weights)) =
-            (result(&whole.out), result(&stopped.out));
-        assert_eq!(log.len(), 8, "every 4 steps and at the end of an epoch");
-        assert_eq!(log, other_log, "{tuner}");
-        assert!(weights == other_weights, "{tuner}: other weights");
-        assert_eq!(last_epoch_loss(&whole.out), last_epoch_loss(&stopped.out));
+        let stops = if i < 3 { 20 } else { 6 };
+        stops_change_nothing(&args.resolve().unwrap(), i as u64, stops);
     }
 }
 

@@ -1,0 +1,236 @@
+//! Learned words of the prompt (CoOp, Zhou et al. 2022, arXiv 2109.01134): one context for all classes.
+//!
+//! A prompt is start, context and class name in the chosen order, full stop, end. Its texts are a function of the context
+//! and are computed anew for every step: without gradients, and once more with them, a chunk of classes at a time, when
+//! the loss has been passed back to the texts. So memory does not grow with the number of classes.
+
+use std::collections::BTreeMap;
+
+use lift_clip::{TextTower, Tokenizer};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+use crate::{
+    error::{Error, Result},
+    tuner::Init,
+};
+
+/// Texts that are encoded at once.
+const CHUNK: i64 = 128;
+
+/// Learned words, unless a size or a phrase says otherwise (CoOp, section 4.1).
+pub const USUAL_LENGTH: i64 = 4;
+
+/// Where the learned words stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum ContextPosition {
+    /// Before the name, which ends the prompt.
+    #[default]
+    End,
+    /// One half before the name, the other half after it.
+    Middle,
+    /// After the name, which begins the prompt.
+    Front,
+}
+
+/// The learned words, and what makes texts of them.
+#[derive(Debug)]
+pub struct Context {
+    /// (words, d), fp32.
+    vectors: Tensor,
+    encoder: Option<Encoder>,
+}
+
+impl Context {
+    /// Words without what encodes them: enough where the texts are kept.
+    pub fn of_vectors(vectors: Tensor) -> Self {
+        Self {
+            vectors,
+            encoder: None,
+        }
+    }
+
+    /// Random words: normal, deviation 0.02.
+    pub fn random(words: i64, tower: &TextTower, seed: u64) -> Self {
+        let shape = [words, tower.config().width];
+        Self::of_vectors(Init::new(seed).normal_values(&shape) * 0.02)
+    }
+
+    /// The words of a phrase, such as "a photo of a".
+    ///
+    /// # Errors
+    /// When the tokenizer refuses it, or it has no word.
+    pub fn of_phrase(phrase: &str, tower: &TextTower, tokenizer: &Tokenizer) -> Result<Self> {
+        let ids = words(phrase, tower, tokenizer)?;
+        if ids.is_empty() {
+            return Err(Error::Usage(format!(
+                "--coop-init {phrase:?} has no word in it"
+            )));
+        }
+        let ids = Tensor::from_slice(&ids).to_device(tower.token_embedding.device());
+        let vectors = tower.token_embedding.index_select(0, &ids);
+        Ok(Self::of_vectors(vectors.to_kind(Kind::Float)))
+    }
+
+    /// How many there are.
+    pub fn words(&self) -> usize {
+        self.vectors.size()[0] as usize
+    }
+
+    /// The learned tensor (words, d).
+    pub fn vectors(&self) -> &Tensor {
+        &self.vectors
+    }
+
+    pub(super) fn vectors_mut(&mut self) -> &mut Tensor {
+        &mut self.vectors
+    }
+
+    pub(super) fn encode_with(&mut self, encoder: Encoder) {
+        self.encoder = Some(encoder);
+    }
+
+    /// The class texts (K, e), not normalised, as a leaf that requires a gradient; none where nothing encodes them.
+    pub fn texts(&self) -> Option<Tensor> {
+        let encoder = self.encoder.as_ref()?;
+        let chunks: Vec<Tensor> = tch::no_grad(|| {
+            let chunks = encoder.chunks();
+            chunks.map(|at| encoder.embeds(&self.vectors, at)).collect()
+        });
+        Some(Tensor::cat(&chunks, 0).set_requires_grad(true))
+    }
+
+    /// Passes the gradient of the texts (K, e) back to the words.
+    pub fn backward(&self, gradient: &Tensor) {
+        let Some(encoder) = &self.encoder else { return };
+        for (start, length) in encoder.chunks() {
+            let embeds = encoder.embeds(&self.vectors, (start, length));
+            (embeds * gradient.narrow(0, start, length))
+                .sum(Kind::Float)
+                .backward();
+        }
+    }
+}
+
+/// The frozen text tower, and where in each prompt stands what.
+#[derive(Debug)]
+pub struct Encoder {
+    /// Its token embedding has the tokens that occur, and no others.
+    tower: TextTower,
+    /// Rows of that embedding, the learned words behind it, of each prompt (K, n).
+    pieces: Tensor,
+    /// Place of each prompt's end token (K).
+    ends: Tensor,
+}
+
+impl Encoder {
+    /// Prompts of these classes with `length` learned words.
+    ///
+    /// # Errors
+    /// When a name is too long for the tower, or the tokenizer is another model's.
+    pub fn new(
+        mut tower: TextTower,
+        tokenizer: &Tokenizer,
+        names: &[String],
+        length: usize,
+        position: ContextPosition,
+        (device, kind): (Device, Kind),
+    ) -> Result<Self> {
+        let most = tower.config().context_length as usize;
+        let full_stop = ids(".", &tower, tokenizer)?;
+        let (start, stop, end) = between(&full_stop)?;
+        // The learned words are known before the table's length is: counted from -1 downwards.
+        let learned: Vec<i64> = (1..=length as i64).map(|i| -i).collect();
+        let (before, after) = match position {
+            ContextPosition::End => (&learned[..], &[][..]),
+            ContextPosition::Middle => learned.split_at(length / 2),
+            ContextPosition::Front => (&[][..], &learned[..]),
+        };
+        let mut rows = Vec::new();
+        for name in names {
+            let name_ids = words(&name.replace('_', " "), &tower, tokenizer)?;
+            let row = [&[start][..], before, &name_ids, after, stop, &[end]].concat();
+            if row.len() > most {
+                return Err(Error::Config(format!(
+                    "class {name:?}: its prompt has {} tokens with {length} learned words, the text tower reads {most}\nhint: fewer learned words (--tuner coop:N), or a shorter name",
+                    row.len()
+                )));
+            }
+            rows.push(row);
+        }
+        let widest = rows.iter().map(Vec::len).max().unwrap_or(1);
+        let ends: Vec<i64> = rows.iter().map(|row| row.len() as i64 - 1).collect();
+        let tokens: Vec<i64> = rows.iter().flatten().copied().filter(|&t| t >= 0).collect();
+        let mut place: BTreeMap<i64, i64> = tokens.iter().map(|&token| (token, 0)).collect();
+        place.values_mut().zip(0..).for_each(|(at, row)| *at = row);
+        let table_rows = place.len() as i64;
+        let piece = |token: &i64| match place.get(token) {
+            Some(&row) => row,
+            None => table_rows - token - 1,
+        };
+        let mut pieces = Vec::with_capacity(rows.len() * widest);
+        for row in &rows {
+            pieces.extend(row.iter().map(piece));
+            // What follows the end is never looked at.
+            pieces.resize(pieces.len() + widest - row.len(), 0);
+        }
+        let used: Vec<i64> = place.keys().copied().collect();
+        tower.convert(device, kind);
+        let used = Tensor::from_slice(&used).to_device(device);
+        // The others of a large vocabulary are let go.
+        tower.token_embedding = tower.token_embedding.index_select(0, &used);
+        Ok(Self {
+            pieces: Tensor::from_slice(&pieces)
+                .view([names.len() as i64, widest as i64])
+                .to_device(device),
+            ends: Tensor::from_slice(&ends).to_device(device),
+            tower,
+        })
+    }
+
+    /// First class and number of classes of each chunk.
+    fn chunks(&self) -> impl Iterator<Item = (i64, i64)> {
+        let classes = self.pieces.size()[0];
+        (0..classes)
+            .step_by(CHUNK as usize)
+            .map(move |start| (start, CHUNK.min(classes - start)))
+    }
+
+    /// Texts of a chunk (k, e).
+    fn embeds(&self, vectors: &Tensor, (start, length): (i64, i64)) -> Tensor {
+        let known = &self.tower.token_embedding;
+        let table = Tensor::cat(&[known, &vectors.to_kind(known.kind())], 0);
+        let pieces = self.pieces.narrow(0, start, length);
+        let tokens = Tensor::embedding(&table, &pieces, -1, false, false);
+        let ends = self.ends.narrow(0, start, length);
+        self.tower.embed(&self.tower.features_at(&tokens, &ends))
+    }
+}
+
+/// Ids of a text with start and end.
+fn ids(text: &str, tower: &TextTower, tokenizer: &Tokenizer) -> Result<Vec<i64>> {
+    let ids = tokenizer.encode(text, usize::MAX)?;
+    tower.config().check_ids(&ids).map_err(|reason| {
+        let path = tokenizer.path().display();
+        Error::Config(format!(
+            "{path}: {text:?}: {reason}\nhint: tokenizer.json and config.json must be the same model's"
+        ))
+    })?;
+    Ok(ids)
+}
+
+/// Start, words and end of a text's ids.
+fn between(ids: &[i64]) -> Result<(i64, &[i64], i64)> {
+    match ids {
+        [start, words @ .., end] => Ok((*start, words, *end)),
+        _ => Err(Error::Config(
+            "the tokenizer gives no start and end\nhint: tokenizer.json must be a CLIP's".into(),
+        )),
+    }
+}
+
+/// Ids of a text without start and end.
+fn words(text: &str, tower: &TextTower, tokenizer: &Tokenizer) -> Result<Vec<i64>> {
+    Ok(between(&ids(text, tower, tokenizer)?)?.1.to_vec())
+}

@@ -1,0 +1,139 @@
+//! Class texts as the classifier: learned words against lift-text's prompts, gradients, and whole runs.
+
+use lift_clip::{Clip, Head, Tokenizer};
+use lift_data::{ClassNames, dataset::DatasetSpec};
+use lift_tests::{demo_model, largest_difference, shapes_run};
+use lift_train::{
+    classifier::ClassifierKind,
+    command::{self, EvalSettings},
+    config::TrainConfig,
+    eval::Tte,
+    joint::{Context, ContextPosition, Encoder, Joint},
+    tuner::{TunerOptions, Tuners},
+};
+use tch::{Device, Kind, Tensor, kind::FLOAT_CPU};
+
+fn classes() -> ClassNames {
+    let shapes = DatasetSpec::find("shapes-lt").unwrap();
+    shapes.known_class_names().unwrap()
+}
+
+/// Words of `phrase` at `position`, with what encodes the shapes' names.
+fn joint(phrase: &str, position: ContextPosition) -> Joint {
+    let tokenizer = Tokenizer::of_model(&demo_model()).unwrap();
+    let clip = Clip::load(&demo_model()).unwrap();
+    let context = Context::of_phrase(phrase, &clip.text, &tokenizer).unwrap();
+    let words = context.words();
+    let options = TunerOptions::new("coop".parse::<Tuners>().unwrap());
+    let mut joint = Joint::new(&options, &clip.visual, Some(context)).unwrap();
+    joint.to_device(Device::Cpu);
+    let place = (Device::Cpu, Kind::Float);
+    let names = classes();
+    let encoder = Encoder::new(
+        clip.text,
+        &tokenizer,
+        names.as_slice(),
+        words,
+        position,
+        place,
+    );
+    joint.encode_with(encoder.unwrap());
+    joint
+}
+
+fn texts(joint: &Joint) -> Tensor {
+    joint.context().unwrap().texts().unwrap()
+}
+
+/// lift-text's embeddings for a template.
+fn prompted(template: &str) -> Tensor {
+    let prompts = lift_text::Prompts::templates(vec![template.parse().unwrap()], None, &classes());
+    let options = lift_text::ClassifierOptions {
+        prompts: prompts.unwrap(),
+        batch_size: 32,
+        device: Device::Cpu,
+    };
+    let head = lift_text::build_head(&demo_model(), &classes(), &options).unwrap();
+    head.text_embeds.unwrap()
+}
+
+#[test]
+fn the_words_of_a_phrase_make_lift_texts_prompts() {
+    for (phrase, position, template) in [
+        ("a photo of a", ContextPosition::End, "a photo of a {}."),
+        ("a photo of a", ContextPosition::Middle, "a photo {} of a."),
+        ("in a picture", ContextPosition::Front, "{} in a picture."),
+    ] {
+        let ours = lift_clip::normalize(&texts(&joint(phrase, position)));
+        let difference = largest_difference(&ours, &prompted(template));
+        assert!(difference < 1e-5, "{template}: {difference}");
+    }
+}
+
+#[test]
+fn the_gradient_of_learned_words_is_that_of_finite_differences() {
+    tch::manual_seed(1);
+    let joint = joint("a photo of a", ContextPosition::End);
+    let context = joint.context().unwrap();
+    let texts_now = texts(&joint);
+    let weight = Tensor::randn(texts_now.size(), FLOAT_CPU);
+    context.backward(&weight);
+    let gradient = context.vectors().grad();
+    assert!(gradient.abs().max().double_value(&[]) > 1e-2);
+
+    let direction = Tensor::randn(gradient.size(), FLOAT_CPU);
+    let step = 1e-3;
+    let start = context.vectors().copy();
+    let value = |distance: f64| {
+        tch::no_grad(|| {
+            let moved = &start + &direction * distance;
+            context.vectors().shallow_clone().copy_(&moved);
+        });
+        (texts(&joint) * &weight)
+            .sum(Kind::Double)
+            .double_value(&[])
+    };
+    let (above, below) = (value(step), value(-step));
+    let measured = (above - below) / (2.0 * step);
+    let predicted = (gradient * direction).sum(Kind::Double).double_value(&[]);
+    assert!(
+        (measured - predicted).abs() < 2e-2 * predicted.abs().max(1.0),
+        "{measured} {predicted}"
+    );
+}
+
+#[test]
+fn class_texts_as_they_are_judge_as_zero_shot_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = shapes_run(dir.path());
+    let head = Head::read(run.head.as_deref().unwrap()).unwrap();
+    let config = TrainConfig {
+        epochs: 0,
+        classifier: ClassifierKind::Text,
+        scale: head.logit_scale,
+        tuner: Tuners::default(),
+        tte: Tte::None,
+        ..run
+    };
+    let report = command::train(&config).unwrap();
+    let settings = EvalSettings {
+        shards: config.shards.clone(),
+        split: lift_data::Split::Test,
+        look: config.look(),
+        batch_size: config.batch_size,
+        resolution: None,
+        precision: config.precision,
+        device: Device::Cpu,
+        threads: 2,
+        predictions: None,
+        confusion: None,
+        level: None,
+    };
+    let head = config.head.as_deref().unwrap();
+    let zero_shot = command::zero_shot(&config.model, head, None, &settings).unwrap();
+    assert_eq!(
+        report.evaluations[0].metrics,
+        zero_shot.evaluations[0].metrics
+    );
+    assert_eq!(report.parameters.unwrap().tuned(), 0);
+}
