@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
+    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -101,6 +102,18 @@ pub struct Model {
 }
 
 impl Model {
+    /// The demo's CLIP, as `lift/shapes-clip`.
+    pub fn demo() -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/shapes-clip");
+        let names = ["config.json", "tokenizer.json", "model.safetensors"];
+        let files = names.map(|name| (name, std::fs::read(folder.join(name)).unwrap()));
+        Self {
+            repo: "lift/shapes-clip",
+            files: BTreeMap::from(files),
+            storage: None,
+        }
+    }
+
     /// What the hub answers.
     pub fn answer(&self, request: &Request) -> Reply {
         let path = request
