@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use lift_clip::{Head, Normalisation, Precision, normalize};
+use lift_clip::{Head, Normalisation, Precision, hub, normalize};
 use lift_data::{layout::split_dir, manifest::Manifest, shard::ShardReader, split::Split};
 use tch::{Device, Tensor};
 
@@ -52,7 +52,6 @@ pub struct EvalSettings {
 pub fn eval(run: &Path, model: Option<&Path>, settings: &EvalSettings) -> Result<Report> {
     let config = run::read_config(run)?;
     let tuned = Tuned::read(run)?;
-    let model_path = model.unwrap_or(&config.model).to_path_buf();
     let dir = split_dir(&settings.shards, settings.split)?;
     let test = Arc::new(ShardReader::open(&dir)?);
     check_classes(
@@ -63,6 +62,7 @@ pub fn eval(run: &Path, model: Option<&Path>, settings: &EvalSettings) -> Result
         test.manifest(),
     )?;
 
+    let model_path = hub::fetch(model.unwrap_or(&config.model))?;
     let visual = load_tower(&model_path)?;
     warn_of_expand(settings.look, &visual);
     let (device, kind) = (settings.device, settings.precision.kind());
@@ -108,6 +108,7 @@ pub fn zero_shot(
     settings: &EvalSettings,
 ) -> Result<Report> {
     out.map_or(Ok(()), run::require_empty)?;
+    let model = &hub::fetch(model)?;
     let head = read_head(head_path, model)?;
     let dir = split_dir(&settings.shards, settings.split)?;
     let test = Arc::new(ShardReader::open(&dir)?);

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lift_clip::{Head, VisionTower, device_name};
+use lift_clip::{Head, VisionTower, device_name, hub};
 use lift_data::{ClassNames, manifest::Manifest};
 use tch::Tensor;
 
@@ -22,6 +22,7 @@ pub use parity::parity;
 pub use training::{dry_run, resume, train, train_until};
 
 use crate::{
+    config::TrainConfig,
     error::{Error, Result},
     eval::{Evaluation, Look, Tte},
     report::{Columns, Report, class_table, table},
@@ -106,12 +107,8 @@ fn read_head(path: &Path, model: &Path) -> Result<Head> {
             reason: reason.into(),
         });
     }
-    let name = model.canonicalize().ok();
-    let name = name
-        .as_deref()
-        .and_then(Path::file_name)
-        .map(|n| n.to_string_lossy());
-    if let Some(name) = name.filter(|name| *name != head.model) {
+    let name = hub::short_name(model);
+    if name != head.model {
         let made_with = &head.model;
         eprintln!(
             "warning: {} was made with {made_with}, not with {name}",
@@ -119,6 +116,15 @@ fn read_head(path: &Path, model: &Path) -> Result<Head> {
         );
     }
     Ok(head)
+}
+
+/// The same settings with the model on this machine: one that is given by its name on the hub is fetched, and pinned to
+/// its commit.
+fn with_model(config: &TrainConfig) -> Result<TrainConfig> {
+    Ok(TrainConfig {
+        model: hub::fetch(&config.model)?,
+        ..config.clone()
+    })
 }
 
 /// The image tower; a text tower's memory is given back.

@@ -9,7 +9,7 @@ use tch::{Device, Tensor, kind::FLOAT_CPU};
 use super::{
     check_classes, check_width,
     evaluation::{EvalSettings, judge},
-    load_tower, read_head, report_of, warn_of_expand, write_stdout,
+    load_tower, read_head, report_of, warn_of_expand, with_model, write_stdout,
 };
 use crate::{
     checkpoint::{self, Checkpoint, Keeper},
@@ -40,6 +40,7 @@ const MADE_HEAD: &str = "head.safetensors";
 pub fn dry_run(config: &TrainConfig) -> Result<()> {
     let device = config.device_choice()?.resolve_with_note()?;
     run::require_empty(&config.out)?;
+    let config = &with_model(config)?;
     let inputs = Inputs::open(config, device, None)?;
     let plan = Plan::new(config, &inputs.model, inputs.train.manifest(), device);
     write_stdout(plan.to_string().as_bytes())
@@ -60,6 +61,7 @@ pub fn train(config: &TrainConfig) -> Result<Report> {
 pub fn train_until(config: &TrainConfig, stop: &Stop) -> Result<Report> {
     let device = config.device_choice()?.resolve_with_note()?;
     run::require_empty(&config.out)?;
+    let config = &with_model(config)?;
     let inputs = Inputs::open(config, device, None)?;
     run::create(config)?;
     let _lock = run::lock(&config.out)?;
@@ -82,6 +84,7 @@ pub fn resume(config: &TrainConfig, stop: &Stop) -> Result<Report> {
     let mut checkpoint = Checkpoint::read(run)?;
     checkpoint.require_settings(run, config)?;
     checkpoint.origins.require_files(config)?;
+    let config = &with_model(config)?;
     let inputs = Inputs::open(config, device, Some(&mut checkpoint))?;
     let step = checkpoint.position.step;
     eprintln!("{}: goes on after step {step}", run.display());
