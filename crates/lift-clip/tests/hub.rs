@@ -410,6 +410,8 @@ fn a_model_without_a_safetensors_file_is_told_how_to_convert() {
             message.starts_with(&format!("org/name: {expected}")),
             "{message}"
         );
+        let revision = "or name a revision that was converted, org/name@refs/pr/N, if HUB/org/name/discussions has";
+        assert_eq!(message.contains(revision), file == "pytorch_model.bin");
     }
 }
 

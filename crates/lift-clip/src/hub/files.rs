@@ -160,7 +160,7 @@ impl Files<'_> {
 
     /// Why a repository without a known safetensors file cannot be used.
     fn no_weights(&self) -> Result<Error> {
-        let (id, repo) = (self.id, &self.id.repo);
+        let (id, repo, endpoint) = (self.id, &self.id.repo, &self.client.hub.endpoint);
         let has = |file: &str| {
             Ok::<_, Error>(matches!(
                 self.client.ask(&self.commit, file)?,
@@ -181,7 +181,7 @@ impl Files<'_> {
                 "convert it: python -c \"from transformers import AutoModel, AutoTokenizer; \
                  AutoModel.from_pretrained('{repo}').save_pretrained('DIR', safe_serialization=True); \
                  AutoTokenizer.from_pretrained('{repo}').save_pretrained('DIR')\", and give DIR; or name a revision that \
-                 was converted, such as {repo}@refs/pr/N"
+                 was converted, {repo}@refs/pr/N, if {endpoint}/{repo}/discussions has such a pull request"
             );
             return Ok(Error::hub(id, reason, &hint));
         }

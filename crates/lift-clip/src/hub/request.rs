@@ -50,7 +50,7 @@ pub enum Answer {
 
 /// Asks for the files of one model.
 pub struct Client<'a> {
-    hub: &'a Hub,
+    pub(super) hub: &'a Hub,
     pub(super) id: &'a ModelId,
     agent: Agent,
 }

@@ -1,12 +1,16 @@
 //! Runs with a model that is given by its name on the hub, which is a server on the loopback interface.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     process::{Command, Output},
 };
 
+use lift_clip::Head;
+
 use super::{
     hub_server::{COMMIT, Model, Server},
+    methods::tiny_vit,
     prepare, stderr, stdout,
 };
 
@@ -100,4 +104,38 @@ fn a_model_that_is_not_in_the_cache_says_what_to_do() {
             ),
         "{message}"
     );
+}
+
+#[test]
+fn a_vit_of_timm_is_used_by_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path());
+    let file = dir.path().join("tiny.safetensors");
+    tiny_vit(&file);
+    let mut config = String::from(r#"{"architecture": "vit_tiny", "num_classes": 0, "#);
+    config += r#""pretrained_cfg": {"tag": "x", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}}"#;
+    let model = Model {
+        repo: "timm/vit_tiny.x",
+        files: BTreeMap::from([
+            ("model.safetensors", std::fs::read(&file).unwrap()),
+            ("config.json", config.into_bytes()),
+        ]),
+        storage: None,
+    };
+    let server = Server::start(move |request| model.answer(request));
+    let url = server.url();
+    for (model, out) in [
+        ("timm/vit_tiny.x", "by-name"),
+        ("tiny.safetensors", "by-path"),
+    ] {
+        let args = format!(
+            "init --shards shards --model {model} --init class-mean --out {out} --device cpu"
+        );
+        let output = lift_train(dir.path(), &args, ("HF_ENDPOINT", &url));
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    }
+    let [by_name, by_path] =
+        ["by-name", "by-path"].map(|name| Head::read(&dir.path().join(name)).unwrap());
+    assert_eq!(by_name.model, "vit_tiny.x");
+    assert_eq!(by_name.weight, by_path.weight);
 }
