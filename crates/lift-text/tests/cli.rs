@@ -92,7 +92,7 @@ fn settings_that_do_not_say_what_to_do_exit_with_2() {
     let cases = [
         (
             "--dataset shapes-lt --out head.safetensors",
-            "lift-text: no model given\nhint: --model DIR, or `model` in [text] of the recipe\n",
+            "lift-text: no model given\nhint: --model MODEL, or `model` in [text] of the recipe\n",
         ),
         (
             "--dataset shapes-lt --model m",

@@ -108,7 +108,6 @@ pub fn zero_shot(
     settings: &EvalSettings,
 ) -> Result<Report> {
     out.map_or(Ok(()), run::require_empty)?;
-    let model = &hub::fetch(model)?;
     let head = read_head(head_path, model)?;
     let dir = split_dir(&settings.shards, settings.split)?;
     let test = Arc::new(ShardReader::open(&dir)?);
@@ -128,6 +127,7 @@ pub fn zero_shot(
     };
     let train_counts = train_counts(&settings.shards, head_path, &head)?;
 
+    let model = &hub::fetch(model)?;
     let visual = load_tower(model)?;
     check_width(
         head_path,

@@ -22,7 +22,6 @@ pub use parity::parity;
 pub use training::{dry_run, resume, train, train_until};
 
 use crate::{
-    config::TrainConfig,
     error::{Error, Result},
     eval::{Evaluation, Look, Tte},
     report::{Columns, Report, class_table, table},
@@ -116,15 +115,6 @@ fn read_head(path: &Path, model: &Path) -> Result<Head> {
         );
     }
     Ok(head)
-}
-
-/// The same settings with the model on this machine: one that is given by its name on the hub is fetched, and pinned to
-/// its commit.
-fn with_model(config: &TrainConfig) -> Result<TrainConfig> {
-    Ok(TrainConfig {
-        model: hub::fetch(&config.model)?,
-        ..config.clone()
-    })
 }
 
 /// The image tower; a text tower's memory is given back.
