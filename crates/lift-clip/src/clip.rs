@@ -11,13 +11,11 @@ use crate::{
     checkpoint::{Layout, Weights, layout, to_openai_names},
     config::{ClipConfig, OpenClipConfig},
     error::{Error, Result},
+    hub,
     tensor_file::TensorFile,
     text::TextTower,
     vision::VisionTower,
 };
-
-const MODEL_HINT: &str =
-    "give a folder with config.json, model.safetensors and tokenizer.json, or a .safetensors file";
 
 /// Rows (n, d) divided by their length, as `torch.nn.functional.normalize`; a row of zeros stays one.
 pub fn normalize(rows: &Tensor) -> Tensor {
@@ -38,7 +36,8 @@ pub struct Clip {
 }
 
 impl Clip {
-    /// Loads a model folder (`config.json`, `model.safetensors`) or a single safetensors file.
+    /// Loads a model folder (`config.json`, `model.safetensors`), a single safetensors file, or a name on the hub that was
+    /// fetched before ([`hub::fetch`]).
     ///
     /// Hugging Face and OpenAI / open_clip names are recognised by themselves. Where a `config.json` lies beside the
     /// tensors it gives the sizes; tensors in OpenAI's names that have an `open_clip_config.json` beside them, or
@@ -145,14 +144,9 @@ pub(crate) fn read_model(model: &Path) -> Result<(PathBuf, Layout, BTreeMap<Stri
 
 /// The safetensors file of `model`.
 fn model_file(model: &Path) -> Result<PathBuf> {
+    let model = hub::find(model)?;
     if model.is_file() {
-        return Ok(model.into());
-    }
-    if !model.exists() {
-        return Err(Error::MissingFile {
-            path: model.into(),
-            hint: MODEL_HINT.into(),
-        });
+        return Ok(model);
     }
     let files = ["model.safetensors", "open_clip_model.safetensors"].map(|name| model.join(name));
     files
@@ -160,6 +154,6 @@ fn model_file(model: &Path) -> Result<PathBuf> {
         .find(|file| file.is_file())
         .ok_or_else(|| Error::MissingFile {
             path: model.join("model.safetensors"),
-            hint: MODEL_HINT.into(),
+            hint: hub::MODEL_HINT.into(),
         })
 }

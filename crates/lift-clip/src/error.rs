@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::hub::ModelId;
+
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -41,6 +43,24 @@ pub enum Error {
         path: PathBuf,
         /// Which files belong where.
         hint: String,
+    },
+    /// A model cannot be fetched by its name on the hub.
+    #[error("{id}: {reason}\nhint: {hint}")]
+    Hub {
+        /// `org/name`, and the revision where one was given.
+        id: String,
+        /// What is wrong, with the address where there is one.
+        reason: String,
+        /// What the user can do.
+        hint: String,
+    },
+    /// An environment variable cannot be used.
+    #[error("{name}: {reason}")]
+    Environment {
+        /// The variable.
+        name: &'static str,
+        /// What is wrong with its value.
+        reason: String,
     },
     /// Tensor names fit none of the known layouts.
     #[error(
@@ -98,6 +118,15 @@ impl Error {
     pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
+    }
+
+    /// For a model by its name on the hub.
+    pub(crate) fn hub(id: &ModelId, reason: String, hint: &str) -> Self {
+        Self::Hub {
+            id: id.to_string(),
+            reason,
+            hint: hint.into(),
+        }
     }
 }
 

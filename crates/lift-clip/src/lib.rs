@@ -15,6 +15,7 @@ mod device;
 mod error;
 mod head;
 mod hooks;
+pub mod hub;
 mod positions;
 mod preprocess;
 mod tensor_file;

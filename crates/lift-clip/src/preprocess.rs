@@ -2,10 +2,13 @@
 
 use std::{fs, path::Path};
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use tch::{Device, Kind, Tensor};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    hub,
+};
 
 /// `(x / 255 - mean) / std`, by channel (red, green, blue).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,6 +25,18 @@ struct PreprocessorConfig {
     image_std: Option<[f64; 3]>,
 }
 
+/// `config.json` of timm; others have no `pretrained_cfg`.
+#[derive(Deserialize)]
+struct TimmConfig {
+    pretrained_cfg: Option<PretrainedConfig>,
+}
+
+#[derive(Deserialize)]
+struct PretrainedConfig {
+    mean: Option<[f64; 3]>,
+    std: Option<[f64; 3]>,
+}
+
 impl Normalisation {
     /// CLIP's constants (OpenAI `clip.py`).
     pub const CLIP: Self = Self {
@@ -35,33 +50,38 @@ impl Normalisation {
         std: [0.5; 3],
     };
 
-    /// What the `preprocessor_config.json` beside a model says, or `usual` ([`usual_normalisation`]) where there is none.
+    /// What the `preprocessor_config.json` beside a model says, or timm's `config.json`, or `usual`
+    /// ([`usual_normalisation`]) where there is neither.
     ///
     /// [`usual_normalisation`]: crate::VisionTower::usual_normalisation
     ///
     /// # Errors
     /// When the file is there and cannot be read or holds a standard deviation of zero.
     pub fn of_model(model: &Path, usual: Self) -> Result<Self> {
+        let model = &hub::find(model)?;
         let folder = if model.is_file() {
             model.parent().unwrap_or(Path::new("."))
         } else {
             model
         };
         let path = folder.join("preprocessor_config.json");
-        if !path.is_file() {
-            return Ok(usual);
-        }
-        let bad = |reason: String| Error::BadConfig {
-            path: path.clone(),
-            reason,
+        let (path, mean, std) = if path.is_file() {
+            let config: PreprocessorConfig = read(&path)?;
+            (path, config.image_mean, config.image_std)
+        } else {
+            let path = folder.join("config.json");
+            if !path.is_file() {
+                return Ok(usual);
+            }
+            match read::<TimmConfig>(&path)?.pretrained_cfg {
+                Some(config) => (path, config.mean, config.std),
+                None => return Ok(usual),
+            }
         };
-        let text = fs::read_to_string(&path).map_err(Error::io(&path))?;
-        let config: PreprocessorConfig =
-            serde_json::from_str(&text).map_err(|e| bad(e.to_string()))?;
-        let mean = config.image_mean.unwrap_or(usual.mean);
-        let std = config.image_std.unwrap_or(usual.std);
+        let (mean, std) = (mean.unwrap_or(usual.mean), std.unwrap_or(usual.std));
         if std.iter().any(|&s| s <= 0.0) {
-            return Err(bad(format!("image_std {std:?} must be above zero")));
+            let reason = format!("image_std {std:?} must be above zero");
+            return Err(Error::BadConfig { path, reason });
         }
         Ok(Self { mean, std })
     }
@@ -82,9 +102,34 @@ impl Normalisation {
     }
 }
 
+fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = fs::read_to_string(path).map_err(Error::io(path))?;
+    serde_json::from_str(&text).map_err(|e| Error::BadConfig {
+        path: path.into(),
+        reason: e.to_string(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn constants_come_from_the_processors_file_then_from_timms() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = || Normalisation::of_model(dir.path(), Normalisation::HALF).unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        assert_eq!(of(), Normalisation::HALF);
+        write("config.json", r#"{"model_type": "clip"}"#);
+        assert_eq!(of(), Normalisation::HALF);
+        write(
+            "config.json",
+            r#"{"architecture": "vit", "pretrained_cfg": {"mean": [0.1, 0.2, 0.3]}}"#,
+        );
+        assert_eq!((of().mean, of().std), ([0.1, 0.2, 0.3], [0.5; 3]));
+        write("preprocessor_config.json", r#"{"image_std": [1, 2, 3]}"#);
+        assert_eq!((of().mean, of().std), ([0.5; 3], [1.0, 2.0, 3.0]));
+    }
 
     #[test]
     fn pixels_become_channels_first_and_normalised() {

@@ -6,7 +6,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    hub,
+};
 
 /// A tokenizer that ends every text with its end token.
 #[derive(Debug)]
@@ -21,6 +24,7 @@ impl Tokenizer {
     /// # Errors
     /// When the file is missing or is no tokenizer.
     pub fn of_model(model: &Path) -> Result<Self> {
+        let model = hub::find(model)?;
         let path = if model.is_file() {
             model.with_file_name("tokenizer.json")
         } else {

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use lift_clip::{Clip, Error, Head, Result, TextConfig, Tokenizer, normalize};
+use lift_clip::{Clip, Error, Head, Result, TextConfig, Tokenizer, hub, normalize};
 use lift_data::classes::ClassNames;
 use tch::{Device, Kind, Tensor};
 
@@ -55,17 +55,13 @@ pub fn build_head(model: &Path, classes: &ClassNames, options: &ClassifierOption
     }
     let text_embeds = normalize(&sums);
     let weight = normalize(&text_embeds.matmul(&proj.tr()));
-    let name = model
-        .canonicalize()
-        .ok()
-        .and_then(|p| Some(p.file_name()?.to_string_lossy().into_owned()));
     Ok(Head {
         weight: weight.to_device(Device::Cpu),
         text_embeds: Some(text_embeds.to_device(Device::Cpu)),
         class_names: classes.as_slice().to_vec(),
         class_hash: classes.hash(),
         template: options.prompts.summary(),
-        model: name.unwrap_or_else(|| model.display().to_string()),
+        model: hub::short_name(model),
         logit_scale: clip.logit_scale.exp().double_value(&[]),
     })
 }

@@ -33,7 +33,7 @@ enum Command {
     /// Encode class names into a classifier file.
     #[command(after_long_help = "Examples:
   lift-text classifier --shards shards --model clip-vit-base-patch16 --out head.safetensors
-  lift-text classifier --classnames names.txt --model clip --out head.safetensors --template 'a sketch of a {}.'
+  lift-text classifier --classnames names.txt --model openai/clip-vit-base-patch16 --out head.safetensors --template 'a sketch of a {}.'
   lift-text classifier --shards shards --model clip --out head.safetensors --template '{}'
   lift-text classifier --shards shards --model clip --out head.safetensors --templates eighty.txt
   lift-text classifier --shards shards --model clip --out head.safetensors --descriptors phrases.json
@@ -80,8 +80,8 @@ struct ClassifierArgs {
     /// Class names from the manifest of these shards.
     #[arg(long, value_name = "DIR")]
     shards: Option<PathBuf>,
-    /// Model folder: config.json, model.safetensors, tokenizer.json.
-    #[arg(long, value_name = "DIR")]
+    /// Model folder (config.json, model.safetensors, tokenizer.json), or a Hugging Face name: org/name[@revision].
+    #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
     /// The classifier file to write.
     #[arg(long, value_name = "FILE")]
@@ -193,7 +193,7 @@ fn classifier(args: ClassifierArgs) -> Result<()> {
         None => args,
     };
     let Some(model) = args.model else {
-        return usage("no model given\nhint: --model DIR, or `model` in [text] of the recipe");
+        return usage("no model given\nhint: --model MODEL, or `model` in [text] of the recipe");
     };
     let Some(out) = args.out else {
         return usage(
@@ -241,7 +241,7 @@ fn classifier(args: ClassifierArgs) -> Result<()> {
         batch_size: args.batch_size.unwrap_or(256),
         device,
     };
-    let head = build_head(&model, &classes, &options)?;
+    let head = build_head(&lift_clip::hub::fetch(&model)?, &classes, &options)?;
     head.write(&out)?;
     eprintln!(
         "{}: {} classes x {}, prompt {:?}",

@@ -92,7 +92,7 @@ fn settings_that_do_not_say_what_to_do_exit_with_2() {
     let cases = [
         (
             "--dataset shapes-lt --out head.safetensors",
-            "lift-text: no model given\nhint: --model DIR, or `model` in [text] of the recipe\n",
+            "lift-text: no model given\nhint: --model MODEL, or `model` in [text] of the recipe\n",
         ),
         (
             "--dataset shapes-lt --model m",
@@ -137,11 +137,11 @@ fn wrong_input_exits_with_1_and_says_each_thing_once() {
     let cases = [
         (
             "--dataset shapes-lt --model nowhere --out head.safetensors",
-            "lift-text: nowhere: no such file\nhint: give a folder with config.json, model.safetensors and tokenizer.json, or a .safetensors file\n",
+            "lift-text: nowhere: no such file\nhint: give a folder with config.json, model.safetensors and tokenizer.json, a .safetensors file, or a name on the Hugging Face hub such as openai/clip-vit-base-patch16\n",
         ),
         (
             "--dataset shapes-lt --model empty --out head.safetensors",
-            "lift-text: empty/model.safetensors: no such file\nhint: give a folder with config.json, model.safetensors and tokenizer.json, or a .safetensors file\n",
+            "lift-text: empty/model.safetensors: no such file\nhint: give a folder with config.json, model.safetensors and tokenizer.json, a .safetensors file, or a name on the Hugging Face hub such as openai/clip-vit-base-patch16\n",
         ),
         (
             "--classnames names.txt --model empty --out head.safetensors",

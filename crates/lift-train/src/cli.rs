@@ -96,8 +96,8 @@ struct ResumeArgs {
     /// Folder with its train/ and test/ shards [default: the run's]
     #[arg(long, value_name = "DIR")]
     shards: Option<PathBuf>,
-    /// Its model folder or file [default: the run's]
-    #[arg(long, value_name = "DIR")]
+    /// Its model: folder, file or org/name [default: the run's]
+    #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
     /// Its classifier file [default: the run's]
     #[arg(long, value_name = "FILE")]
@@ -115,8 +115,8 @@ struct EvalArgs {
     /// Folder with test shards [default: the run's]
     #[arg(long, value_name = "DIR")]
     shards: Option<PathBuf>,
-    /// Model folder [default: the run's]
-    #[arg(long, value_name = "DIR")]
+    /// Model: folder, file or org/name [default: the run's]
+    #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
     #[command(flatten)]
     how: HowArgs,
@@ -127,8 +127,8 @@ struct InitArgs {
     /// Folder with train shards
     #[arg(long, value_name = "DIR")]
     shards: PathBuf,
-    /// Model folder or file
-    #[arg(long, value_name = "DIR")]
+    /// Model: folder, file or org/name on Hugging Face
+    #[arg(long, value_name = "MODEL")]
     model: PathBuf,
     /// What makes the rows
     #[arg(long, value_enum)]
@@ -187,8 +187,8 @@ struct ZeroShotArgs {
     /// Folder with test shards; train shards beside them give the bands
     #[arg(long, value_name = "DIR")]
     shards: Option<PathBuf>,
-    /// Model folder
-    #[arg(long, value_name = "DIR")]
+    /// Model: folder, file or org/name on Hugging Face
+    #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
     /// Classifier file from `lift-text classifier`
     #[arg(long, value_name = "FILE")]
@@ -281,8 +281,8 @@ impl ShownArgs {
 
 #[derive(Debug, Args)]
 struct ParityArgs {
-    /// Model: a safetensors file (OpenAI / open_clip or timm names), or a folder
-    #[arg(long, value_name = "FILE")]
+    /// Model: a safetensors file (OpenAI / open_clip or timm names), a folder, or org/name
+    #[arg(long, value_name = "MODEL")]
     model: PathBuf,
     /// Batches, labels and class counts of the run
     #[arg(long, value_name = "FILE")]

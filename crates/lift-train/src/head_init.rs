@@ -9,7 +9,7 @@ mod probe;
 
 use std::{fmt, path::Path, sync::Arc};
 
-use lift_clip::{Head, NoHooks, Normalisation, VisionTower, normalize};
+use lift_clip::{Head, NoHooks, Normalisation, VisionTower, hub, normalize};
 use lift_data::{manifest::Manifest, progress::Reporting, shard::ShardReader};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -163,7 +163,7 @@ impl Source<'_> {
         };
         Ok(Head {
             template,
-            model: self.model_name(),
+            model: hub::short_name(self.model),
             ..head_of(self.train.manifest(), weight)
         })
     }
@@ -203,13 +203,6 @@ impl Source<'_> {
         } = probed.minimum;
         eprintln!("linear probing: {steps} steps of L-BFGS, largest gradient {gradient:.1e}");
         Ok(normalize(&probed.weight))
-    }
-
-    fn model_name(&self) -> String {
-        let whole = self.model.canonicalize().ok();
-        let name = whole.as_deref().and_then(Path::file_name);
-        let name = name.map(|name| name.to_string_lossy().into_owned());
-        name.unwrap_or_else(|| self.model.display().to_string())
     }
 
     fn labels(&self) -> Vec<u32> {

@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use lift_clip::{Head, TensorFile};
+use lift_clip::{Head, TensorFile, hub};
 use lift_data::atomic;
 
 use crate::{
@@ -26,7 +26,10 @@ pub fn create(config: &TrainConfig) -> Result<()> {
     // An evaluation may be started from another folder.
     let config = TrainConfig {
         shards: absolute(&config.shards)?,
-        model: absolute(&config.model)?,
+        model: match hub::is_name(&config.model) {
+            true => config.model.clone(),
+            false => absolute(&config.model)?,
+        },
         head: config.head.as_deref().map(absolute).transpose()?,
         out: absolute(&config.out)?,
         ..config.clone()

@@ -1,5 +1,9 @@
 //! The program `lift-train` from outside: exit codes and messages. Whole runs are tested in the package `tests`.
 
+#[path = "cli/hub.rs"]
+mod hub;
+#[path = "../../lift-clip/tests/hub_server/mod.rs"]
+mod hub_server;
 #[path = "cli/init.rs"]
 mod init;
 #[path = "cli/methods.rs"]

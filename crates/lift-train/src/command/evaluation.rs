@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use lift_clip::{Head, Normalisation, Precision};
+use lift_clip::{Head, Normalisation, Precision, hub};
 use lift_data::{layout::split_dir, manifest::Manifest, shard::ShardReader, split::Split};
 use tch::Device;
 
@@ -57,7 +57,6 @@ pub struct EvalSettings {
 pub fn eval(run: &Path, model: Option<&Path>, settings: &EvalSettings) -> Result<Report> {
     let config = run::read_config(run)?;
     let tuned = Tuned::read(run)?;
-    let model_path = model.unwrap_or(&config.model).to_path_buf();
     let dir = split_dir(&settings.shards, settings.split)?;
     let test = Arc::new(ShardReader::open(&dir)?);
     check_classes(
@@ -68,6 +67,7 @@ pub fn eval(run: &Path, model: Option<&Path>, settings: &EvalSettings) -> Result
         test.manifest(),
     )?;
 
+    let model_path = hub::fetch(model.unwrap_or(&config.model))?;
     let visual = load_tower(&model_path, settings.resolution)?;
     warn_of_expand(settings.look, &visual);
     let (device, kind) = (settings.device, settings.precision.kind());
@@ -130,6 +130,7 @@ pub fn zero_shot(
     )?;
     let train_counts = train_counts(&settings.shards, head_path, &head)?;
 
+    let model = &hub::fetch(model)?;
     let visual = load_tower(model, settings.resolution)?;
     let texts = class_texts(head_path, &head, &visual, model)?;
     warn_of_expand(settings.look, &visual);

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use lift_clip::{Normalisation, Precision};
+use lift_clip::{Normalisation, Precision, hub};
 use lift_data::{layout::split_dir, shard::ShardReader, split::Split};
 use tch::Device;
 
@@ -45,15 +45,16 @@ pub struct InitSettings {
 pub fn init(settings: &InitSettings, out: &Path) -> Result<()> {
     let InitSettings { shards, init, .. } = settings;
     let train = ShardReader::open(&split_dir(shards, Split::Train)?)?;
-    let mut tower = load_tower(&settings.model, settings.resolution)?;
+    let model = &hub::fetch(&settings.model)?;
+    let mut tower = load_tower(model, settings.resolution)?;
     init.check(shards, train.manifest(), tower.config().width)?;
     let usual = tower.usual_normalisation();
     tower.convert(settings.device, settings.precision.kind());
     let source = Source {
         train: Arc::new(train),
-        model: &settings.model,
+        model,
         tower: &tower,
-        normalisation: Normalisation::of_model(&settings.model, usual)?,
+        normalisation: Normalisation::of_model(model, usual)?,
         batch_size: settings.batch_size,
         threads: settings.threads,
         seed: settings.seed,

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lift_clip::{Head, VisionTower, device_name};
+use lift_clip::{Head, VisionTower, device_name, hub};
 use lift_data::{ClassNames, manifest::Manifest};
 use tch::Tensor;
 
@@ -109,12 +109,8 @@ fn read_head(path: &Path, model: &Path) -> Result<Head> {
             reason: reason.into(),
         });
     }
-    let name = model.canonicalize().ok();
-    let name = name
-        .as_deref()
-        .and_then(Path::file_name)
-        .map(|n| n.to_string_lossy());
-    if let Some(name) = name.filter(|name| *name != head.model) {
+    let name = hub::short_name(model);
+    if name != head.model {
         let made_with = &head.model;
         eprintln!(
             "warning: {} was made with {made_with}, not with {name}",

@@ -2,6 +2,8 @@
 
 use std::{fmt::Write, path::Path};
 
+use lift_clip::hub;
+
 use super::{Output, write_stdout};
 use crate::{
     error::{Error, Result},
@@ -21,7 +23,7 @@ pub fn parity(
     tuner: Option<&Tuners>,
     output: Output,
 ) -> Result<()> {
-    let parity = replay(model, inputs, run)?;
+    let parity = replay(&hub::fetch(model)?, inputs, run)?;
     if let Some(tuner) = tuner {
         let asked: Vec<String> = tuner.choices().iter().map(|c| c.kind.to_string()).collect();
         if asked != parity.tuners {

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use lift_clip::{Clip, Head, Normalisation, TextTower, Tokenizer, VisionTower};
+use lift_clip::{Clip, Head, Normalisation, TextTower, Tokenizer, VisionTower, hub};
 use lift_data::{layout::split_dir, manifest::Manifest, shard::ShardReader, split::Split};
 use tch::{Device, Tensor, kind::FLOAT_CPU};
 
@@ -42,7 +42,12 @@ pub fn dry_run(config: &TrainConfig) -> Result<()> {
     let device = config.device_choice()?.resolve_with_note()?;
     run::require_empty(&config.out)?;
     let inputs = Inputs::open(config, device, None)?;
-    let plan = Plan::new(config, &inputs.model, inputs.train.manifest(), device);
+    let plan = Plan::new(
+        &inputs.config,
+        &inputs.model,
+        inputs.train.manifest(),
+        device,
+    );
     write_stdout(plan.to_string().as_bytes())
 }
 
@@ -62,13 +67,14 @@ pub fn train_until(config: &TrainConfig, stop: &Stop) -> Result<Report> {
     let device = config.device_choice()?.resolve_with_note()?;
     run::require_empty(&config.out)?;
     let inputs = Inputs::open(config, device, None)?;
+    let config = &inputs.config;
     run::create(config)?;
     let _lock = run::lock(&config.out)?;
     eprint!(
         "{}",
         Plan::new(config, &inputs.model, inputs.train.manifest(), device)
     );
-    finish(config, device, inputs, None, stop)
+    finish(device, inputs, None, stop)
 }
 
 /// Goes on with the run in the folder `config.out`, whose settings `config` are, from its last checkpoint.
@@ -86,18 +92,13 @@ pub fn resume(config: &TrainConfig, stop: &Stop) -> Result<Report> {
     let inputs = Inputs::open(config, device, Some(&mut checkpoint))?;
     let step = checkpoint.position.step;
     eprintln!("{}: goes on after step {step}", run.display());
-    finish(config, device, inputs, Some(checkpoint), stop)
+    finish(device, inputs, Some(checkpoint), stop)
 }
 
 /// Trains from the start or from a checkpoint, evaluates, and writes what a run's folder holds at its end.
-fn finish(
-    config: &TrainConfig,
-    device: Device,
-    inputs: Inputs,
-    from: Option<Checkpoint>,
-    stop: &Stop,
-) -> Result<Report> {
+fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop) -> Result<Report> {
     let Inputs {
+        config,
         train,
         test,
         mut model,
@@ -105,6 +106,7 @@ fn finish(
         mut head,
         origins,
     } = inputs;
+    let config = &config;
     let manifest = train.manifest().clone();
 
     let train = Arc::new(train);
@@ -258,6 +260,8 @@ fn file_head(path: &Path, config: &TrainConfig, manifest: &Manifest, width: i64)
 
 /// What a run starts from, all of it opened and checked before the first step.
 struct Inputs {
+    /// The settings, with the model's commit where it was given by name.
+    config: TrainConfig,
     train: ShardReader,
     test: ShardReader,
     model: TunedModel,
@@ -294,6 +298,12 @@ impl Inputs {
             &test_dir,
             test.manifest(),
         )?;
+        // Fetching may take minutes, so what can be wrong without the model has been looked at.
+        let model = hub::fetch(&config.model)?;
+        let config = &TrainConfig {
+            model,
+            ..config.clone()
+        };
         let learns_words = config.learned_words().is_some();
         let (visual, words) = match learns_words {
             true => {
@@ -343,6 +353,7 @@ impl Inputs {
         let usual = model.visual.usual_normalisation();
         let normalisation = Normalisation::of_model(&config.model, usual)?;
         Ok(Self {
+            config: config.clone(),
             train,
             test,
             model,

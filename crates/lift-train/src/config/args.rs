@@ -31,8 +31,8 @@ pub struct TrainArgs {
     /// Folder with train/ and test/ shards, as `lift-data build` writes it
     #[arg(long, value_name = "DIR")]
     pub shards: Option<PathBuf>,
-    /// Model folder (model.safetensors, CLIP or timm ViT), or such a file
-    #[arg(long, value_name = "DIR")]
+    /// Model folder, .safetensors file, or org/name on Hugging Face
+    #[arg(long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
     /// Classifier file from `lift-text classifier`
     #[arg(long, value_name = "FILE")]

@@ -1,0 +1,191 @@
+//! The files of a model: which ones are wanted, brought into the cache one by one, and why a model has none.
+
+use std::fs;
+
+use super::{
+    Hub,
+    cache::{ModelCache, WEIGHTS, make_parent},
+    id::{ModelId, is_commit},
+    request::{Answer, Client, Remote},
+    transfer::wrong_hash,
+};
+use crate::error::{Error, Result};
+
+/// What lies beside the tensors and need not be there.
+const BESIDE: [&str; 3] = ["config.json", "tokenizer.json", "preprocessor_config.json"];
+
+/// Brings the model into the cache; returns its commit, or the reason why the network does not answer.
+pub fn fetch(
+    hub: &Hub,
+    id: &ModelId,
+    cache: &ModelCache,
+) -> Result<std::result::Result<String, String>> {
+    let client = Client::new(hub, id);
+    let commit = match is_commit(&id.revision) {
+        true => id.revision.clone(),
+        false => match commit_of(id, &client)? {
+            Ok(commit) => commit,
+            Err(reason) => return Ok(Err(reason)),
+        },
+    };
+    let files = Files {
+        id,
+        cache,
+        client,
+        commit,
+    };
+    if let Err(reason) = files.obtain_all()? {
+        return Ok(Err(reason));
+    }
+    // Last, so that no revision in the cache is a commit that is not whole.
+    cache.remember(&files.commit)?;
+    Ok(Ok(files.commit))
+}
+
+/// The commit that the revision is now; the reason where the network does not answer.
+fn commit_of(id: &ModelId, client: &Client) -> Result<std::result::Result<String, String>> {
+    // The hub says the commit with any file of it, and even when it says that there is no such file.
+    for file in ["config.json", WEIGHTS[0], WEIGHTS[1]] {
+        match client.ask(&id.revision, file)? {
+            Answer::Found { commit, .. }
+            | Answer::Absent {
+                commit: Some(commit),
+            } => {
+                return Ok(Ok(commit));
+            }
+            Answer::Absent { commit: None } => {}
+            Answer::Unreachable(reason) => return Ok(Err(reason)),
+        }
+    }
+    Err(client.not_found())
+}
+
+/// The files of one commit, on their way into the cache.
+struct Files<'a> {
+    id: &'a ModelId,
+    cache: &'a ModelCache,
+    client: Client<'a>,
+    commit: String,
+}
+
+enum Obtained {
+    Here,
+    Absent,
+    Unreachable(String),
+}
+
+impl Files<'_> {
+    /// Brings all that is wanted into the cache; gives the reason where the network does not answer.
+    fn obtain_all(&self) -> Result<std::result::Result<(), String>> {
+        // Tensors come last: what is wrong with a model shows before they have taken their time.
+        let [usual, open_clip] = WEIGHTS;
+        for file in BESIDE {
+            if let Obtained::Unreachable(reason) = self.obtain(file)? {
+                return Ok(Err(reason));
+            }
+        }
+        match self.obtain(usual)? {
+            Obtained::Here => return Ok(Ok(())),
+            Obtained::Absent => {}
+            Obtained::Unreachable(reason) => return Ok(Err(reason)),
+        }
+        for file in ["open_clip_config.json", open_clip] {
+            match self.obtain(file)? {
+                Obtained::Here => {}
+                Obtained::Absent if file == open_clip => return Err(self.no_weights()?),
+                Obtained::Absent => {}
+                Obtained::Unreachable(reason) => return Ok(Err(reason)),
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Brings a file into the cache, if the commit has it; asks nothing where that is known.
+    fn obtain(&self, file: &str) -> Result<Obtained> {
+        if self.cache.has(&self.commit, file) {
+            return Ok(Obtained::Here);
+        }
+        if self.cache.is_absent(&self.commit, file) {
+            return Ok(Obtained::Absent);
+        }
+        match self.client.ask(&self.commit, file)? {
+            Answer::Found { remote, .. } => {
+                self.blob(file, &remote)?;
+                self.cache.link(&self.commit, file, &remote.etag)?;
+                Ok(Obtained::Here)
+            }
+            Answer::Absent { commit } => {
+                // A server that does not know the commit may not know the file either.
+                if commit.as_ref() == Some(&self.commit) {
+                    self.cache.remember_absence(&self.commit, file)?;
+                }
+                Ok(Obtained::Absent)
+            }
+            Answer::Unreachable(reason) => Ok(Obtained::Unreachable(reason)),
+        }
+    }
+
+    /// Brings the bytes of a file under the name of their hash, whole and checked.
+    fn blob(&self, file: &str, remote: &Remote) -> Result<()> {
+        let blob = self.cache.blob(&remote.etag);
+        if blob.is_file() {
+            return Ok(());
+        }
+        make_parent(&blob)?;
+        let _lock = self.cache.lock(&remote.etag)?;
+        // Another process may have brought it while this one waited.
+        if blob.is_file() {
+            return Ok(());
+        }
+        let part = self.cache.blob(&format!("{}.incomplete", remote.etag));
+        let mut is_resumed = part.is_file();
+        loop {
+            self.client.download(&self.commit, file, remote, &part)?;
+            let Some(found) = wrong_hash(&part, remote)? else {
+                return fs::rename(&part, &blob).map_err(Error::io(blob));
+            };
+            fs::remove_file(&part).map_err(Error::io(&part))?;
+            if !is_resumed {
+                let reason = format!(
+                    "{file} came damaged: its hash is {found}, the hub's {}",
+                    remote.etag
+                );
+                let hint = "run the same command again; if it happens again, the server or a proxy changes files";
+                return Err(Error::hub(self.id, reason, hint));
+            }
+            // What an earlier run left may have been the damaged part.
+            is_resumed = false;
+        }
+    }
+
+    /// Why a repository without a known safetensors file cannot be used.
+    fn no_weights(&self) -> Result<Error> {
+        let (id, repo, endpoint) = (self.id, &self.id.repo, &self.client.hub.endpoint);
+        let has = |file: &str| {
+            Ok::<_, Error>(matches!(
+                self.client.ask(&self.commit, file)?,
+                Answer::Found { .. }
+            ))
+        };
+        if has("model.safetensors.index.json")? {
+            let reason = "its tensors are in several files (model.safetensors.index.json), which LIFT does not read".into();
+            let hint = format!(
+                "join them: python -c \"from transformers import AutoModel; AutoModel.from_pretrained('{repo}')\
+                 .save_pretrained('DIR', max_shard_size='100GB')\", and give DIR"
+            );
+            return Ok(Error::hub(id, reason, &hint));
+        }
+        if has("pytorch_model.bin")? || has("open_clip_pytorch_model.bin")? {
+            let reason = "it has no safetensors file, only a pickle (.bin), which can run programs and is not read".into();
+            let hint = format!(
+                "convert it: python -c \"from transformers import AutoModel, AutoTokenizer; \
+                 AutoModel.from_pretrained('{repo}').save_pretrained('DIR', safe_serialization=True); \
+                 AutoTokenizer.from_pretrained('{repo}').save_pretrained('DIR')\", and give DIR; or name a revision that \
+                 was converted, {repo}@refs/pr/N, if {endpoint}/{repo}/discussions has such a pull request"
+            );
+            return Ok(Error::hub(id, reason, &hint));
+        }
+        let reason = format!("it has none of {}", WEIGHTS.join(" and "));
+        Ok(Error::hub(id, reason, "is it a CLIP or a ViT of timm?"))
+    }
+}
