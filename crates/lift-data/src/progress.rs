@@ -32,15 +32,23 @@ impl Reporting {
 
     /// Starts counting to `total` images; `what` is named in front.
     pub fn start(self, what: &'static str, total: u64) -> Progress {
+        self.start_of(what, "images", total)
+    }
+
+    /// Starts counting to `total` of this unit, a plural.
+    pub fn start_of(self, what: &'static str, unit: &'static str, total: u64) -> Progress {
         let sink = match self {
             Reporting::Silent => Sink::None,
-            Reporting::Stderr if std::io::stderr().is_terminal() => Sink::Bar(bar(what, total)),
+            Reporting::Stderr if std::io::stderr().is_terminal() => {
+                Sink::Bar(bar(what, unit, total))
+            }
             Reporting::Stderr => Sink::Lines {
                 next: Cell::new(LINE_EVERY),
             },
         };
         Progress {
             what,
+            unit,
             total,
             done: Cell::new(0),
             start: Instant::now(),
@@ -49,9 +57,10 @@ impl Reporting {
     }
 }
 
-/// A count of images on its way to a total.
+/// A count on its way to a total.
 pub struct Progress {
     what: &'static str,
+    unit: &'static str,
     total: u64,
     done: Cell<u64>,
     start: Instant,
@@ -65,11 +74,11 @@ enum Sink {
 }
 
 impl Progress {
-    /// So many more images.
-    pub fn advance(&self, images: u64) {
-        self.done.set(self.done.get() + images);
+    /// So many more.
+    pub fn advance(&self, more: u64) {
+        self.done.set(self.done.get() + more);
         match &self.sink {
-            Sink::Bar(bar) => bar.inc(images),
+            Sink::Bar(bar) => bar.inc(more),
             Sink::Lines { next } if self.start.elapsed() >= next.get() => {
                 let elapsed = self.start.elapsed();
                 next.set(elapsed + LINE_EVERY);
@@ -106,21 +115,24 @@ impl Progress {
         let (done, rate) = (self.done.get(), self.done.get() as f64 / seconds);
         let left = (self.total - done.min(self.total)) as f64 / rate;
         format!(
-            "{}: {done} of {} images, {rate:.0} images/s, {left:.0} s left",
-            self.what, self.total
+            "{}: {done} of {} {unit}, {rate:.0} {unit}/s, {left:.0} s left",
+            self.what,
+            self.total,
+            unit = self.unit
         )
     }
 }
 
-fn bar(what: &'static str, total: u64) -> ProgressBar {
-    let template =
-        "{prefix} {wide_bar} {human_pos}/{human_len} images, {per_sec}, {eta} left {msg}";
-    let style = ProgressStyle::with_template(template)
+fn bar(what: &'static str, unit: &'static str, total: u64) -> ProgressBar {
+    let template = format!(
+        "{{prefix}} {{wide_bar}} {{human_pos}}/{{human_len}} {unit}, {{per_sec}}, {{eta}} left {{msg}}"
+    );
+    let style = ProgressStyle::with_template(&template)
         .expect("the template is right")
         .with_key(
             "per_sec",
-            |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
-                let _ = write!(out, "{:.0} images/s", state.per_sec());
+            move |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+                let _ = write!(out, "{:.0} {unit}/s", state.per_sec());
             },
         );
     ProgressBar::new(total).with_style(style).with_prefix(what)
@@ -139,5 +151,9 @@ mod tests {
             progress.line(5.0),
             "train: 25 of 100 images, 5 images/s, 15 s left"
         );
+        let progress = Reporting::Silent.start_of("encode", "texts", 4);
+        progress.advance(2);
+        let line = progress.line(1.0);
+        assert_eq!(line, "encode: 2 of 4 texts, 2 texts/s, 1 s left");
     }
 }

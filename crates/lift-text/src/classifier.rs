@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use lift_clip::{Clip, Error, Head, Result, TextConfig, Tokenizer, hub, normalize};
-use lift_data::classes::ClassNames;
+use lift_data::{classes::ClassNames, progress::Reporting};
 use tch::{Device, Kind, Tensor};
 
 use crate::prompts::Prompts;
@@ -42,6 +42,8 @@ pub fn build_head(model: &Path, classes: &ClassNames, options: &ClassifierOption
         [classes.len() as i64, clip.config.embed_dim],
         (Kind::Float, options.device),
     );
+    let total = options.prompts.count(classes.len()) as u64;
+    let progress = Reporting::Stderr.start_of("encode", "texts", total);
     loop {
         let (labels, batch): (Vec<i64>, Vec<String>) =
             texts.by_ref().take(options.batch_size.max(1)).unzip();
@@ -52,7 +54,9 @@ pub fn build_head(model: &Path, classes: &ClassNames, options: &ClassifierOption
         let embeds = tch::no_grad(|| clip.text.embed(&clip.text.features(&ids)));
         let labels = Tensor::from_slice(&labels).to_device(options.device);
         let _ = sums.index_add_(0, &labels, &normalize(&embeds));
+        progress.advance(batch.len() as u64);
     }
+    progress.finish();
     let text_embeds = normalize(&sums);
     let weight = normalize(&text_embeds.matmul(&proj.tr()));
     Ok(Head {

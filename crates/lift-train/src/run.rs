@@ -1,7 +1,7 @@
 //! A run's folder: `config.toml`, `metrics.jsonl`, `tuned.safetensors`, `report.json`; `head.safetensors` where `--init`
 //! made the classifier, and `tensorboard/` where it was asked for.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, thread, time::Duration};
 
 use lift_clip::{Head, TensorFile, hub};
 use lift_data::atomic;
@@ -65,7 +65,16 @@ pub fn require_empty(out: &Path) -> Result<()> {
 pub fn lock(run: &Path) -> Result<fs::File> {
     let path = run.join("config.toml");
     let file = fs::File::open(&path).map_err(Error::io(&path))?;
-    match file.try_lock() {
+    // A process that is just being started holds what its parent had open until it becomes another program.
+    let mut lock = file.try_lock();
+    for _ in 0..20 {
+        if !matches!(lock, Err(fs::TryLockError::WouldBlock)) {
+            break;
+        }
+        thread::sleep(Duration::from_millis(50));
+        lock = file.try_lock();
+    }
+    match lock {
         Err(fs::TryLockError::WouldBlock) => Err(Error::BadRun {
             path: run.into(),
             reason: "another process is training in it".into(),

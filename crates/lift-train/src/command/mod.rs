@@ -4,6 +4,7 @@
 
 mod evaluation;
 mod init;
+mod inputs;
 mod parity;
 mod training;
 

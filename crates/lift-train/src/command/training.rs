@@ -1,34 +1,31 @@
-//! Training: inputs checked, the plan printed, the run's folder filled.
+//! Training: the plan printed, the run's folder filled.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
-use lift_clip::{Clip, Head, Normalisation, TextTower, Tokenizer, VisionTower, hub};
-use lift_data::{layout::split_dir, manifest::Manifest, shard::ShardReader, split::Split};
-use tch::{Device, Tensor, kind::FLOAT_CPU};
+use lift_clip::{Head, Normalisation};
+use lift_data::{shard::ShardReader, split::Split};
+use tch::Device;
 
 use super::{
-    check_classes, check_width, class_texts,
     evaluation::{EvalSettings, judge},
-    load_tower, read_head, report_of, set_resolution, warn_of_expand, write_stdout,
+    inputs::Inputs,
+    report_of, write_stdout,
 };
 use crate::{
     checkpoint::{self, Checkpoint, Keeper},
-    classifier::{Classifier, ClassifierKind},
+    classifier::Classifier,
     config::TrainConfig,
-    error::{Error, Result},
+    error::Result,
     eval::{Evaluation, Look, Tte},
-    fingerprint::Origins,
-    head_init::{HeadInit, Source, head_of},
-    joint::{Context, ContextPosition, Encoder, Joint, USUAL_LENGTH},
+    head_init::{HeadInit, Source},
     loader::Loader,
-    model::{TunedModel, classifier_width},
+    model::TunedModel,
     plan::Plan,
     report::Report,
     run::{self, Tuned},
     stop::Stop,
     tensorboard::EventFile,
     train,
-    tuner::Tuner,
 };
 
 /// The classifier file that `--init` made, in the run's folder.
@@ -242,188 +239,4 @@ fn initial_head(
         seed: config.seed,
     };
     source.head(config.init)
-}
-
-/// The classifier file, which must be of these classes and as wide as the tower.
-fn file_head(path: &Path, config: &TrainConfig, manifest: &Manifest, width: i64) -> Result<Head> {
-    let head = read_head(path, &config.model)?;
-    check_classes(
-        path,
-        &head.class_names,
-        &head.class_hash,
-        &config.shards,
-        manifest,
-    )?;
-    check_width(path, "weight", &head.weight, width, &config.model)?;
-    Ok(head)
-}
-
-/// What a run starts from, all of it opened and checked before the first step.
-struct Inputs {
-    /// The settings, with the model's commit where it was given by name.
-    config: TrainConfig,
-    train: ShardReader,
-    test: ShardReader,
-    model: TunedModel,
-    normalisation: Normalisation,
-    head: Head,
-    origins: Origins,
-}
-
-impl Inputs {
-    /// With what is tuned as it starts, or as a checkpoint has it, which is then taken out of it.
-    fn open(
-        config: &TrainConfig,
-        device: Device,
-        checkpoint: Option<&mut Checkpoint>,
-    ) -> Result<Self> {
-        let train = ShardReader::open(&split_dir(&config.shards, Split::Train)?)?;
-        let test_dir = split_dir(&config.shards, Split::Test)?;
-        let test = ShardReader::open(&test_dir)?;
-        let manifest = train.manifest();
-        if let Some(label) = manifest.class_counts.iter().position(|&n| n == 0) {
-            let (shards, name) = (
-                config.shards.display(),
-                &manifest.class_names.as_slice()[label],
-            );
-            return Err(Error::Config(format!(
-                "{shards}: class {name:?} has no training image\nhint: the loss needs at least one image a class"
-            )));
-        }
-        let names = manifest.class_names.as_slice();
-        check_classes(
-            &config.shards,
-            names,
-            &manifest.class_hash,
-            &test_dir,
-            test.manifest(),
-        )?;
-        // Fetching may take minutes, so what can be wrong without the model has been looked at.
-        let model = hub::fetch(&config.model)?;
-        let config = &TrainConfig {
-            model,
-            ..config.clone()
-        };
-        let learns_words = config.learned_words().is_some();
-        let (visual, words) = match learns_words {
-            true => {
-                let (visual, words) = load_towers(config)?;
-                (visual, Some(words))
-            }
-            false => (load_tower(&config.model, config.resolution)?, None),
-        };
-        let origins = match &checkpoint {
-            Some(checkpoint) => {
-                checkpoint.origins.require_model(config, &visual)?;
-                checkpoint.origins.clone()
-            }
-            None => Origins::of(config, &visual)?,
-        };
-        let tower = visual.config();
-        let head = match &config.head {
-            Some(path) => file_head(path, config, manifest, tower.width)?,
-            None if learns_words => Head {
-                template: "learned words".into(),
-                ..head_of(manifest, Tensor::zeros([names.len() as i64, 1], FLOAT_CPU))
-            },
-            None => {
-                config.init.check(&config.shards, manifest, tower.width)?;
-                // Its rows are made once the run has its folder.
-                head_of(
-                    manifest,
-                    Tensor::zeros([names.len() as i64, tower.width], FLOAT_CPU),
-                )
-            }
-        };
-        warn_of_expand(config.look(), &visual);
-        let kind = config.precision.kind();
-        let mut model = match checkpoint {
-            None => fresh(config, visual, &head, words.as_ref(), device)?,
-            Some(checkpoint) => {
-                let tuned = std::mem::take(&mut checkpoint.model);
-                let (classifier, scale) = (config.classifier, config.scale);
-                TunedModel::from_tuned(visual, tuned, classifier, scale, device, kind)?
-            }
-        };
-        if let Some(words) = words {
-            let encoder = words.encoder(names, &model, config.coop_position)?;
-            model.joint.encode_with(encoder);
-        }
-        model.recomputes = config.activation_checkpointing;
-        let usual = model.visual.usual_normalisation();
-        let normalisation = Normalisation::of_model(&config.model, usual)?;
-        Ok(Self {
-            config: config.clone(),
-            train,
-            test,
-            model,
-            normalisation,
-            head,
-            origins,
-        })
-    }
-}
-
-/// The model before its first step.
-fn fresh(
-    config: &TrainConfig,
-    visual: VisionTower,
-    head: &Head,
-    words: Option<&Words>,
-    device: Device,
-) -> Result<TunedModel> {
-    let options = config.tuner_options();
-    let classes = head.class_names.len();
-    let tuner = Tuner::new(&options, &visual, classes)?;
-    let context = words.map(|words| words.context(config)).transpose()?;
-    let joint = Joint::new(&options, &visual, context)?;
-    let width = classifier_width(config.classifier, &visual)?;
-    let rows = match (config.classifier, &config.head) {
-        (ClassifierKind::Text, Some(path)) => class_texts(path, head, &visual, &config.model)?,
-        // Learned words make them before the first step.
-        (ClassifierKind::Text, None) => &Tensor::zeros([classes as i64, width], FLOAT_CPU),
-        _ => &head.weight,
-    };
-    let classifier = Classifier::new(config.classifier, rows, config.scale);
-    let kind = config.precision.kind();
-    Ok(TunedModel::new(visual, tuner, classifier, device, kind).with_joint(joint))
-}
-
-/// Both towers of a CLIP, the text tower with its tokenizer.
-fn load_towers(config: &TrainConfig) -> Result<(VisionTower, Words)> {
-    let clip = Clip::load(&config.model)?;
-    let mut visual = clip.visual;
-    set_resolution(&mut visual, &config.model, config.resolution)?;
-    let words = Words {
-        tower: clip.text,
-        tokenizer: Tokenizer::of_model(&config.model)?,
-    };
-    Ok((visual, words))
-}
-
-/// What learned words are made from.
-struct Words {
-    tower: TextTower,
-    tokenizer: Tokenizer,
-}
-
-impl Words {
-    fn context(&self, config: &TrainConfig) -> Result<Context> {
-        let length = config.learned_words().unwrap_or(USUAL_LENGTH);
-        match &config.coop_init {
-            None => Ok(Context::random(length, &self.tower, config.seed)),
-            Some(phrase) => Context::of_phrase(phrase, &self.tower, &self.tokenizer),
-        }
-    }
-
-    fn encoder(
-        self,
-        names: &[String],
-        model: &TunedModel,
-        position: ContextPosition,
-    ) -> Result<Encoder> {
-        let words = model.joint.context().map_or(0, Context::words);
-        let place = (model.visual.device(), model.visual.kind());
-        Encoder::new(self.tower, &self.tokenizer, names, words, position, place)
-    }
 }

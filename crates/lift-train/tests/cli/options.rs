@@ -205,3 +205,54 @@ fn options_that_have_no_meaning_together_exit_with_2() {
         );
     }
 }
+
+#[test]
+fn a_loss_that_is_no_number_stops_the_run_with_its_likely_cause() {
+    tch::set_num_threads(1);
+    let dir = tempfile::tempdir().unwrap();
+    let base = tiny(dir.path());
+    let refused = |name: &str, change: &dyn Fn(&mut TrainConfig)| {
+        let mut config = TrainConfig {
+            out: dir.path().join(name),
+            ..base.clone()
+        };
+        change(&mut config);
+        let error = command::train(&config).unwrap_err().to_string();
+        assert!(!config.out.join("tuned.safetensors").exists());
+        error
+    };
+    let error = refused("fast", &|config| config.lr = 1e6);
+    assert!(error.starts_with("the loss is "), "{error}");
+    assert!(
+        error.contains("hint: --lr 1000000 is 50000000 times the 0.02 of the preset"),
+        "{error}"
+    );
+
+    let broken = dir.path().join("broken.safetensors");
+    let mut file = TensorFile::read(&base.model).unwrap();
+    let bias = file.tensors["blocks.1.mlp.fc1.bias"].copy();
+    let _ = bias.get(3).fill_(f64::NAN);
+    file.tensors.insert("blocks.1.mlp.fc1.bias".into(), bias);
+    file.write(&broken).unwrap();
+    let error = refused("broken", &|config| config.model = broken.clone());
+    assert!(error.starts_with("the loss is NaN at step 4 "), "{error}");
+    assert!(
+        error.contains("resblocks.1.mlp.c_fc.bias holds values that are not finite"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_warmup_longer_than_the_run_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = TrainConfig {
+        warmup: 27,
+        ..tiny(dir.path())
+    };
+    let error = command::train(&config).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "--warmup 27 is longer than the run, which has 26 steps"
+    );
+    assert!(!config.out.exists());
+}

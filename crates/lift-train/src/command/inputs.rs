@@ -1,0 +1,213 @@
+//! What a run starts from: shards, towers, classifier and modules, opened and checked before the first step.
+
+use std::path::Path;
+
+use lift_clip::{Clip, Head, Normalisation, TextTower, Tokenizer, VisionTower, hub};
+use lift_data::{layout::split_dir, manifest::Manifest, shard::ShardReader, split::Split};
+use tch::{Device, Tensor, kind::FLOAT_CPU};
+
+use super::{
+    check_classes, check_width, class_texts, load_tower, read_head, set_resolution, warn_of_expand,
+};
+use crate::{
+    checkpoint::Checkpoint,
+    classifier::{Classifier, ClassifierKind},
+    config::TrainConfig,
+    error::{Error, Result},
+    fingerprint::Origins,
+    head_init::head_of,
+    joint::{Context, ContextPosition, Encoder, Joint, USUAL_LENGTH},
+    model::{TunedModel, classifier_width},
+    tuner::Tuner,
+};
+
+/// The classifier file, which must be of these classes and as wide as the tower.
+fn file_head(path: &Path, config: &TrainConfig, manifest: &Manifest, width: i64) -> Result<Head> {
+    let head = read_head(path, &config.model)?;
+    check_classes(
+        path,
+        &head.class_names,
+        &head.class_hash,
+        &config.shards,
+        manifest,
+    )?;
+    check_width(path, "weight", &head.weight, width, &config.model)?;
+    Ok(head)
+}
+
+/// What a run starts from, all of it opened and checked before the first step.
+pub(super) struct Inputs {
+    /// The settings, with the model's commit where it was given by name.
+    pub(super) config: TrainConfig,
+    pub(super) train: ShardReader,
+    pub(super) test: ShardReader,
+    pub(super) model: TunedModel,
+    pub(super) normalisation: Normalisation,
+    pub(super) head: Head,
+    pub(super) origins: Origins,
+}
+
+impl Inputs {
+    /// With what is tuned as it starts, or as a checkpoint has it, which is then taken out of it.
+    pub(super) fn open(
+        config: &TrainConfig,
+        device: Device,
+        checkpoint: Option<&mut Checkpoint>,
+    ) -> Result<Self> {
+        let train = ShardReader::open(&split_dir(&config.shards, Split::Train)?)?;
+        let test_dir = split_dir(&config.shards, Split::Test)?;
+        let test = ShardReader::open(&test_dir)?;
+        let manifest = train.manifest();
+        if let Some(label) = manifest.class_counts.iter().position(|&n| n == 0) {
+            let (shards, name) = (
+                config.shards.display(),
+                &manifest.class_names.as_slice()[label],
+            );
+            return Err(Error::Config(format!(
+                "{shards}: class {name:?} has no training image\nhint: the loss needs at least one image a class"
+            )));
+        }
+        let steps = manifest.rows.div_ceil(config.batch_size as u64) * config.epochs as u64;
+        if config.warmup as u64 > steps {
+            return Err(Error::Usage(format!(
+                "--warmup {} is longer than the run, which has {steps} steps",
+                config.warmup
+            )));
+        }
+        let names = manifest.class_names.as_slice();
+        check_classes(
+            &config.shards,
+            names,
+            &manifest.class_hash,
+            &test_dir,
+            test.manifest(),
+        )?;
+        // Fetching may take minutes, so what can be wrong without the model has been looked at.
+        let model = hub::fetch(&config.model)?;
+        let config = &TrainConfig {
+            model,
+            ..config.clone()
+        };
+        let learns_words = config.learned_words().is_some();
+        let (visual, words) = match learns_words {
+            true => {
+                let (visual, words) = load_towers(config)?;
+                (visual, Some(words))
+            }
+            false => (load_tower(&config.model, config.resolution)?, None),
+        };
+        let origins = match &checkpoint {
+            Some(checkpoint) => {
+                checkpoint.origins.require_model(config, &visual)?;
+                checkpoint.origins.clone()
+            }
+            None => Origins::of(config, &visual)?,
+        };
+        let tower = visual.config();
+        let head = match &config.head {
+            Some(path) => file_head(path, config, manifest, tower.width)?,
+            None if learns_words => Head {
+                template: "learned words".into(),
+                ..head_of(manifest, Tensor::zeros([names.len() as i64, 1], FLOAT_CPU))
+            },
+            None => {
+                config.init.check(&config.shards, manifest, tower.width)?;
+                // Its rows are made once the run has its folder.
+                head_of(
+                    manifest,
+                    Tensor::zeros([names.len() as i64, tower.width], FLOAT_CPU),
+                )
+            }
+        };
+        warn_of_expand(config.look(), &visual);
+        let kind = config.precision.kind();
+        let mut model = match checkpoint {
+            None => fresh(config, visual, &head, words.as_ref(), device)?,
+            Some(checkpoint) => {
+                let tuned = std::mem::take(&mut checkpoint.model);
+                let (classifier, scale) = (config.classifier, config.scale);
+                TunedModel::from_tuned(visual, tuned, classifier, scale, device, kind)?
+            }
+        };
+        if let Some(words) = words {
+            let encoder = words.encoder(names, &model, config.coop_position)?;
+            model.joint.encode_with(encoder);
+        }
+        model.recomputes = config.activation_checkpointing;
+        let usual = model.visual.usual_normalisation();
+        let normalisation = Normalisation::of_model(&config.model, usual)?;
+        Ok(Self {
+            config: config.clone(),
+            train,
+            test,
+            model,
+            normalisation,
+            head,
+            origins,
+        })
+    }
+}
+
+/// The model before its first step.
+fn fresh(
+    config: &TrainConfig,
+    visual: VisionTower,
+    head: &Head,
+    words: Option<&Words>,
+    device: Device,
+) -> Result<TunedModel> {
+    let options = config.tuner_options();
+    let classes = head.class_names.len();
+    let tuner = Tuner::new(&options, &visual, classes)?;
+    let context = words.map(|words| words.context(config)).transpose()?;
+    let joint = Joint::new(&options, &visual, context)?;
+    let width = classifier_width(config.classifier, &visual)?;
+    let rows = match (config.classifier, &config.head) {
+        (ClassifierKind::Text, Some(path)) => class_texts(path, head, &visual, &config.model)?,
+        // Learned words make them before the first step.
+        (ClassifierKind::Text, None) => &Tensor::zeros([classes as i64, width], FLOAT_CPU),
+        _ => &head.weight,
+    };
+    let classifier = Classifier::new(config.classifier, rows, config.scale);
+    let kind = config.precision.kind();
+    Ok(TunedModel::new(visual, tuner, classifier, device, kind).with_joint(joint))
+}
+
+/// Both towers of a CLIP, the text tower with its tokenizer.
+fn load_towers(config: &TrainConfig) -> Result<(VisionTower, Words)> {
+    let clip = Clip::load(&config.model)?;
+    let mut visual = clip.visual;
+    set_resolution(&mut visual, &config.model, config.resolution)?;
+    let words = Words {
+        tower: clip.text,
+        tokenizer: Tokenizer::of_model(&config.model)?,
+    };
+    Ok((visual, words))
+}
+
+/// What learned words are made from.
+struct Words {
+    tower: TextTower,
+    tokenizer: Tokenizer,
+}
+
+impl Words {
+    fn context(&self, config: &TrainConfig) -> Result<Context> {
+        let length = config.learned_words().unwrap_or(USUAL_LENGTH);
+        match &config.coop_init {
+            None => Ok(Context::random(length, &self.tower, config.seed)),
+            Some(phrase) => Context::of_phrase(phrase, &self.tower, &self.tokenizer),
+        }
+    }
+
+    fn encoder(
+        self,
+        names: &[String],
+        model: &TunedModel,
+        position: ContextPosition,
+    ) -> Result<Encoder> {
+        let words = model.joint.context().map_or(0, Context::words);
+        let place = (model.visual.device(), model.visual.kind());
+        Encoder::new(self.tower, &self.tokenizer, names, words, position, place)
+    }
+}
