@@ -17,6 +17,8 @@ use std::panic::{self, AssertUnwindSafe};
 use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use serde::{Deserialize, Serialize};
 
+use crate::resize::RgbView;
+
 /// The most pixels an image may have.
 pub const MAX_PIXELS: u64 = 1 << 28;
 
@@ -24,7 +26,7 @@ pub const MAX_PIXELS: u64 = 1 << 28;
 const MAX_ALLOC_BYTES: u64 = 3 << 30;
 
 /// Decoded pixels.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RgbImage {
     /// Pixels a row.
     pub width: u32,
@@ -32,6 +34,17 @@ pub struct RgbImage {
     pub height: u32,
     /// `width * height * 3` bytes, rows from the top.
     pub pixels: Vec<u8>,
+}
+
+impl RgbImage {
+    /// The pixels, borrowed.
+    pub fn view(&self) -> RgbView<'_> {
+        RgbView {
+            width: self.width,
+            height: self.height,
+            pixels: &self.pixels,
+        }
+    }
 }
 
 /// What becomes of an EXIF orientation tag.
@@ -81,6 +94,24 @@ pub enum DecodeError {
         /// The format, such as `JPEG`.
         format: &'static str,
     },
+}
+
+/// Decodes images one after the other, each into the place of the one before: one a thread.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    image: RgbImage,
+}
+
+impl Decoder {
+    /// As [`decode_rgb`]; the pixels are lent until the next image.
+    pub fn decode(
+        &mut self,
+        bytes: &[u8],
+        orientation: Orientation,
+    ) -> Result<RgbView<'_>, DecodeError> {
+        self.image = decode_rgb(bytes, orientation)?;
+        Ok(self.image.view())
+    }
 }
 
 /// Decodes one image; `orientation` says whether EXIF turns it.

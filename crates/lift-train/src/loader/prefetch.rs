@@ -12,6 +12,7 @@ use std::{
 
 use lift_clip::Normalisation;
 use lift_data::{
+    decode::Decoder,
     resize::{CropBox, Resizer, RgbView, short_side_size},
     shard::ShardReader,
 };
@@ -126,7 +127,7 @@ pub struct Loader {
 #[derive(Default)]
 struct Scratch {
     resizer: Resizer,
-    rgb: Vec<u8>,
+    decoder: Decoder,
     resized: Vec<u8>,
 }
 
@@ -203,12 +204,8 @@ impl Loader {
 
     fn image(&self, draw: Draw, view: View, scratch: &mut Scratch, out: &mut [u8]) -> Result<()> {
         let Draw { row, repeat } = draw;
-        let (width, height) = self.reader.read_rgb(row, &mut scratch.rgb)?;
-        let source = RgbView {
-            width,
-            height,
-            pixels: &scratch.rgb,
-        };
+        let source = self.reader.rgb(row, &mut scratch.decoder)?;
+        let RgbView { width, height, .. } = source;
         let side = self.resolution;
         match view {
             View::Random {
