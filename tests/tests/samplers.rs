@@ -45,7 +45,7 @@ fn repeats_are_cropped_differently_and_threads_change_nothing() {
     let (one, three) = (batches(1, draws.clone()), batches(3, draws.clone()));
     assert_eq!(one.len(), draws.len().div_ceil(16));
     for (a, b) in one.iter().zip(&three) {
-        assert!(a.pixels == b.pixels && a.labels == b.labels);
+        assert!(*a.pixels == *b.pixels && a.labels == b.labels);
     }
     let seen: Vec<i64> = one.iter().flat_map(|batch| batch.labels.clone()).collect();
     let drawn: Vec<i64> = draws
@@ -60,7 +60,7 @@ fn repeats_are_cropped_differently_and_threads_change_nothing() {
             row: repeated,
             repeat,
         };
-        batches(1, vec![draw]).remove(0).pixels
+        batches(1, vec![draw]).remove(0).pixels.to_vec()
     };
     assert!(crop(0) != crop(1) && crop(1) != crop(2));
     let place = draws

@@ -4,13 +4,17 @@
 //! batch holds the same bytes however many threads prepare it.
 
 mod augment;
+mod buffers;
 mod classic;
 mod draws;
 mod prefetch;
 mod sampler;
+mod view;
 
 pub use augment::{AreaSchedule, Augmentation, mda_crop};
+pub use buffers::Pixels;
 pub use draws::{Draw, Sampler};
 pub(crate) use draws::{rows_by_class, sample};
-pub use prefetch::{Batch, Batches, Loader, View};
+pub use prefetch::{Batch, Batches, Loader};
 pub use sampler::{epoch_order, image_rng};
+pub use view::View;
