@@ -11,7 +11,7 @@ use lift_data::{
     shard::ShardReader,
 };
 use lift_tests::build_options;
-use lift_train::loader::{Draw, Loader, View};
+use lift_train::loader::{Draws, Loader, View};
 
 const SIDE: u32 = 24;
 
@@ -37,8 +37,8 @@ fn loader(reader: &Arc<ShardReader>, threads: usize, depth: usize) -> Loader {
     loader
 }
 
-fn all(reader: &ShardReader) -> Vec<Draw> {
-    (0..reader.len()).map(Draw::first).collect()
+fn all(reader: &ShardReader) -> Draws {
+    Draws::in_order(reader.len())
 }
 
 const RANDOM: View = View::Random {
@@ -133,5 +133,5 @@ fn a_loader_goes_on_after_batches_were_left() {
     for _ in 0..20 {
         assert!(*first().pixels == *pixels);
     }
-    assert!(loader.batches(Vec::new(), RANDOM).next().is_none());
+    assert!(loader.batches(Draws::in_order(0), RANDOM).next().is_none());
 }

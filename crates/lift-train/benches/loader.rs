@@ -23,7 +23,7 @@ use lift_data::{
     source::Columns,
     split::{BandEdges, Split},
 };
-use lift_train::loader::{Draw, Loader, View, image_rng, mda_crop};
+use lift_train::loader::{Draws, Loader, View, image_rng, mda_crop};
 use tempfile::TempDir;
 
 const PHOTOS: usize = 512;
@@ -134,8 +134,7 @@ fn load(bencher: Bencher, shards: &Shards, threads: usize) {
         epoch: 0,
     };
     bencher.counter(ItemsCount::new(PHOTOS)).bench_local(|| {
-        let draws = (0..PHOTOS).map(Draw::first).collect();
-        for batch in loader.batches(draws, view) {
+        for batch in loader.batches(Draws::shuffled(PHOTOS, 0, 0), view) {
             black_box(batch.expect("all rows are whole").pixels.len());
         }
     });

@@ -20,7 +20,7 @@ use tch::{Device, Tensor};
 
 use super::{
     buffers::{Buffers, Pixels},
-    draws::Draw,
+    epoch::{Draw, Draws},
     view::{Cutter, View},
 };
 use crate::error::{Error, Result};
@@ -57,6 +57,7 @@ pub struct Loader {
     scratch: Arc<[Mutex<Scratch>]>,
     buffers: Arc<Buffers>,
     resolution: u32,
+    /// Of all processes that share it.
     batch_size: usize,
     depth: usize,
 }
@@ -116,28 +117,31 @@ impl Loader {
         &self.reader
     }
 
-    /// The batches of these draws, in order; the last one may be smaller.
-    pub fn batches(&self, order: Vec<Draw>, view: View) -> Batches {
-        let order: Arc<[Draw]> = order.into();
+    /// The batches of these draws, in order; the last one may be smaller. Where several processes share a batch, it is
+    /// their part of it.
+    pub fn batches(&self, draws: Draws, view: View) -> Batches {
         let lane = |first: usize| {
             // A batch that is ready waits in its thread's hands, so that `depth` is all there is.
             let (sender, receiver) = sync_channel(0);
-            let (loader, order) = (self.clone(), Arc::clone(&order));
-            thread::spawn(move || loader.prepare(&order, view, first, &sender));
+            let (loader, draws) = (self.clone(), draws.clone());
+            thread::spawn(move || loader.prepare(&draws, view, first, &sender));
             receiver
         };
         Batches {
             lanes: (0..self.depth).map(lane).collect(),
             next: 0,
-            left: order.len().div_ceil(self.batch_size),
+            left: draws.len().div_ceil(self.batch_size),
         }
     }
 
     /// Sends every `depth`th batch from `first` on.
-    fn prepare(&self, order: &[Draw], view: View, first: usize, to: &SyncSender<Result<Batch>>) {
-        let batches = order.chunks(self.batch_size);
-        for draws in batches.skip(first).step_by(self.depth) {
-            let batch = self.batch(draws, view);
+    fn prepare(&self, draws: &Draws, view: View, first: usize, to: &SyncSender<Result<Batch>>) {
+        let batches = draws.len().div_ceil(self.batch_size);
+        let mut of_batch = Vec::with_capacity(self.batch_size.min(draws.len()));
+        for number in (first..batches).step_by(self.depth) {
+            of_batch.clear();
+            of_batch.extend(draws.batch(number, self.batch_size));
+            let batch = self.batch(&of_batch, view);
             let failed = batch.is_err();
             // A closed channel means that nobody wants more.
             if to.send(batch).is_err() || failed {

@@ -10,7 +10,7 @@ use lift_data::{
 use super::{
     augment::mda_crop,
     classic,
-    sampler::{below, draw_rng, view_rng},
+    streams::{below, draw_rng, view_rng},
 };
 use crate::error::Result;
 

@@ -15,7 +15,7 @@ use lift_train::{
     error::Error,
     eval::Tte,
     head_init::HeadInit,
-    loader::{Sampler, epoch_order},
+    loader::{Sampler, Shuffle},
     run,
     stop::Stop,
 };
@@ -116,8 +116,7 @@ fn runs_stopped_at_20_random_steps_end_like_runs_that_never_stopped() {
             out: dir.path().join(format!("stopped-{i}")),
             ..whole.clone()
         };
-        let mut steps = epoch_order(26, i as u64, 0);
-        steps.truncate(20);
+        let mut steps: Vec<usize> = Shuffle::new(26, i as u64, 0).rows().take(20).collect();
         steps.sort_unstable();
         let steps: Vec<usize> = steps.into_iter().map(|step| step + 1).collect();
         with_stops(&stopped, &steps);
