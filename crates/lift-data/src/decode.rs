@@ -100,6 +100,16 @@ pub enum DecodeError {
 #[derive(Debug, Default)]
 pub struct Decoder {
     image: RgbImage,
+    tools: Tools,
+}
+
+/// What decoding an image can take over from the one before.
+#[derive(Debug, Default)]
+struct Tools {
+    /// Memory for pixels, of any length; it holds those of the image before.
+    pixels: Vec<u8>,
+    #[cfg(feature = "turbojpeg")]
+    turbo: turbo::Turbo,
 }
 
 impl Decoder {
@@ -109,7 +119,8 @@ impl Decoder {
         bytes: &[u8],
         orientation: Orientation,
     ) -> Result<RgbView<'_>, DecodeError> {
-        self.image = decode_rgb(bytes, orientation)?;
+        self.tools.pixels = std::mem::take(&mut self.image.pixels);
+        self.image = decode_with(&mut self.tools, bytes, orientation, None)?;
         Ok(self.image.view())
     }
 }
@@ -127,6 +138,15 @@ pub fn decode_at_least(
     orientation: Orientation,
     wanted_short_side: Option<u32>,
 ) -> Result<RgbImage, DecodeError> {
+    decode_with(&mut Tools::default(), bytes, orientation, wanted_short_side)
+}
+
+fn decode_with(
+    tools: &mut Tools,
+    bytes: &[u8],
+    orientation: Orientation,
+    wanted_short_side: Option<u32>,
+) -> Result<RgbImage, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
     }
@@ -138,7 +158,7 @@ pub fn decode_at_least(
     #[cfg(feature = "turbojpeg")]
     if format == ImageFormat::Jpeg {
         // What it refuses or only warns of is for the other decoder to judge.
-        if let Some(image) = turbo::decode(bytes, orientation, wanted_short_side) {
+        if let Some(image) = turbo::decode(tools, bytes, orientation, wanted_short_side) {
             return Ok(image);
         }
     }
@@ -149,12 +169,13 @@ pub fn decode_at_least(
         if format == ImageFormat::Jpeg && jpeg::is_sequential_in_scans(bytes) {
             return scans::decode(bytes, orientation);
         }
-        decode_as(bytes, format, name, orientation)
+        decode_as(tools, bytes, format, name, orientation)
     }))
     .unwrap_or(Err(DecodeError::Panicked { format: name }))
 }
 
 fn decode_as(
+    tools: &mut Tools,
     bytes: &[u8],
     format: ImageFormat,
     name: &'static str,
@@ -179,7 +200,10 @@ fn decode_as(
     };
     let upright = turn == image::metadata::Orientation::NoTransforms;
     if decoder.color_type() == ColorType::Rgb8 && upright {
-        let mut pixels = vec![0; width as usize * height as usize * 3];
+        let mut pixels = std::mem::take(&mut tools.pixels);
+        // Zeroed: a run-length coded BMP may leave pixels out, which must not show the image before.
+        pixels.clear();
+        pixels.resize(width as usize * height as usize * 3, 0);
         decoder.read_image(&mut pixels).map_err(malformed)?;
         return Ok(RgbImage {
             width,
