@@ -9,7 +9,7 @@ use lift_data::{
     shard::ShardReader,
 };
 use lift_tests::{build_options, shared};
-use lift_train::loader::{Draw, Loader, View};
+use lift_train::loader::{Draws, Loader, View};
 
 /// At most 1 grey level on 99 % of the values, never above 3 (from the goldens' page).
 fn assert_pixels_close(what: &str, ours: &[u8], theirs: &[u8]) {
@@ -59,7 +59,7 @@ fn center_and_five_crops_equal_torchvisions() {
     let bytes = (side * side * 3) as usize;
     // 112 + 112 / 7 = 128 for the centre, 112 + 12 = 124 for the five.
     let batch = loader
-        .batches([0, 1, 2].map(Draw::first).to_vec(), View::Center)
+        .batches(Draws::in_order(3), View::Center)
         .next()
         .unwrap()
         .unwrap();
@@ -68,10 +68,7 @@ fn center_and_five_crops_equal_torchvisions() {
         assert_pixels_close(&name, ours, &pixels(name.clone()));
     }
     let batch = loader
-        .batches(
-            [0, 1, 2].map(Draw::first).to_vec(),
-            View::FiveCrop { expand: 12 },
-        )
+        .batches(Draws::in_order(3), View::FiveCrop { expand: 12 })
         .next()
         .unwrap()
         .unwrap();

@@ -11,6 +11,7 @@ use std::{
 use lift_data::{
     Encoding,
     build::{Dataset, build},
+    decode::Decoder,
     progress::Reporting,
     shapes::{ShapesOptions, write_dataset},
     shard::ShardReader,
@@ -97,9 +98,8 @@ fn pyarrow_polars_and_duckdb_read_what_we_read() {
             return;
         };
         assert_eq!(rows.as_array().unwrap().len(), 100);
-        let mut bytes = Vec::new();
         for i in 0..reader.len() {
-            reader.read_bytes(i, &mut bytes).unwrap();
+            let bytes = reader.bytes(i).unwrap();
             let row = reader.row(i);
             let sum: u64 = bytes.iter().map(|&b| u64::from(b)).sum();
             let start: String = bytes[..8].iter().map(|b| format!("{b:02x}")).collect();
@@ -133,9 +133,10 @@ fn datasets_takes_image_files_for_images_of_classes() {
         };
         let names = &reader.manifest().class_names;
         assert_eq!(theirs[0], serde_json::json!(names.as_slice()));
-        let mut pixels = Vec::new();
+        let mut decoder = Decoder::default();
         for i in 0..reader.len() {
-            let (width, height) = reader.read_rgb(i, &mut pixels).unwrap();
+            let image = reader.rgb(i, &mut decoder).unwrap();
+            let (width, height, pixels) = (image.width, image.height, image.pixels);
             let row = &theirs[1][i];
             assert_eq!(row[0], names.as_slice()[reader.row(i).label as usize]);
             assert_eq!(row[1], serde_json::json!([width, height]));

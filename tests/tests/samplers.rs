@@ -9,7 +9,7 @@ use lift_data::{
     shard::ShardReader,
 };
 use lift_tests::build_options;
-use lift_train::loader::{Batch, Draw, Loader, Sampler, View};
+use lift_train::loader::{Batch, Draw, Draws, Loader, Sampler, View};
 
 #[test]
 fn repeats_are_cropped_differently_and_threads_change_nothing() {
@@ -31,6 +31,7 @@ fn repeats_are_cropped_differently_and_threads_change_nothing() {
     let reader = Arc::new(ShardReader::open(&dir.path().join("shards/train")).unwrap());
     let labels: Vec<u32> = reader.rows().iter().map(|row| row.label).collect();
     let draws = Sampler::ClassBalanced.draws(&labels, 0, 0, 1);
+    let draws: Vec<Draw> = draws.iter().collect();
     let repeated = draws.iter().find(|draw| draw.repeat > 0).unwrap().row;
 
     let view = View::Random {
@@ -40,12 +41,15 @@ fn repeats_are_cropped_differently_and_threads_change_nothing() {
     };
     let batches = |threads: usize, draws: Vec<Draw>| -> Vec<Batch> {
         let loader = Loader::new(Arc::clone(&reader), 32, 16, threads).unwrap();
-        loader.batches(draws, view).map(Result::unwrap).collect()
+        loader
+            .batches(Draws::listed(draws), view)
+            .map(Result::unwrap)
+            .collect()
     };
     let (one, three) = (batches(1, draws.clone()), batches(3, draws.clone()));
     assert_eq!(one.len(), draws.len().div_ceil(16));
     for (a, b) in one.iter().zip(&three) {
-        assert!(a.pixels == b.pixels && a.labels == b.labels);
+        assert!(*a.pixels == *b.pixels && a.labels == b.labels);
     }
     let seen: Vec<i64> = one.iter().flat_map(|batch| batch.labels.clone()).collect();
     let drawn: Vec<i64> = draws
@@ -60,7 +64,7 @@ fn repeats_are_cropped_differently_and_threads_change_nothing() {
             row: repeated,
             repeat,
         };
-        batches(1, vec![draw]).remove(0).pixels
+        batches(1, vec![draw]).remove(0).pixels.to_vec()
     };
     assert!(crop(0) != crop(1) && crop(1) != crop(2));
     let place = draws

@@ -26,7 +26,7 @@ use lift_train::{
     command::{self, EvalSettings},
     config::TrainConfig,
     eval::{Look, Tte},
-    loader::{Draw, Loader, View},
+    loader::{Draws, Loader, View},
     preset::Preset,
     report::Report,
     tuner::{TunerKind, Tuners},
@@ -147,7 +147,7 @@ fn ten_crops_are_five_and_their_mirror_images() {
     let loader = Loader::new(reader, 48, 8, 2).unwrap();
     let batch = |view| {
         loader
-            .batches((0..8).map(Draw::first).collect(), view)
+            .batches(Draws::in_order(8), view)
             .next()
             .unwrap()
             .unwrap()

@@ -17,6 +17,8 @@ use std::panic::{self, AssertUnwindSafe};
 use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use serde::{Deserialize, Serialize};
 
+use crate::resize::RgbView;
+
 /// The most pixels an image may have.
 pub const MAX_PIXELS: u64 = 1 << 28;
 
@@ -24,7 +26,7 @@ pub const MAX_PIXELS: u64 = 1 << 28;
 const MAX_ALLOC_BYTES: u64 = 3 << 30;
 
 /// Decoded pixels.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RgbImage {
     /// Pixels a row.
     pub width: u32,
@@ -32,6 +34,17 @@ pub struct RgbImage {
     pub height: u32,
     /// `width * height * 3` bytes, rows from the top.
     pub pixels: Vec<u8>,
+}
+
+impl RgbImage {
+    /// The pixels, borrowed.
+    pub fn view(&self) -> RgbView<'_> {
+        RgbView {
+            width: self.width,
+            height: self.height,
+            pixels: &self.pixels,
+        }
+    }
 }
 
 /// What becomes of an EXIF orientation tag.
@@ -83,6 +96,35 @@ pub enum DecodeError {
     },
 }
 
+/// Decodes images one after the other, each into the place of the one before: one a thread.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    image: RgbImage,
+    tools: Tools,
+}
+
+/// What decoding an image can take over from the one before.
+#[derive(Debug, Default)]
+struct Tools {
+    /// Memory for pixels, of any length; it holds those of the image before.
+    pixels: Vec<u8>,
+    #[cfg(feature = "turbojpeg")]
+    turbo: turbo::Turbo,
+}
+
+impl Decoder {
+    /// As [`decode_rgb`]; the pixels are lent until the next image.
+    pub fn decode(
+        &mut self,
+        bytes: &[u8],
+        orientation: Orientation,
+    ) -> Result<RgbView<'_>, DecodeError> {
+        self.tools.pixels = std::mem::take(&mut self.image.pixels);
+        self.image = decode_with(&mut self.tools, bytes, orientation, None)?;
+        Ok(self.image.view())
+    }
+}
+
 /// Decodes one image; `orientation` says whether EXIF turns it.
 pub fn decode_rgb(bytes: &[u8], orientation: Orientation) -> Result<RgbImage, DecodeError> {
     decode_at_least(bytes, orientation, None)
@@ -92,6 +134,15 @@ pub fn decode_rgb(bytes: &[u8], orientation: Orientation) -> Result<RgbImage, De
 /// short side keeps at least twice `wanted_short_side` pixels, so that antialiasing still has the last
 /// word. Only libjpeg-turbo can (by scaling its DCT); zune-jpeg decodes all of it.
 pub fn decode_at_least(
+    bytes: &[u8],
+    orientation: Orientation,
+    wanted_short_side: Option<u32>,
+) -> Result<RgbImage, DecodeError> {
+    decode_with(&mut Tools::default(), bytes, orientation, wanted_short_side)
+}
+
+fn decode_with(
+    tools: &mut Tools,
     bytes: &[u8],
     orientation: Orientation,
     wanted_short_side: Option<u32>,
@@ -107,7 +158,7 @@ pub fn decode_at_least(
     #[cfg(feature = "turbojpeg")]
     if format == ImageFormat::Jpeg {
         // What it refuses or only warns of is for the other decoder to judge.
-        if let Some(image) = turbo::decode(bytes, orientation, wanted_short_side) {
+        if let Some(image) = turbo::decode(tools, bytes, orientation, wanted_short_side) {
             return Ok(image);
         }
     }
@@ -118,12 +169,13 @@ pub fn decode_at_least(
         if format == ImageFormat::Jpeg && jpeg::is_sequential_in_scans(bytes) {
             return scans::decode(bytes, orientation);
         }
-        decode_as(bytes, format, name, orientation)
+        decode_as(tools, bytes, format, name, orientation)
     }))
     .unwrap_or(Err(DecodeError::Panicked { format: name }))
 }
 
 fn decode_as(
+    tools: &mut Tools,
     bytes: &[u8],
     format: ImageFormat,
     name: &'static str,
@@ -148,7 +200,10 @@ fn decode_as(
     };
     let upright = turn == image::metadata::Orientation::NoTransforms;
     if decoder.color_type() == ColorType::Rgb8 && upright {
-        let mut pixels = vec![0; width as usize * height as usize * 3];
+        let mut pixels = std::mem::take(&mut tools.pixels);
+        // Zeroed: a run-length coded BMP may leave pixels out, which must not show the image before.
+        pixels.clear();
+        pixels.resize(width as usize * height as usize * 3, 0);
         decoder.read_image(&mut pixels).map_err(malformed)?;
         return Ok(RgbImage {
             width,

@@ -10,6 +10,7 @@ use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
 
 use crate::decode::RgbImage;
 use crate::manifest::Subsampling;
+use crate::resize::RgbView;
 
 /// A baseline JPEG in one scan, as every decoder knows it. (Huffman tables made for the image would make
 /// the encoder write a scan for each colour, which our decoder reads wrongly.)
@@ -38,11 +39,11 @@ pub(crate) fn jpeg(
 }
 
 /// A PNG, packed for speed: a better packing saves a few per cent and takes many times as long.
-pub(crate) fn png(image: &RgbImage) -> Result<Vec<u8>, String> {
+pub(crate) fn png(image: RgbView<'_>) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Adaptive)
         .write_image(
-            &image.pixels,
+            image.pixels,
             image.width,
             image.height,
             ExtendedColorType::Rgb8,
@@ -87,7 +88,7 @@ mod tests {
     fn png_keeps_every_pixel() {
         for (width, height) in [(1, 1), (3, 2), (64, 49)] {
             let image = gradient(width, height);
-            let back = decode_rgb(&png(&image).unwrap(), Orientation::Exif).unwrap();
+            let back = decode_rgb(&png(image.view()).unwrap(), Orientation::Exif).unwrap();
             assert_eq!(back, image);
         }
     }

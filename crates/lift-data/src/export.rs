@@ -4,6 +4,7 @@
 //! output folder, whatever a class is called, and every row's checksum was found right before it is
 //! written.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -12,11 +13,11 @@ use image::ImageFormat;
 use serde::Serialize;
 
 use crate::atomic;
-use crate::decode::RgbImage;
 use crate::encode;
 use crate::error::{Error, Result};
 use crate::manifest::Encoding;
 use crate::progress::Reporting;
+use crate::resize::RgbView;
 use crate::shard::ShardReader;
 
 /// What an export writes.
@@ -78,7 +79,6 @@ pub fn export(
     let mut csv = csv::Writer::from_writer(BufWriter::new(file));
     let failed = |err: csv::Error| Error::write(&temporary)(err.into());
     let progress = reporting.start("export", range.len() as u64);
-    let mut bytes = Vec::new();
     let rows = range.len() as u64;
     for index in range {
         let row = reader.row(index);
@@ -86,20 +86,17 @@ pub fn export(
         let file = match format {
             ExportFormat::Csv => String::new(),
             ExportFormat::Images => {
-                reader.read_bytes(index, &mut bytes)?;
+                let bytes = reader.bytes(index)?;
                 let (stored, extension) = match manifest.encoding {
                     Encoding::Rgb8 => {
-                        let image = RgbImage {
+                        let image = RgbView {
                             width: row.width,
                             height: row.height,
-                            pixels: std::mem::take(&mut bytes),
+                            pixels: bytes,
                         };
-                        (png(&image)?, "png")
+                        (Cow::Owned(png(image)?), "png")
                     }
-                    _ => {
-                        let extension = extension_of(&bytes);
-                        (std::mem::take(&mut bytes), extension)
-                    }
+                    _ => (Cow::Borrowed(bytes), extension_of(bytes)),
                 };
                 let name = format!("{split}/{}/{:08}.{extension}", folder_name(class), row.id);
                 write_image(&out.join(&name), &stored)?;
@@ -137,7 +134,7 @@ pub fn export(
 }
 
 /// RGB8 pixels (rows from the top) as a PNG file.
-pub fn png(image: &RgbImage) -> Result<Vec<u8>> {
+pub fn png(image: RgbView<'_>) -> Result<Vec<u8>> {
     encode::png(image).map_err(|reason| Error::Resize {
         reason: format!("{}x{} pixels: {reason}", image.width, image.height),
     })

@@ -7,6 +7,7 @@
 
 mod describe;
 mod index;
+mod map;
 mod reader;
 mod regions;
 mod schema;

@@ -371,8 +371,7 @@ fn a_shuffled_build_has_the_same_rows_in_another_order() {
     let rows = |out: &str| {
         let reader = ShardReader::open(&place.path(&format!("{out}/train"))).unwrap();
         let row = |index| {
-            let mut pixels = Vec::new();
-            reader.read_bytes(index, &mut pixels).unwrap();
+            let pixels = reader.bytes(index).unwrap().to_vec();
             (reader.row(index).id, reader.path(index).to_owned(), pixels)
         };
         (0..reader.len()).map(row).collect::<Vec<_>>()

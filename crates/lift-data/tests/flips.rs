@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use lift_data::decode::Decoder;
 use lift_data::verify::verify;
 use lift_data::{Error, ShardReader};
 use support::Workplace;
@@ -36,9 +37,8 @@ fn dataset(encoding: &str) -> Workplace {
 
 fn load(reader: &ShardReader) -> Result<Vec<Vec<u8>>, Error> {
     let read = |index| {
-        let mut pixels = Vec::new();
-        reader.read_rgb(index, &mut pixels)?;
-        Ok(pixels)
+        let mut decoder = Decoder::default();
+        Ok(reader.rgb(index, &mut decoder)?.pixels.to_vec())
     };
     (0..reader.len()).map(read).collect()
 }
@@ -152,9 +152,8 @@ fn every_changed_byte_of_a_manifest_is_found() {
 fn a_bad_shard_is_refused_by_every_reader_and_process() {
     let place = dataset("rgb8");
     let dir = place.path("shards/train");
-    let mut image = Vec::new();
     let early = ShardReader::open(&dir).unwrap();
-    early.read_bytes(0, &mut image).unwrap();
+    let image = early.bytes(0).unwrap().to_vec();
     // The first pixel of the first image.
     let file = "shards/train/train-00000.parquet";
     let at = place
@@ -167,7 +166,7 @@ fn a_bad_shard_is_refused_by_every_reader_and_process() {
         let late = ShardReader::open(&dir).unwrap();
         for reader in [&early, &late] {
             for _ in 0..3 {
-                let err = reader.read_bytes(0, &mut Vec::new()).unwrap_err();
+                let err = reader.bytes(0).unwrap_err();
                 assert!(matches!(err, Error::Checksum { row: 0, .. }), "{err}");
             }
         }

@@ -5,6 +5,7 @@ mod support;
 use std::num::NonZeroUsize;
 
 use lift_data::build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, build};
+use lift_data::decode::Decoder;
 use lift_data::order::Order;
 use lift_data::profile::{LongTail, Tail};
 use lift_data::progress::Reporting;
@@ -66,10 +67,11 @@ fn cifar100_lt_has_its_published_counts() {
             });
             assert_eq!(bands, [35, 35, 30]);
         }
-        let mut pixels = Vec::new();
+        let mut decoder = Decoder::default();
         for index in [0, images / 2, images - 1] {
-            assert_eq!(train.read_rgb(index, &mut pixels).unwrap(), (32, 32));
-            assert_eq!(pixels.len(), 32 * 32 * 3);
+            let image = train.rgb(index, &mut decoder).unwrap();
+            assert_eq!((image.width, image.height), (32, 32));
+            assert_eq!(image.pixels.len(), 32 * 32 * 3);
         }
     }
 }

@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 use crate::{
     error::{Error, Result},
     level::Groups,
-    loader::{Draw, Loader, View},
+    loader::{Draws, Loader, View},
     metrics::{Classes, Judged, Metrics},
 };
 
@@ -121,7 +121,7 @@ pub fn evaluate(
     let manifest = reader.manifest();
     let progress = Reporting::Stderr.start("evaluate", reader.len() as u64);
     let mut judged = Vec::with_capacity(reader.len());
-    for batch in loader.batches((0..reader.len()).map(Draw::first).collect(), view) {
+    for batch in loader.batches(Draws::in_order(reader.len()), view) {
         let batch = batch?;
         let verdicts = tch::no_grad(|| {
             let images = batch.images(&options.normalisation, options.device);

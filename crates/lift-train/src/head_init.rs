@@ -16,7 +16,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{
     error::{Error, Result},
-    loader::{Draw, Loader, View, rows_by_class, sample},
+    loader::{Draw, Draws, Loader, View, rows_by_class, sample},
     tuner::Init,
 };
 
@@ -217,7 +217,7 @@ impl Source<'_> {
         let device = self.tower.device();
         let progress = Reporting::Stderr.start("features", rows.len() as u64);
         let (wanted, mut done) = (rows.len(), 0);
-        let draws = rows.into_iter().map(Draw::first).collect();
+        let draws = Draws::listed(rows.into_iter().map(Draw::first).collect());
         for batch in loader.batches(draws, View::Center) {
             let batch = batch?;
             let features = tch::no_grad(|| {

@@ -85,8 +85,8 @@ pub fn train(
             Augmentation::Classic => View::Classic { seed, epoch },
             Augmentation::Plain => View::Center,
         };
-        let mut draws = config.sampler.draws(&labels, seed, epoch, config.epochs);
-        let mut batches = loader.batches(draws.split_off(at.rows_done), view);
+        let draws = config.sampler.draws(&labels, seed, epoch, config.epochs);
+        let mut batches = loader.batches(draws.skip(at.rows_done), view);
         let mut window = Window::open(&at.window, device);
         while at.rows_done < rows {
             let waiting = Instant::now();

@@ -140,7 +140,7 @@ impl<'a> Preparer<'a> {
                         self.preprocess.jpeg_quality,
                         self.preprocess.jpeg_subsampling,
                     ),
-                    Encoding::Png => encode::png(&image),
+                    Encoding::Png => encode::png(image.view()),
                     _ => Ok(image.pixels),
                 });
                 Ok(Prepared {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use lift_data::decode::RgbImage;
+use lift_data::decode::Decoder;
 use lift_data::export::png;
 use lift_data::layout::require_shard_dirs;
 use lift_data::shard::{ShardShape, shard_shape};
@@ -75,14 +75,10 @@ pub fn run(args: &InspectArgs) -> Result<(), CliError> {
     let shard = first.map(|entry| shard_shape(&dir.join(&entry.file)));
     let row = args.row.map(|row| view(&reader, row)).transpose()?;
     if let (Some(path), Some(row)) = (&args.png, args.row) {
-        let mut pixels = Vec::new();
-        let (width, height) = reader.read_rgb(row, &mut pixels)?;
-        let image = RgbImage {
-            width,
-            height,
-            pixels,
-        };
-        atomic::write(path, &png(&image)?)?;
+        let mut decoder = Decoder::default();
+        let image = reader.rgb(row, &mut decoder)?;
+        let (width, height) = (image.width, image.height);
+        atomic::write(path, &png(image)?)?;
         eprintln!("row {row}: {width}x{height} pixels -> {}", path.display());
     }
     let inspection = Inspection {

@@ -253,3 +253,44 @@ fn a_large_jpeg_is_decoded_at_a_fraction_that_looks_the_same() {
         assert!(at(&part, x, y).abs_diff(same_place) <= 2);
     }
 }
+
+#[test]
+fn a_decoder_shows_nothing_of_the_image_before() {
+    let jpeg = encode(&gradient(40, 30), ImageFormat::Jpeg);
+    let files = [
+        encode(&gradient(64, 48), ImageFormat::Png),
+        with_exif_orientation(&jpeg, 6),
+        b"no image".to_vec(),
+        jpeg.clone(),
+        jpeg[..jpeg.len() / 2].to_vec(),
+        encode(&gradient(3, 2), ImageFormat::Bmp),
+        encode(&gradient(7, 5).to_rgba8().into(), ImageFormat::Png),
+        skipping_bmp(),
+        jpeg,
+    ];
+    let mut decoder = Decoder::default();
+    for _ in 0..2 {
+        for file in &files {
+            for orientation in [Orientation::Exif, Orientation::Ignore] {
+                let fresh = decode_rgb(file, orientation);
+                let again = decoder.decode(file, orientation).map(|view| RgbImage {
+                    width: view.width,
+                    height: view.height,
+                    pixels: view.pixels.to_vec(),
+                });
+                assert_eq!(again, fresh);
+            }
+        }
+    }
+}
+
+/// A run-length coded BMP of 16 x 4 red pixels that ends after its first row.
+fn skipping_bmp() -> Vec<u8> {
+    let mut file = b"BM".to_vec();
+    for field in [70, 0, 62, 40, 16, 4, 8 << 16 | 1, 1, 8, 0, 0, 2, 0] {
+        file.extend(u32::to_le_bytes(field));
+    }
+    file.extend([0, 0, 0, 0, 0, 0, 255, 0]); // palette: black, red
+    file.extend([16, 1, 0, 0, 0, 1, 0, 0]); // sixteen red ones, end of line, end of file
+    file
+}

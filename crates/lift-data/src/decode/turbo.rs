@@ -7,19 +7,34 @@ use image::metadata::Orientation as Turn;
 use turbojpeg::{Colorspace, Decompressor, Image, PixelFormat, ScalingFactor};
 
 use super::scans::turned;
-use super::{MAX_PIXELS, Orientation, RgbImage, jpeg};
+use super::{MAX_PIXELS, Orientation, RgbImage, Tools, jpeg};
 
 /// Scans that a progressive file may have; more is an attack on the decoder's time.
 const MAX_SCANS: u32 = 500;
 
+/// The library's decoder, from the first JPEG on.
+#[derive(Debug, Default)]
+pub(super) struct Turbo(Option<Decompressor>);
+
+impl Turbo {
+    fn decompressor(&mut self) -> Option<&mut Decompressor> {
+        if self.0.is_none() {
+            let mut fresh = Decompressor::new().ok()?;
+            fresh.set_scan_limit(MAX_SCANS).ok()?;
+            self.0 = Some(fresh);
+        }
+        self.0.as_mut()
+    }
+}
+
 /// Decodes a JPEG; see [`super::decode_at_least`].
 pub(super) fn decode(
+    tools: &mut Tools,
     bytes: &[u8],
     orientation: Orientation,
     wanted_short_side: Option<u32>,
 ) -> Option<RgbImage> {
-    let mut decompressor = Decompressor::new().ok()?;
-    decompressor.set_scan_limit(MAX_SCANS).ok()?;
+    let decompressor = tools.turbo.decompressor()?;
     let header = decompressor.read_header(bytes).ok()?;
     let pixels = header.width as u64 * header.height as u64;
     let is_cmyk = matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK);
@@ -31,7 +46,9 @@ pub(super) fn decode(
     });
     decompressor.set_scaling_factor(factor).ok()?;
     let (width, height) = (factor.scale(header.width), factor.scale(header.height));
-    let mut pixels = vec![0; width * height * 3];
+    // It writes every pixel or says that it did not.
+    let mut pixels = std::mem::take(&mut tools.pixels);
+    pixels.resize(width * height * 3, 0);
     let target = Image {
         pixels: &mut pixels[..],
         width,

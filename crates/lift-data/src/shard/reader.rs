@@ -1,17 +1,25 @@
 //! Reads shards: all small columns at open, images one at a time and in place.
 //!
-//! No memory map and no cache; a read is one positional read into the caller's buffer. Invariant:
-//! bytes are handed out only after their checksum was found right.
+//! Images are lent from the mapped files, without a copy and without a cache. Verifying a folder reads
+//! into a buffer instead, because a damaged file may end anywhere. Invariant: bytes are handed out only
+//! after their checksum was found right, each time anew.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::index::{Paths, ShardIndex};
+use super::map::MappedFile;
 use super::{Row, row_checksum};
-use crate::decode::{self, DecodeError};
+use crate::decode::{DecodeError, Decoder};
 use crate::error::{Error, Result};
 use crate::manifest::{Encoding, Manifest};
+use crate::resize::RgbView;
+
+/// Bytes that may be lent before the files' pages are taken out of the process's memory again: without it
+/// a process seems to grow to the size of its dataset.
+const BYTES_KEPT: u64 = 256 << 20;
 
 /// An opened shard folder: one split of one dataset. Threads may read from it at the same time.
 #[derive(Debug)]
@@ -20,12 +28,13 @@ pub struct ShardReader {
     shards: Vec<OpenShard>,
     rows: Vec<Row>,
     paths: Paths,
+    bytes_lent: AtomicU64,
 }
 
 #[derive(Debug)]
 struct OpenShard {
     path: PathBuf,
-    file: File,
+    file: MappedFile,
     first_row: usize,
 }
 
@@ -39,13 +48,17 @@ impl ShardReader {
             shards: Vec::new(),
             rows: Vec::new(),
             paths: Paths::default(),
+            bytes_lent: AtomicU64::new(0),
         };
         for (number, entry) in reader.manifest.shards.iter().enumerate() {
             let index = ShardIndex::open(dir, &reader.manifest, entry, number as u32)?;
             let first_row = reader.rows.len();
+            let mapped = MappedFile::new(index.file, entry.bytes);
+            let file = mapped.map_err(Error::read(&index.path))?;
+            let path = index.path;
             reader.shards.push(OpenShard {
-                path: index.path,
-                file: index.file,
+                path,
+                file,
                 first_row,
             });
             reader.rows.extend(index.rows);
@@ -98,38 +111,56 @@ impl ShardReader {
         &self.manifest.shards[self.rows[index].shard as usize].file
     }
 
-    /// Reads the stored bytes of the image at `index` into `buf` (cleared first) and verifies them.
-    pub fn read_bytes(&self, index: usize, buf: &mut Vec<u8>) -> Result<()> {
+    /// The stored bytes of the image at `index`, lent from the mapped file. They are verified each time.
+    pub fn bytes(&self, index: usize) -> Result<&[u8]> {
         let row = &self.rows[index];
         let shard = &self.shards[row.shard as usize];
-        read_row(&shard.file, row, buf).map_err(|fault| match fault {
-            RowFault::Read(source) => Error::Read {
-                path: shard.path.clone(),
-                source,
-            },
-            RowFault::Checksum => Error::Checksum {
+        let slice = shard.file.slice(row.offset, row.num_bytes);
+        let bytes = slice.map_err(Error::read(&shard.path))?;
+        if !is_intact(row, bytes) {
+            return Err(Error::Checksum {
                 path: shard.path.clone(),
                 row: (index - shard.first_row) as u64,
                 source_path: self.path(index).to_owned(),
-            },
-        })
+            });
+        }
+        self.count_lent(u64::from(row.num_bytes));
+        Ok(bytes)
     }
 
-    /// Reads the image at `index` as RGB8 pixels into `buf` (rows from the top, three bytes a pixel)
-    /// and returns its width and height. The checksum is verified before anything is decoded.
-    pub fn read_rgb(&self, index: usize, buf: &mut Vec<u8>) -> Result<(u32, u32)> {
-        self.read_bytes(index, buf)?;
+    fn count_lent(&self, bytes: u64) {
+        let before = self.bytes_lent.fetch_add(bytes, Ordering::Relaxed);
+        // One thread steps over the edge, whatever the others add meanwhile.
+        if before / BYTES_KEPT != (before + bytes) / BYTES_KEPT {
+            self.shards.iter().for_each(|shard| shard.file.release());
+        }
+    }
+
+    /// The image at `index` as RGB8 pixels: lent from the mapped file where it holds pixels, decoded by
+    /// `decoder` where it holds image files. The checksum is verified before anything is decoded.
+    pub fn rgb<'a>(&'a self, index: usize, decoder: &'a mut Decoder) -> Result<RgbView<'a>> {
+        let bytes = self.bytes(index)?;
         let row = &self.rows[index];
         if self.manifest.encoding == Encoding::Rgb8 {
-            return Ok((row.width, row.height));
+            return Ok(RgbView {
+                width: row.width,
+                height: row.height,
+                pixels: bytes,
+            });
         }
         let failed = |source: DecodeError| Error::Decode {
             path: self.path(index).to_owned(),
             source,
         };
-        let image = decode::decode_rgb(buf, self.manifest.orientation).map_err(failed)?;
-        *buf = image.pixels;
-        Ok((image.width, image.height))
+        let decoded = decoder.decode(bytes, self.manifest.orientation);
+        decoded.map_err(failed)
+    }
+
+    /// Tells the system that the image at `index` will be loaded soon.
+    pub fn will_need(&self, index: usize) {
+        let row = &self.rows[index];
+        let shard = &self.shards[row.shard as usize];
+        shard.file.will_need(row.offset, row.num_bytes);
     }
 }
 
@@ -142,7 +173,7 @@ pub(crate) enum RowFault {
     Checksum,
 }
 
-/// Reads and verifies one image's stored bytes.
+/// Reads and verifies one image's stored bytes without a map.
 pub(crate) fn read_row(
     file: &File,
     row: &Row,
@@ -151,8 +182,12 @@ pub(crate) fn read_row(
     buf.resize(row.num_bytes as usize, 0);
     file.read_exact_at(buf, row.offset)
         .map_err(RowFault::Read)?;
-    if row_checksum(buf, row.id, row.label, row.width, row.height) != row.checksum {
+    if !is_intact(row, buf) {
         return Err(RowFault::Checksum);
     }
     Ok(())
+}
+
+fn is_intact(row: &Row, bytes: &[u8]) -> bool {
+    row_checksum(bytes, row.id, row.label, row.width, row.height) == row.checksum
 }

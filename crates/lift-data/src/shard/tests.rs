@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::classes::ClassNames;
-use crate::decode::Orientation;
+use crate::decode::{Decoder, Orientation};
 use crate::error::Error;
 use crate::manifest::{Encoding, FORMAT_VERSION, Manifest};
 use crate::order::Order;
@@ -110,7 +110,6 @@ fn any_bytes() -> impl Strategy<Value = Image> {
 fn assert_reads_back(dir: &Path, images: &[Image]) {
     let reader = ShardReader::open(dir).unwrap();
     assert_eq!(reader.len(), images.len());
-    let mut buf = vec![1; 7];
     for (i, image) in images.iter().enumerate() {
         let row = reader.row(i);
         assert_eq!(
@@ -118,8 +117,8 @@ fn assert_reads_back(dir: &Path, images: &[Image]) {
             (i as u64, image.label, image.width, image.height)
         );
         assert_eq!(reader.path(i), image.path);
-        reader.read_bytes(i, &mut buf).unwrap();
-        assert_eq!(buf, image.bytes);
+        reader.will_need(i);
+        assert_eq!(reader.bytes(i).unwrap(), image.bytes);
     }
 }
 
@@ -135,10 +134,10 @@ proptest! {
         write(dir.path(), &images, Encoding::Rgb8, rows_per_shard);
         assert_reads_back(dir.path(), &images);
         let reader = ShardReader::open(dir.path()).unwrap();
-        let mut buf = Vec::new();
-        let size = reader.read_rgb(0, &mut buf).unwrap();
-        prop_assert_eq!(size, (images[0].width, images[0].height));
-        prop_assert_eq!(&buf, &images[0].bytes);
+        let mut decoder = Decoder::default();
+        let view = reader.rgb(0, &mut decoder).unwrap();
+        prop_assert_eq!((view.width, view.height), (images[0].width, images[0].height));
+        prop_assert_eq!(view.pixels, &images[0].bytes);
     }
 
     #[test]
@@ -187,16 +186,15 @@ fn every_flipped_byte_of_an_image_is_refused() {
     let file = dir.path().join(&manifest.shards[0].file);
     let whole = fs::read(&file).unwrap();
     let row = ShardReader::open(dir.path()).unwrap().row(1).clone();
-    let mut buf = Vec::new();
     for at in row.offset..row.offset + u64::from(row.num_bytes) {
         let mut damaged = whole.clone();
         damaged[at as usize] ^= 0x10;
         fs::write(&file, damaged).unwrap();
         let reader = ShardReader::open(dir.path()).unwrap();
-        let err = reader.read_bytes(1, &mut buf).unwrap_err();
+        let err = reader.bytes(1).unwrap_err();
         assert!(matches!(err, Error::Checksum { row: 1, .. }), "{err}");
-        reader.read_bytes(0, &mut buf).unwrap();
-        reader.read_bytes(2, &mut buf).unwrap();
+        reader.bytes(0).unwrap();
+        reader.bytes(2).unwrap();
     }
 }
 
@@ -229,6 +227,20 @@ fn a_shard_of_the_wrong_length_is_refused_at_open() {
         ShardReader::open(dir.path()).unwrap_err(),
         Error::Read { .. }
     ));
+}
+
+#[test]
+fn a_file_cut_while_it_is_mapped_is_an_error_and_no_signal() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = write(dir.path(), &three_images(), Encoding::Rgb8, 100);
+    let reader = ShardReader::open(dir.path()).unwrap();
+    let path = dir.path().join(&manifest.shards[0].file);
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_len(reader.row(1).offset + 5).unwrap();
+    reader.bytes(0).unwrap();
+    let err = reader.bytes(1).unwrap_err();
+    assert!(matches!(err, Error::Read { .. }), "{err}");
+    assert!(err.to_string().starts_with(path.to_str().unwrap()), "{err}");
 }
 
 #[test]

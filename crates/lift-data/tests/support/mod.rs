@@ -148,8 +148,7 @@ pub fn rows(place: &Workplace, dir: &str) -> Vec<(String, Vec<u8>)> {
     let names = &reader.manifest().class_names;
     (0..reader.len())
         .map(|index| {
-            let mut bytes = Vec::new();
-            reader.read_bytes(index, &mut bytes).unwrap();
+            let bytes = reader.bytes(index).unwrap().to_vec();
             let name = names.name(reader.row(index).label).unwrap();
             (name.to_owned(), bytes)
         })

@@ -7,7 +7,7 @@ use lift_data::resize::CropBox;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::sampler::{below, unit};
+use super::streams::{below, unit};
 
 /// What is done to training images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]

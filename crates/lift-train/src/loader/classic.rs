@@ -6,7 +6,7 @@
 use lift_data::resize::CropBox;
 use rand_chacha::ChaCha8Rng;
 
-use super::sampler::{below, unit};
+use super::streams::{below, unit};
 
 const SMALLEST_AREA: f64 = 0.08;
 const NARROWEST: f64 = 3.0 / 4.0;

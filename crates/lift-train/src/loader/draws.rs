@@ -7,7 +7,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::sampler::{below, draw_stream, epoch_order, sample_stream, unit};
+use super::{
+    epoch::{Draw, Draws},
+    streams::{below, draw_stream, sample_stream, unit},
+};
 
 /// How training images are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
@@ -24,22 +27,6 @@ pub enum Sampler {
     Progressive,
 }
 
-/// An image that an epoch draws.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Draw {
-    /// Its row in the shards.
-    pub row: usize,
-    /// How often this epoch drew it before; such draws are augmented differently.
-    pub repeat: u32,
-}
-
-impl Draw {
-    /// The first draw of a row.
-    pub fn first(row: usize) -> Self {
-        Self { row, repeat: 0 }
-    }
-}
-
 impl Sampler {
     /// `instance`, `class-balanced`, `square-root` or `progressive`.
     pub fn as_str(self) -> &'static str {
@@ -54,18 +41,18 @@ impl Sampler {
     /// The draws of `epoch` of `epochs` over rows with these labels, in order; as many as rows.
     ///
     /// Progressive sampling is at `epoch / (epochs - 1)` of its way; a single epoch counts as the beginning.
-    pub fn draws(self, labels: &[u32], seed: u64, epoch: usize, epochs: usize) -> Vec<Draw> {
+    pub fn draws(self, labels: &[u32], seed: u64, epoch: usize, epochs: usize) -> Draws {
         let rows = labels.len();
+        if self == Self::Instance {
+            return Draws::shuffled(rows, seed, epoch);
+        }
         let by_class = rows_by_class(labels);
         let counts: Vec<f64> = by_class.iter().map(|rows| rows.len() as f64).collect();
         let present = counts.iter().filter(|&&n| n > 0.0).count() as f64;
         let balanced = |n: f64| if n > 0.0 { 1.0 / present } else { 0.0 };
         let progress = epoch as f64 / epochs.saturating_sub(1).max(1) as f64;
         let weights: Vec<f64> = match self {
-            Self::Instance => {
-                let order = epoch_order(rows, seed, epoch).into_iter();
-                return order.map(Draw::first).collect();
-            }
+            Self::Instance => counts.clone(),
             Self::ClassBalanced => counts.iter().map(|&n| balanced(n)).collect(),
             Self::SquareRoot => counts.iter().map(|n| n.sqrt()).collect(),
             Self::Progressive => counts
@@ -76,25 +63,24 @@ impl Sampler {
         let upper = cumulative(&weights);
         let mut rng = draw_stream(seed, epoch);
         let mut seen = vec![0u32; rows];
-        (0..rows)
-            .map(|_| {
-                let point = unit(&mut rng) * upper.last().copied().unwrap_or(0.0);
-                // The first class whose share ends beyond the point; it has images, for a share of nothing ends where
-                // it begins. Rounding may put the point on the end of all.
-                let class = upper.partition_point(|&end| end <= point);
-                let of_class = match by_class.get(class) {
-                    Some(rows) => rows,
-                    None => by_class
-                        .iter()
-                        .rfind(|rows| !rows.is_empty())
-                        .expect("a row"),
-                };
-                let row = of_class[below(&mut rng, of_class.len() as u64) as usize];
-                let repeat = seen[row];
-                seen[row] += 1;
-                Draw { row, repeat }
-            })
-            .collect()
+        let draws = (0..rows).map(|_| {
+            let point = unit(&mut rng) * upper.last().copied().unwrap_or(0.0);
+            // The first class whose share ends beyond the point; it has images, for a share of nothing ends where
+            // it begins. Rounding may put the point on the end of all.
+            let class = upper.partition_point(|&end| end <= point);
+            let of_class = match by_class.get(class) {
+                Some(rows) => rows,
+                None => by_class
+                    .iter()
+                    .rfind(|rows| !rows.is_empty())
+                    .expect("a row"),
+            };
+            let row = of_class[below(&mut rng, of_class.len() as u64) as usize];
+            let repeat = seen[row];
+            seen[row] += 1;
+            Draw { row, repeat }
+        });
+        Draws::listed(draws.collect())
     }
 }
 
@@ -136,6 +122,7 @@ fn cumulative(weights: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::loader::Shuffle;
 
     /// 9000, 900 and 100 images of classes 0, 1 and 3; class 2 has none.
     fn labels() -> Vec<u32> {
@@ -166,7 +153,7 @@ mod tests {
             (Sampler::Progressive, 2, [0.6167, 0.2117, 0.0, 0.1717]),
             (Sampler::Progressive, 4, [third, third, 0.0, third]),
         ] {
-            let draws = sampler.draws(&labels, 3, epoch, 5);
+            let draws: Vec<Draw> = sampler.draws(&labels, 3, epoch, 5).iter().collect();
             assert_eq!(draws.len(), labels.len());
             for (share, wanted) in shares(&draws, &labels).into_iter().zip(wanted) {
                 // Five standard deviations of a binomial share.
@@ -196,7 +183,7 @@ mod tests {
         let labels = labels();
         let draws = Sampler::Instance.draws(&labels, 5, 2, 3);
         let rows: Vec<usize> = draws.iter().map(|draw| draw.row).collect();
-        assert_eq!(rows, epoch_order(labels.len(), 5, 2));
+        assert!(Shuffle::new(labels.len(), 5, 2).rows().eq(rows));
         assert!(draws.iter().all(|draw| draw.repeat == 0));
     }
 
@@ -219,7 +206,10 @@ mod tests {
     #[test]
     fn draws_follow_seed_and_epoch_and_number_their_repeats() {
         let labels = labels();
-        let draw = |seed, epoch| Sampler::SquareRoot.draws(&labels, seed, epoch, 9);
+        let draw = |seed, epoch| -> Vec<Draw> {
+            let draws = Sampler::SquareRoot.draws(&labels, seed, epoch, 9);
+            draws.iter().collect()
+        };
         let draws = draw(0, 0);
         assert_eq!(draws, draw(0, 0));
         assert_ne!(draws, draw(1, 0));
@@ -233,6 +223,7 @@ mod tests {
             assert!(follows || pair[1].1 == 0, "{pair:?}");
         }
         assert!(Sampler::ClassBalanced.draws(&[], 0, 0, 1).is_empty());
-        assert_eq!(Sampler::Progressive.draws(&[2], 0, 0, 1), [Draw::first(0)]);
+        let only = Sampler::Progressive.draws(&[2], 0, 0, 1);
+        assert!(only.iter().eq([Draw::first(0)]));
     }
 }

@@ -4,13 +4,21 @@
 //! batch holds the same bytes however many threads prepare it.
 
 mod augment;
+mod buffers;
 mod classic;
 mod draws;
+mod epoch;
 mod prefetch;
-mod sampler;
+mod shuffle;
+mod streams;
+mod view;
 
 pub use augment::{AreaSchedule, Augmentation, mda_crop};
-pub use draws::{Draw, Sampler};
+pub use buffers::Pixels;
+pub use draws::Sampler;
 pub(crate) use draws::{rows_by_class, sample};
-pub use prefetch::{Batch, Batches, Loader, View};
-pub use sampler::{epoch_order, image_rng};
+pub use epoch::{Draw, Draws};
+pub use prefetch::{Batch, Batches, Loader};
+pub use shuffle::Shuffle;
+pub use streams::image_rng;
+pub use view::View;

@@ -1,103 +1,38 @@
-//! Batches prepared ahead by a pool of threads and handed over in order through a bounded queue.
+//! Batches prepared ahead of use by a pool of threads, handed over in order.
 //!
-//! Memory is bounded by the queue's depth: at most `depth + 2` batches exist at a time.
+//! A few batches are in work at a time, so that a thread which finds its batch's last images taken goes on with the next
+//! batch. Pixels go from the mapped shard through the resizer into the batch, whose buffer is used again; what a thread
+//! needs lives as long as the loader. Invariant: at most `depth` batches are prepared or wait; which bytes they hold
+//! depends on no thread.
 
 use std::{
     sync::{
-        Arc,
-        mpsc::{Receiver, sync_channel},
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
 };
 
 use lift_clip::Normalisation;
-use lift_data::{
-    resize::{CropBox, Resizer, RgbView, short_side_size},
-    shard::ShardReader,
-};
+use lift_data::{decode::Decoder, shard::ShardReader};
 use rayon::prelude::*;
 use tch::{Device, Tensor};
 
 use super::{
-    augment::mda_crop,
-    classic,
-    draws::Draw,
-    sampler::{below, draw_rng, view_rng},
+    buffers::{Buffers, Pixels},
+    epoch::{Draw, Draws},
+    view::{Cutter, View},
 };
 use crate::error::{Error, Result};
 
-/// Batches that may wait in the queue.
-const DEPTH: usize = 2;
-
-/// Which part of an image a batch holds.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum View {
-    /// A random square crop of at least this relative area, for training.
-    Random {
-        /// See [`super::AreaSchedule::smallest_area`].
-        smallest_area: f64,
-        /// Of the run.
-        seed: u64,
-        /// From 0.
-        epoch: usize,
-    },
-    /// A random crop of any shape, half of the time mirrored, for training as in LIFT.
-    Classic {
-        /// Of the run.
-        seed: u64,
-        /// From 0.
-        epoch: usize,
-    },
-    /// Short side to `resolution + resolution / 7`, centre crop.
-    Center,
-    /// Short side to `resolution + expand`; top left, top right, bottom left, bottom right, centre.
-    FiveCrop {
-        /// Pixels beyond the resolution.
-        expand: u32,
-    },
-    /// The five crops, then their mirror images.
-    TenCrop {
-        /// Pixels beyond the resolution.
-        expand: u32,
-    },
-    /// Short side to `resolution + expand`; crops at places drawn for each image.
-    RandomCrops {
-        /// Pixels beyond the resolution.
-        expand: u32,
-        /// How many, at least 1.
-        crops: usize,
-        /// Of the places.
-        seed: u64,
-    },
-}
-
-impl View {
-    /// Crops an image gives.
-    pub fn crops(self) -> usize {
-        match self {
-            Self::FiveCrop { .. } => 5,
-            Self::TenCrop { .. } => 10,
-            Self::RandomCrops { crops, .. } => crops,
-            Self::Random { .. } | Self::Classic { .. } | Self::Center => 1,
-        }
-    }
-
-    /// The short side that an image is resized to before crops of `side` are cut from it.
-    fn short_side(self, side: u32) -> u32 {
-        match self {
-            Self::FiveCrop { expand }
-            | Self::TenCrop { expand }
-            | Self::RandomCrops { expand, .. } => side + expand,
-            Self::Random { .. } | Self::Classic { .. } | Self::Center => side + side / 7,
-        }
-    }
-}
+/// The most batches that are prepared ahead unless more are asked for.
+const MOST_AHEAD: usize = 8;
 
 /// Pixels and labels of some images.
 #[derive(Debug)]
 pub struct Batch {
-    /// (images, crops, resolution, resolution, 3), row-major.
-    pub pixels: Vec<u8>,
+    /// (images, crops, resolution, resolution, 3), row-major; dropped, they make room for a later batch.
+    pub pixels: Pixels,
     /// One label an image.
     pub labels: Vec<i64>,
     /// Side of a crop in pixels.
@@ -118,16 +53,20 @@ impl Batch {
 pub struct Loader {
     reader: Arc<ShardReader>,
     pool: Arc<rayon::ThreadPool>,
+    /// One for each thread of the pool, locked by that thread alone.
+    scratch: Arc<[Mutex<Scratch>]>,
+    buffers: Arc<Buffers>,
     resolution: u32,
+    /// Of all processes that share it.
     batch_size: usize,
+    depth: usize,
 }
 
-/// What a worker thread keeps from image to image.
+/// What a thread keeps from image to image.
 #[derive(Default)]
 struct Scratch {
-    resizer: Resizer,
-    rgb: Vec<u8>,
-    resized: Vec<u8>,
+    decoder: Decoder,
+    cutter: Cutter,
 }
 
 impl Loader {
@@ -146,15 +85,31 @@ impl Loader {
             .thread_name(|i| format!("loader-{i}"))
             .build();
         let pool =
-            Arc::new(pool.map_err(|e| {
-                Error::Config(format!("cannot start {threads} loader threads: {e}"))
-            })?);
+            pool.map_err(|e| Error::Config(format!("cannot start {threads} loader threads: {e}")))?;
+        let threads = pool.current_num_threads();
+        // Two, so that one is prepared while one waits; more where batches are small beside the machine.
+        let depth = (4 * threads).div_ceil(batch_size.max(1));
+        let depth = depth.clamp(2, MOST_AHEAD);
         Ok(Self {
             reader,
-            pool,
+            pool: Arc::new(pool),
+            scratch: (0..threads).map(|_| Mutex::default()).collect(),
+            buffers: Buffers::new(depth + 1),
             resolution,
-            batch_size,
+            batch_size: batch_size.max(1),
+            depth,
         })
+    }
+
+    /// Lets `batches` be prepared ahead of the one in use, at least 1; the default follows threads and batch size.
+    pub fn set_depth(&mut self, batches: usize) {
+        self.depth = batches.max(1);
+        self.buffers = Buffers::new(self.depth + 1);
+    }
+
+    /// How many batches are prepared ahead of the one in use.
+    pub fn depth(&self) -> usize {
+        self.depth
     }
 
     /// The shards that are read.
@@ -162,34 +117,54 @@ impl Loader {
         &self.reader
     }
 
-    /// The batches of these draws, in order; the last one may be smaller.
-    pub fn batches(&self, order: Vec<Draw>, view: View) -> Batches {
-        let (sender, receiver) = sync_channel(DEPTH);
-        let loader = self.clone();
-        thread::spawn(move || {
-            for draws in order.chunks(loader.batch_size) {
-                let batch = loader.batch(draws, view);
-                let failed = batch.is_err();
-                // A closed channel means that nobody wants more.
-                if sender.send(batch).is_err() || failed {
-                    return;
-                }
+    /// The batches of these draws, in order; the last one may be smaller. Where several processes share a batch, it is
+    /// their part of it.
+    pub fn batches(&self, draws: Draws, view: View) -> Batches {
+        let lane = |first: usize| {
+            // A batch that is ready waits in its thread's hands, so that `depth` is all there is.
+            let (sender, receiver) = sync_channel(0);
+            let (loader, draws) = (self.clone(), draws.clone());
+            thread::spawn(move || loader.prepare(&draws, view, first, &sender));
+            receiver
+        };
+        Batches {
+            lanes: (0..self.depth).map(lane).collect(),
+            next: 0,
+            left: draws.len().div_ceil(self.batch_size),
+        }
+    }
+
+    /// Sends every `depth`th batch from `first` on.
+    fn prepare(&self, draws: &Draws, view: View, first: usize, to: &SyncSender<Result<Batch>>) {
+        let batches = draws.len().div_ceil(self.batch_size);
+        let mut of_batch = Vec::with_capacity(self.batch_size.min(draws.len()));
+        for number in (first..batches).step_by(self.depth) {
+            of_batch.clear();
+            of_batch.extend(draws.batch(number, self.batch_size));
+            let batch = self.batch(&of_batch, view);
+            let failed = batch.is_err();
+            // A closed channel means that nobody wants more.
+            if to.send(batch).is_err() || failed {
+                return;
             }
-        });
-        Batches { receiver }
+        }
     }
 
     fn batch(&self, draws: &[Draw], view: View) -> Result<Batch> {
         let bytes = view.crops() * (self.resolution as usize).pow(2) * 3;
-        let mut pixels = vec![0u8; draws.len() * bytes];
-        self.pool.install(|| {
-            pixels
-                .par_chunks_mut(bytes)
-                .zip(draws)
-                .try_for_each_init(Scratch::default, |scratch, (out, &draw)| {
-                    self.image(draw, view, scratch, out)
-                })
-        })?;
+        let mut pixels = self.buffers.take(draws.len() * bytes);
+        let failure = self.pool.install(|| {
+            let images = pixels.par_chunks_exact_mut(bytes).zip(draws).enumerate();
+            let failures = images.filter_map(|(place, (out, &draw))| {
+                let failure = self.image(draw, view, out).err()?;
+                Some((place, failure))
+            });
+            // The first of the batch, whichever thread was faster.
+            failures.min_by_key(|(place, _)| *place)
+        });
+        if let Some((_, failure)) = failure {
+            return Err(failure);
+        }
         let labels = draws
             .iter()
             .map(|draw| i64::from(self.reader.row(draw.row).label))
@@ -201,149 +176,37 @@ impl Loader {
         })
     }
 
-    fn image(&self, draw: Draw, view: View, scratch: &mut Scratch, out: &mut [u8]) -> Result<()> {
+    fn image(&self, draw: Draw, view: View, out: &mut [u8]) -> Result<()> {
         let Draw { row, repeat } = draw;
-        let (width, height) = self.reader.read_rgb(row, &mut scratch.rgb)?;
-        let source = RgbView {
-            width,
-            height,
-            pixels: &scratch.rgb,
-        };
-        let side = self.resolution;
-        match view {
-            View::Random {
-                smallest_area,
-                seed,
-                epoch,
-            } => {
-                let mut rng = draw_rng(seed, epoch, self.reader.row(row).id, repeat);
-                let crop = mda_crop(width, height, smallest_area, &mut rng);
-                scratch.resizer.crop_resize(source, crop, side, side, out)?;
-            }
-            View::Classic { seed, epoch } => {
-                let mut rng = draw_rng(seed, epoch, self.reader.row(row).id, repeat);
-                let crop = classic::crop(width, height, &mut rng);
-                scratch.resizer.crop_resize(source, crop, side, side, out)?;
-                classic::flip(out, side, &mut rng);
-            }
-            View::Center
-            | View::FiveCrop { .. }
-            | View::TenCrop { .. }
-            | View::RandomCrops { .. } => {
-                let (w, h) = short_side_size(width, height, view.short_side(side));
-                let whole = CropBox::whole(width, height);
-                scratch.resized.resize(w as usize * h as usize * 3, 0);
-                scratch
-                    .resizer
-                    .crop_resize(source, whole, w, h, &mut scratch.resized)?;
-                let corners = crop_corners(view, w, h, side, self.reader.row(row).id);
-                let mut squares = out.chunks_mut(side as usize * side as usize * 3);
-                // In this order: `zip` would take a square before it finds the corners at their end.
-                for ((left, top), square) in corners.iter().zip(squares.by_ref()) {
-                    copy_square(&scratch.resized, w, *left, *top, side, square);
-                }
-                for ((left, top), square) in corners.iter().zip(squares) {
-                    copy_square(&scratch.resized, w, *left, *top, side, square);
-                    classic::mirror(square, side);
-                }
-            }
-        }
-        Ok(())
+        let thread = rayon::current_thread_index().expect("a thread of the pool");
+        let scratch = self.scratch[thread].lock();
+        // After a panic its buffers hold some image's bytes, as they always do.
+        let mut scratch = scratch.unwrap_or_else(PoisonError::into_inner);
+        let Scratch { decoder, cutter } = &mut *scratch;
+        let image = self.reader.rgb(row, decoder)?;
+        let row = self.reader.row(row);
+        cutter.cut(image, row, repeat, view, self.resolution, out)
     }
 }
 
-/// Top-left corners of the crops, in torchvision's order and rounding; mirror images are not counted.
-fn crop_corners(view: View, width: u32, height: u32, side: u32, id: u64) -> Vec<(u32, u32)> {
-    let (right, bottom) = (width - side, height - side);
-    // Python rounds halves to even: `int(round((w - side) / 2))`.
-    let half = |n: u32| if n % 4 == 3 { n / 2 + 1 } else { n / 2 };
-    let center = (half(right), half(bottom));
-    match view {
-        View::FiveCrop { .. } | View::TenCrop { .. } => {
-            vec![(0, 0), (right, 0), (0, bottom), (right, bottom), center]
-        }
-        View::RandomCrops { crops, seed, .. } => {
-            let mut rng = view_rng(seed, id);
-            let mut place = |room: u32| below(&mut rng, u64::from(room) + 1) as u32;
-            (0..crops).map(|_| (place(right), place(bottom))).collect()
-        }
-        View::Center | View::Random { .. } | View::Classic { .. } => vec![center],
-    }
-}
-
-fn copy_square(image: &[u8], width: u32, left: u32, top: u32, side: u32, out: &mut [u8]) {
-    let (width, left, top, row_bytes) = (
-        width as usize,
-        left as usize,
-        top as usize,
-        side as usize * 3,
-    );
-    for (y, out) in out.chunks_mut(row_bytes).enumerate() {
-        let begin = ((top + y) * width + left) * 3;
-        out.copy_from_slice(&image[begin..begin + row_bytes]);
-    }
-}
-
-/// The queue's end that is read.
+/// Batches in order, from the threads that prepare them in turn. An error is the last of them.
 pub struct Batches {
-    receiver: Receiver<Result<Batch>>,
+    lanes: Vec<Receiver<Result<Batch>>>,
+    next: usize,
+    left: usize,
 }
 
 impl Iterator for Batches {
     type Item = Result<Batch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.receiver.recv().ok()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn corners_follow_torchvision() {
-        // 13 x 10 image, side 8: (w - 8) / 2 = 2.5 -> 2, (h - 8) / 2 = 1.
-        assert_eq!(crop_corners(View::Center, 13, 10, 8, 0), [(2, 1)]);
-        // 15 x 8: 3.5 -> 4.
-        assert_eq!(crop_corners(View::Center, 15, 8, 8, 0), [(4, 0)]);
-        let five = crop_corners(View::FiveCrop { expand: 3 }, 13, 10, 8, 0);
-        assert_eq!(five, [(0, 0), (5, 0), (0, 2), (5, 2), (2, 1)]);
-        assert_eq!(
-            crop_corners(View::TenCrop { expand: 3 }, 13, 10, 8, 0),
-            five
-        );
-    }
-
-    #[test]
-    fn random_crops_lie_inside_and_follow_image_and_seed() {
-        let view = |seed| View::RandomCrops {
-            expand: 3,
-            crops: 200,
-            seed,
-        };
-        let corners = crop_corners(view(1), 13, 10, 8, 7);
-        assert!(corners.iter().all(|&(left, top)| left <= 5 && top <= 2));
-        for place in [(0, 0), (5, 2), (3, 1)] {
-            assert!(corners.contains(&place), "{place:?} is never drawn");
+        self.left = self.left.checked_sub(1)?;
+        // A thread that panicked sends nothing more.
+        let batch = self.lanes[self.next].recv().ok();
+        if !matches!(batch, Some(Ok(_))) {
+            self.left = 0;
         }
-        assert_eq!(corners, crop_corners(view(1), 13, 10, 8, 7));
-        assert_ne!(corners, crop_corners(view(2), 13, 10, 8, 7));
-        assert_ne!(corners, crop_corners(view(1), 13, 10, 8, 8));
-    }
-
-    #[test]
-    fn a_mirror_swaps_left_and_right() {
-        let mut square: Vec<u8> = (0..12).collect();
-        classic::mirror(&mut square, 2);
-        assert_eq!(square, [3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8]);
-    }
-
-    #[test]
-    fn squares_are_cut_at_their_place() {
-        let image: Vec<u8> = (0..4 * 3 * 3).collect();
-        let mut out = vec![0; 2 * 2 * 3];
-        copy_square(&image, 4, 1, 1, 2, &mut out);
-        assert_eq!(out, [15, 16, 17, 18, 19, 20, 27, 28, 29, 30, 31, 32]);
+        self.next = (self.next + 1) % self.lanes.len();
+        batch
     }
 }

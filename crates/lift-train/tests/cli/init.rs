@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use lift_clip::{Head, NoHooks, Normalisation, VisionTower, normalize};
 use lift_data::shard::ShardReader;
-use lift_train::loader::{Draw, Loader, View};
+use lift_train::loader::{Draws, Loader, View};
 use tch::{Kind, Tensor};
 
 use super::{
@@ -43,7 +43,7 @@ fn features(shards: &str, model: &str) -> (Tensor, Vec<i64>) {
     let tower = VisionTower::open(Path::new(model)).unwrap();
     let rows = reader.len();
     let loader = Loader::new(reader, 16, rows, 1).unwrap();
-    let draws = (0..rows).map(Draw::first).collect();
+    let draws = Draws::in_order(rows);
     let batch = loader.batches(draws, View::Center).next().unwrap().unwrap();
     let images = batch.images(&Normalisation::HALF, tch::Device::Cpu);
     let features = tch::no_grad(|| tower.features(&images, &NoHooks));

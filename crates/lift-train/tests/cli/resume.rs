@@ -15,7 +15,7 @@ use lift_train::{
     error::Error,
     eval::Tte,
     head_init::HeadInit,
-    loader::{Sampler, epoch_order},
+    loader::{Sampler, Shuffle},
     run,
     stop::Stop,
 };
@@ -122,8 +122,7 @@ fn stops_change_nothing(whole: &TrainConfig, seed: u64, stops: usize) {
         out: whole.out.with_extension("stopped"),
         ..whole.clone()
     };
-    let mut steps = epoch_order(26, seed, 0);
-    steps.truncate(stops);
+    let mut steps: Vec<usize> = Shuffle::new(26, seed, 0).rows().take(stops).collect();
     steps.sort_unstable();
     let steps: Vec<usize> = steps.into_iter().map(|step| step + 1).collect();
     with_stops(&stopped, &steps);

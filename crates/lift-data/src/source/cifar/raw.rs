@@ -133,5 +133,5 @@ fn png(planes: &[u8]) -> Vec<u8> {
         height: SIDE as u32,
         pixels,
     };
-    encode::png(&image).expect("the size fits the pixels, and memory takes any bytes")
+    encode::png(image.view()).expect("the size fits the pixels, and memory takes any bytes")
 }

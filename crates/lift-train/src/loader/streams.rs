@@ -1,18 +1,13 @@
-//! The order of rows in an epoch, and the random stream of an image.
+//! Random streams, each a function of its purpose: the order of an epoch, an image's crop, a class's sample.
 
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
 };
 
-/// Rows `0..rows` in the shuffled order of an epoch (instance sampling: each row once).
-pub fn epoch_order(rows: usize, seed: u64, epoch: usize) -> Vec<usize> {
-    let mut rng = stream(seed, epoch, 0, b"order");
-    let mut order: Vec<usize> = (0..rows).collect();
-    for i in (1..rows).rev() {
-        order.swap(i, below(&mut rng, i as u64 + 1) as usize);
-    }
-    order
+/// The random stream that shuffles an epoch.
+pub(super) fn order_stream(seed: u64, epoch: usize) -> ChaCha8Rng {
+    stream(seed, epoch, 0, b"order")
 }
 
 /// The random stream that augments one image in one epoch.
@@ -64,18 +59,6 @@ pub(super) fn below(rng: &mut ChaCha8Rng, n: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_epoch_visits_each_row_once_in_an_order_of_its_own() {
-        let first = epoch_order(1000, 0, 0);
-        let mut sorted = first.clone();
-        sorted.sort_unstable();
-        assert_eq!(sorted, (0..1000).collect::<Vec<_>>());
-        assert_eq!(first, epoch_order(1000, 0, 0));
-        assert_ne!(first, epoch_order(1000, 0, 1));
-        assert_ne!(first, epoch_order(1000, 1, 0));
-        assert!(epoch_order(0, 0, 0).is_empty());
-    }
 
     #[test]
     fn images_have_streams_of_their_own() {

@@ -1,0 +1,137 @@
+//! The loader's promises: the same bytes in the same order whatever works on them, errors in their place, buffers that
+//! go round.
+
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
+
+use lift_data::{
+    Encoding,
+    build::{Dataset, build},
+    progress::Reporting,
+    shapes::{ShapesOptions, write_dataset},
+    shard::ShardReader,
+};
+use lift_tests::build_options;
+use lift_train::loader::{Draws, Loader, View};
+
+const SIDE: u32 = 24;
+
+/// The training shards of a small dataset, 200 rows or so.
+fn shards(dir: &Path, encoding: Encoding) -> Arc<ShardReader> {
+    let shapes = ShapesOptions {
+        seed: 1,
+        max_per_class: 3,
+        imbalance_ratio: 3.0,
+        test_per_class: 1,
+    };
+    write_dataset(&dir.join("images"), &shapes).unwrap();
+    let dataset = Dataset::named("shapes-lt").unwrap();
+    let mut options = build_options(dataset, &dir.join("images"), &dir.join("shards"));
+    options.preprocess.encoding = encoding;
+    build(&options, Reporting::Silent).unwrap();
+    Arc::new(ShardReader::open(&dir.join("shards/train")).unwrap())
+}
+
+fn loader(reader: &Arc<ShardReader>, threads: usize, depth: usize) -> Loader {
+    let mut loader = Loader::new(Arc::clone(reader), SIDE, 16, threads).unwrap();
+    loader.set_depth(depth);
+    loader
+}
+
+fn all(reader: &ShardReader) -> Draws {
+    Draws::in_order(reader.len())
+}
+
+const RANDOM: View = View::Random {
+    smallest_area: 0.1,
+    seed: 3,
+    epoch: 1,
+};
+
+#[test]
+fn threads_and_depth_change_no_byte() {
+    for encoding in [Encoding::Rgb8, Encoding::Jpeg] {
+        let dir = tempfile::tempdir().unwrap();
+        let reader = shards(dir.path(), encoding);
+        for view in [RANDOM, View::Center, View::FiveCrop { expand: 3 }] {
+            let load = |threads, depth| -> Vec<(Vec<u8>, Vec<i64>)> {
+                let loader = loader(&reader, threads, depth);
+                let batches = loader.batches(all(&reader), view).map(Result::unwrap);
+                batches.map(|b| (b.pixels.to_vec(), b.labels)).collect()
+            };
+            let one = load(1, 1);
+            assert_eq!(one.len(), reader.len().div_ceil(16));
+            let labels = one.iter().flat_map(|(_, labels)| labels.iter().copied());
+            assert!(labels.eq(reader.rows().iter().map(|row| i64::from(row.label))));
+            for (threads, depth) in [(1, 3), (2, 1), (3, 2), (4, 7)] {
+                assert!(
+                    load(threads, depth) == one,
+                    "{threads} threads, {depth} ahead"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn buffers_go_round() {
+    let dir = tempfile::tempdir().unwrap();
+    let reader = shards(dir.path(), Encoding::Rgb8);
+    let loader = loader(&reader, 2, 2);
+    let mut places = BTreeSet::new();
+    for _ in 0..4 {
+        for batch in loader.batches(all(&reader), RANDOM) {
+            places.insert(batch.unwrap().pixels.as_ptr() as usize);
+        }
+    }
+    // Two ahead, one in use, and one on its way back.
+    assert!(places.len() <= 4, "{}", places.len());
+}
+
+#[test]
+fn a_bad_row_is_named_after_all_that_come_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let reader = shards(dir.path(), Encoding::Rgb8);
+    let path = dir.path().join("shards/train").join(reader.shard_file(0));
+    let mut file = fs::read(&path).unwrap();
+    // Two in the fourth batch: the first is told, whichever thread is faster.
+    for row in [57, 50] {
+        let image = reader.bytes(row).unwrap();
+        let at = file.windows(image.len()).position(|bytes| bytes == image);
+        file[at.unwrap()] ^= 1;
+    }
+    drop(reader);
+    fs::write(&path, file).unwrap();
+    let reader = Arc::new(ShardReader::open(&dir.path().join("shards/train")).unwrap());
+    for (threads, depth) in [(1, 1), (3, 2), (4, 6)] {
+        let loader = loader(&reader, threads, depth);
+        let mut batches = loader.batches(all(&reader), RANDOM);
+        for _ in 0..3 {
+            batches.next().unwrap().unwrap();
+        }
+        let message = batches.next().unwrap().unwrap_err().to_string();
+        assert!(
+            message.contains("row 50 ") && message.contains("checksum mismatch"),
+            "{message}"
+        );
+        assert!(batches.next().is_none() && batches.next().is_none());
+    }
+}
+
+#[test]
+fn a_loader_goes_on_after_batches_were_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let reader = shards(dir.path(), Encoding::Rgb8);
+    let loader = loader(&reader, 2, 3);
+    let first = || {
+        loader
+            .batches(all(&reader), RANDOM)
+            .next()
+            .unwrap()
+            .unwrap()
+    };
+    let pixels = first().pixels.to_vec();
+    for _ in 0..20 {
+        assert!(*first().pixels == *pixels);
+    }
+    assert!(loader.batches(Draws::in_order(0), RANDOM).next().is_none());
+}
