@@ -11,7 +11,7 @@ use crate::{
     checkpoint::{Layout, Weights, layout, to_openai_names},
     config::{ClipConfig, OpenClipConfig},
     error::{Error, Result},
-    hub,
+    hub, pickle,
     tensor_file::TensorFile,
     text::TextTower,
     vision::VisionTower,
@@ -36,8 +36,9 @@ pub struct Clip {
 }
 
 impl Clip {
-    /// Loads a model folder (`config.json`, `model.safetensors`), a single safetensors file, or a name on the hub that was
-    /// fetched before ([`hub::fetch`]).
+    /// Loads a model folder (`config.json`, `model.safetensors` or `pytorch_model.bin`), a single file with tensors
+    /// (`.safetensors`, or a state dict of `torch.save`: `.bin`, `.pt`, `.pth`), or a name on the hub that was fetched
+    /// before ([`hub::fetch`]).
     ///
     /// Hugging Face and OpenAI / open_clip names are recognised by themselves. Where a `config.json` lies beside the
     /// tensors it gives the sizes; tensors in OpenAI's names that have an `open_clip_config.json` beside them, or
@@ -137,23 +138,26 @@ impl Clip {
 /// The tensors of a model folder or file, in the file's own names, and which layout that is.
 pub(crate) fn read_model(model: &Path) -> Result<(PathBuf, Layout, BTreeMap<String, Tensor>)> {
     let file = model_file(model)?;
-    let tensors = TensorFile::read(&file)?.tensors;
+    let tensors = match pickle::is_pickle(&file) {
+        true => pickle::read(&file)?,
+        false => TensorFile::read(&file)?.tensors,
+    };
     let layout = layout(&file, &tensors)?;
     Ok((file, layout, tensors))
 }
 
-/// The safetensors file of `model`.
+/// The file of `model` that has the tensors.
 fn model_file(model: &Path) -> Result<PathBuf> {
     let model = hub::find(model)?;
     if model.is_file() {
         return Ok(model);
     }
-    let files = ["model.safetensors", "open_clip_model.safetensors"].map(|name| model.join(name));
+    let files = hub::WEIGHTS.map(|name| model.join(name));
     files
         .into_iter()
         .find(|file| file.is_file())
         .ok_or_else(|| Error::MissingFile {
-            path: model.join("model.safetensors"),
+            path: model.join(hub::WEIGHTS[0]),
             hint: hub::MODEL_HINT.into(),
         })
 }

@@ -28,6 +28,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file of `torch.save` that is damaged or no state dict.
+    #[error("{path}: {reason}\nhint: {hint}")]
+    BadPickle {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, or what it wants to call.
+        reason: String,
+        /// What the user can do.
+        hint: String,
+    },
     /// `config.json` or another JSON file does not say what is needed.
     #[error("{path}: {reason}")]
     BadConfig {

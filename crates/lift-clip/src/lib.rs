@@ -16,6 +16,7 @@ mod error;
 mod head;
 mod hooks;
 pub mod hub;
+mod pickle;
 mod positions;
 mod preprocess;
 mod tensor_file;

@@ -48,8 +48,7 @@ pub struct VisionTower {
 }
 
 impl VisionTower {
-    /// Loads the image tower of a CLIP ([`Clip::load`]) or a ViT in timm's layout: a folder with `model.safetensors`, or
-    /// a file.
+    /// Loads the image tower of a CLIP or a ViT in timm's layout, from what [`Clip::load`] takes.
     ///
     /// # Errors
     /// When a file is missing or damaged, or a tensor is missing, left over or wrongly shaped.

@@ -1,6 +1,7 @@
 //! Models by name, against a hub on the loopback interface.
 
 mod hub_server;
+mod torch_file;
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +11,10 @@ use std::{
 };
 
 use hub_server::{COMMIT, Model, Reply, Request, Server, git_blob, sha256};
-use lift_clip::hub::{Hub, ModelId};
+use lift_clip::{
+    Clip, TensorFile,
+    hub::{Hub, ModelId},
+};
 use tempfile::TempDir;
 
 const WEIGHTS: &[u8] = b"these are no tensors, but nobody looks before the model is loaded";
@@ -384,18 +388,17 @@ fn closed_models_and_unknown_revisions_say_what_to_do() {
 }
 
 #[test]
-fn a_model_without_a_safetensors_file_is_told_how_to_convert() {
+fn a_model_without_a_file_of_tensors_is_told_what_to_do() {
     let mut model = without("model.safetensors");
     let cases = [
         (
             "",
-            "it has none of model.safetensors and open_clip_model.safetensors\nhint: is it",
+            "it has none of model.safetensors, open_clip_model.safetensors, pytorch_model.bin, \
+             open_clip_pytorch_model.bin\nhint: is it",
         ),
         (
-            "pytorch_model.bin",
-            "it has no safetensors file, only a pickle (.bin), which can run programs and is not read\n\
-             hint: convert it: python -c \"from transformers import AutoModel, AutoTokenizer; \
-             AutoModel.from_pretrained('org/name').save_pretrained('DIR', safe_serialization=True); ",
+            "pytorch_model.bin.index.json",
+            "its tensors are in several files (pytorch_model.bin.index.json), which LIFT does not read\nhint: join them",
         ),
         (
             "model.safetensors.index.json",
@@ -410,9 +413,77 @@ fn a_model_without_a_safetensors_file_is_told_how_to_convert() {
             message.starts_with(&format!("org/name: {expected}")),
             "{message}"
         );
-        let revision = "or name a revision that was converted, org/name@refs/pr/N, if HUB/org/name/discussions has";
-        assert_eq!(message.contains(revision), file == "pytorch_model.bin");
     }
+}
+
+#[test]
+fn a_state_dict_of_torch_is_fetched_and_loaded_where_there_is_nothing_else() {
+    let demo = Model::demo();
+    let folder = tempfile::tempdir().unwrap();
+    let original = folder.path().join("model.safetensors");
+    fs::write(&original, &demo.files["model.safetensors"]).unwrap();
+    let bytes = torch_file::state_dict(&TensorFile::read(&original).unwrap().tensors);
+
+    let mut model = without("model.safetensors");
+    model.files.insert("pytorch_model.bin", bytes.clone());
+    for file in ["config.json", "tokenizer.json"] {
+        model.files.insert(file, demo.files[file].clone());
+    }
+    let served = bytes.clone();
+    let storage = Server::start(move |request| Reply::bytes(request, &served));
+    model.storage = Some(storage.address.clone());
+    let server = serve(model.clone());
+    let mut setting = Setting::new(&server.url());
+    let snapshot = setting.fetch("org/name").unwrap();
+    let link = fs::read_link(snapshot.join("pytorch_model.bin")).unwrap();
+    assert_eq!(link, Path::new("../../blobs").join(sha256(&bytes)));
+    assert_eq!(names(&storage.requests()).len(), 1);
+
+    // What is known not to be there is not asked for again.
+    server.requests();
+    setting.fetch("org/name").unwrap();
+    assert_eq!(server.requests().len(), 1);
+    setting.hub.offline = true;
+    setting.fetch("org/name").unwrap();
+
+    fs::write(
+        folder.path().join("config.json"),
+        &demo.files["config.json"],
+    )
+    .unwrap();
+    let (expected, loaded) = (
+        Clip::load(folder.path()).unwrap(),
+        Clip::load(&snapshot).unwrap(),
+    );
+    let (expected, loaded) = (expected.named_tensors(), loaded.named_tensors());
+    assert_eq!(expected.len(), loaded.len());
+    for ((name, expected), (other, loaded)) in expected.iter().zip(&loaded) {
+        assert_eq!(name, other);
+        assert!(loaded.equal(expected), "{name}");
+    }
+
+    // A file by itself, and safetensors first where a folder has both.
+    let file = folder.path().join("model.pt");
+    fs::write(&file, &bytes).unwrap();
+    assert_eq!(
+        Clip::load(&file).unwrap().named_tensors().len(),
+        expected.len()
+    );
+    fs::write(folder.path().join("pytorch_model.bin"), "damaged").unwrap();
+    assert!(Clip::load(folder.path()).is_ok());
+    fs::remove_file(original).unwrap();
+    let message = Clip::load(folder.path()).unwrap_err().to_string();
+    assert!(
+        message.contains("pytorch_model.bin: not a file of torch.save"),
+        "{message}"
+    );
+
+    // A repository that has safetensors too is read from these.
+    model.files.insert("model.safetensors", WEIGHTS.to_vec());
+    model.storage = None;
+    let server = serve(model);
+    let snapshot = Setting::new(&server.url()).fetch("org/name").unwrap();
+    assert!(!snapshot.join("pytorch_model.bin").exists());
 }
 
 #[test]
@@ -438,7 +509,7 @@ fn without_a_network_the_cache_is_used_or_one_message_says_which_files_are_missi
     let server = serve(model());
     let mut setting = Setting::new(&server.url());
     setting.hub.offline = true;
-    let hint = "\nhint: put config.json, model.safetensors, tokenizer.json and, if it has one, \
+    let hint = "\nhint: put config.json, model.safetensors (or pytorch_model.bin), tokenizer.json and, if it has one, \
          preprocessor_config.json of HUB/org/name/tree/v1 into a folder and give that folder; or fetch it once where \
          there is a network, and copy the cache";
     let message = setting.refusal("org/name@v1", &[&server]);

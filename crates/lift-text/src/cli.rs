@@ -80,7 +80,7 @@ struct ClassifierArgs {
     /// Class names from the manifest of these shards.
     #[arg(long, value_name = "DIR")]
     shards: Option<PathBuf>,
-    /// Model folder (config.json, model.safetensors, tokenizer.json), or a Hugging Face name: org/name[@revision].
+    /// Model folder (config.json, model.safetensors or pytorch_model.bin, tokenizer.json), or a Hugging Face name: org/name[@revision].
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
     /// The classifier file to write.

@@ -137,11 +137,11 @@ fn wrong_input_exits_with_1_and_says_each_thing_once() {
     let cases = [
         (
             "--dataset shapes-lt --model nowhere --out head.safetensors",
-            "lift-text: nowhere: no such file\nhint: give a folder with config.json, model.safetensors and tokenizer.json, a .safetensors file, or a name on the Hugging Face hub such as openai/clip-vit-base-patch16\n",
+            "lift-text: nowhere: no such file\nhint: give a folder with config.json, model.safetensors (or pytorch_model.bin) and tokenizer.json, a .safetensors, .bin or .pt file, or a name on the Hugging Face hub such as openai/clip-vit-base-patch16\n",
         ),
         (
             "--dataset shapes-lt --model empty --out head.safetensors",
-            "lift-text: empty/model.safetensors: no such file\nhint: give a folder with config.json, model.safetensors and tokenizer.json, a .safetensors file, or a name on the Hugging Face hub such as openai/clip-vit-base-patch16\n",
+            "lift-text: empty/model.safetensors: no such file\nhint: give a folder with config.json, model.safetensors (or pytorch_model.bin) and tokenizer.json, a .safetensors, .bin or .pt file, or a name on the Hugging Face hub such as openai/clip-vit-base-patch16\n",
         ),
         (
             "--classnames names.txt --model empty --out head.safetensors",

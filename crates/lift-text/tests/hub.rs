@@ -116,7 +116,7 @@ fn what_is_neither_here_nor_there_is_one_message() {
             format!(
                 "lift-text: lift/shapes-clip: no such file or folder, nor in the cache ({cache}/models--lift--shapes-clip), \
                  and HF_HUB_OFFLINE forbids to fetch it\n\
-                 hint: put config.json, model.safetensors, tokenizer.json and, if it has one, preprocessor_config.json of \
+                 hint: put config.json, model.safetensors (or pytorch_model.bin), tokenizer.json and, if it has one, preprocessor_config.json of \
                  https://huggingface.co/lift/shapes-clip/tree/main into a folder and give that folder; or fetch it once \
                  where there is a network, and copy the cache\n"
             ),

@@ -281,7 +281,7 @@ impl ShownArgs {
 
 #[derive(Debug, Args)]
 struct ParityArgs {
-    /// Model: a safetensors file (OpenAI / open_clip or timm names), a folder, or org/name
+    /// Model: a .safetensors or .bin file (OpenAI / open_clip or timm names), a folder, or org/name
     #[arg(long, value_name = "MODEL")]
     model: PathBuf,
     /// Batches, labels and class counts of the run

@@ -16,8 +16,13 @@ use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 use super::id::{ModelId, is_commit};
 use crate::error::{Error, Result};
 
-/// Files with a model's tensors, in the order in which they are looked for.
-pub const WEIGHTS: [&str; 2] = ["model.safetensors", "open_clip_model.safetensors"];
+/// Files with a model's tensors, in the order in which they are looked for, in folders too.
+pub const WEIGHTS: [&str; 4] = [
+    "model.safetensors",
+    "open_clip_model.safetensors",
+    "pytorch_model.bin",
+    "open_clip_pytorch_model.bin",
+];
 
 /// The part of the cache that belongs to a model.
 pub struct ModelCache {

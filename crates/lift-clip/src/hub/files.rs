@@ -14,6 +14,9 @@ use crate::error::{Error, Result};
 /// What lies beside the tensors and need not be there.
 const BESIDE: [&str; 3] = ["config.json", "tokenizer.json", "preprocessor_config.json"];
 
+/// open_clip's sizes, which are of use to none but the files after `model.safetensors`.
+const OPEN_CLIP_CONFIG: &str = "open_clip_config.json";
+
 /// Brings the model into the cache; returns its commit, or the reason why the network does not answer.
 pub fn fetch(
     hub: &Hub,
@@ -45,7 +48,7 @@ pub fn fetch(
 /// The commit that the revision is now; the reason where the network does not answer.
 fn commit_of(id: &ModelId, client: &Client) -> Result<std::result::Result<String, String>> {
     // The hub says the commit with any file of it, and even when it says that there is no such file.
-    for file in ["config.json", WEIGHTS[0], WEIGHTS[1]] {
+    for file in ["config.json"].into_iter().chain(WEIGHTS) {
         match client.ask(&id.revision, file)? {
             Answer::Found { commit, .. }
             | Answer::Absent {
@@ -78,26 +81,21 @@ impl Files<'_> {
     /// Brings all that is wanted into the cache; gives the reason where the network does not answer.
     fn obtain_all(&self) -> Result<std::result::Result<(), String>> {
         // Tensors come last: what is wrong with a model shows before they have taken their time.
-        let [usual, open_clip] = WEIGHTS;
         for file in BESIDE {
             if let Obtained::Unreachable(reason) = self.obtain(file)? {
                 return Ok(Err(reason));
             }
         }
-        match self.obtain(usual)? {
-            Obtained::Here => return Ok(Ok(())),
-            Obtained::Absent => {}
-            Obtained::Unreachable(reason) => return Ok(Err(reason)),
-        }
-        for file in ["open_clip_config.json", open_clip] {
+        let [usual, others @ ..] = WEIGHTS;
+        for file in [usual, OPEN_CLIP_CONFIG].into_iter().chain(others) {
             match self.obtain(file)? {
-                Obtained::Here => {}
-                Obtained::Absent if file == open_clip => return Err(self.no_weights()?),
+                Obtained::Here if file == OPEN_CLIP_CONFIG => {}
+                Obtained::Here => return Ok(Ok(())),
                 Obtained::Absent => {}
                 Obtained::Unreachable(reason) => return Ok(Err(reason)),
             }
         }
-        Ok(Ok(()))
+        Err(self.no_weights()?)
     }
 
     /// Brings a file into the cache, if the commit has it; asks nothing where that is known.
@@ -158,34 +156,28 @@ impl Files<'_> {
         }
     }
 
-    /// Why a repository without a known safetensors file cannot be used.
+    /// Why a repository without any of the known files cannot be used.
     fn no_weights(&self) -> Result<Error> {
-        let (id, repo, endpoint) = (self.id, &self.id.repo, &self.client.hub.endpoint);
-        let has = |file: &str| {
-            Ok::<_, Error>(matches!(
-                self.client.ask(&self.commit, file)?,
-                Answer::Found { .. }
-            ))
-        };
-        if has("model.safetensors.index.json")? {
-            let reason = "its tensors are in several files (model.safetensors.index.json), which LIFT does not read".into();
-            let hint = format!(
-                "join them: python -c \"from transformers import AutoModel; AutoModel.from_pretrained('{repo}')\
-                 .save_pretrained('DIR', max_shard_size='100GB')\", and give DIR"
-            );
-            return Ok(Error::hub(id, reason, &hint));
+        let repo = &self.id.repo;
+        for index in [
+            "model.safetensors.index.json",
+            "pytorch_model.bin.index.json",
+        ] {
+            if let Answer::Found { .. } = self.client.ask(&self.commit, index)? {
+                let reason =
+                    format!("its tensors are in several files ({index}), which LIFT does not read");
+                let hint = format!(
+                    "join them: python -c \"from transformers import AutoModel; AutoModel.from_pretrained('{repo}')\
+                     .save_pretrained('DIR', max_shard_size='100GB')\", and give DIR"
+                );
+                return Ok(Error::hub(self.id, reason, &hint));
+            }
         }
-        if has("pytorch_model.bin")? || has("open_clip_pytorch_model.bin")? {
-            let reason = "it has no safetensors file, only a pickle (.bin), which can run programs and is not read".into();
-            let hint = format!(
-                "convert it: python -c \"from transformers import AutoModel, AutoTokenizer; \
-                 AutoModel.from_pretrained('{repo}').save_pretrained('DIR', safe_serialization=True); \
-                 AutoTokenizer.from_pretrained('{repo}').save_pretrained('DIR')\", and give DIR; or name a revision that \
-                 was converted, {repo}@refs/pr/N, if {endpoint}/{repo}/discussions has such a pull request"
-            );
-            return Ok(Error::hub(id, reason, &hint));
-        }
-        let reason = format!("it has none of {}", WEIGHTS.join(" and "));
-        Ok(Error::hub(id, reason, "is it a CLIP or a ViT of timm?"))
+        let reason = format!("it has none of {}", WEIGHTS.join(", "));
+        Ok(Error::hub(
+            self.id,
+            reason,
+            "is it a CLIP or a ViT of timm?",
+        ))
     }
 }

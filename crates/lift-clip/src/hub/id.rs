@@ -25,7 +25,7 @@ impl ModelId {
     pub fn parse(text: &str) -> Option<Self> {
         let (repo, revision) = text.split_once('@').unwrap_or((text, MAIN));
         let (org, name) = repo.split_once('/')?;
-        let is_file = [".safetensors", ".git"]
+        let is_file = [".safetensors", ".bin", ".pt", ".pth", ".git"]
             .iter()
             .any(|end| name.ends_with(end));
         let is_id = is_part(org) && is_part(name) && !is_file && is_revision(revision);
@@ -123,6 +123,9 @@ mod tests {
             "a/b/c",
             "~/clip",
             "models/vit.safetensors",
+            "models/pytorch_model.bin",
+            "models/vit.pt",
+            "models/vit.pth",
             "a/b--c",
             "a/b..c",
             "a/-b",

@@ -21,6 +21,7 @@ use std::{
 
 use hf_hub::Cache;
 
+pub(crate) use cache::WEIGHTS;
 pub use id::ModelId;
 
 use self::cache::ModelCache;
@@ -29,8 +30,8 @@ use crate::error::{Error, Result};
 const ENDPOINT: &str = "https://huggingface.co";
 
 /// What may be given where a model is asked for.
-pub(crate) const MODEL_HINT: &str = "give a folder with config.json, model.safetensors and tokenizer.json, a \
-    .safetensors file, or a name on the Hugging Face hub such as openai/clip-vit-base-patch16";
+pub(crate) const MODEL_HINT: &str = "give a folder with config.json, model.safetensors (or pytorch_model.bin) \
+    and tokenizer.json, a .safetensors, .bin or .pt file, or a name on the Hugging Face hub such as openai/clip-vit-base-patch16";
 
 /// Makes sure that a model lies on this machine; returns how it is called from now on: a path as it is, a name on the hub
 /// with its commit.
@@ -148,7 +149,7 @@ impl Hub {
     /// A revision is asked for once; where the network does not answer, what is in the cache is used, with a note.
     ///
     /// # Errors
-    /// When it is not in the cache and cannot be fetched, or has no tensors in safetensors files.
+    /// When it is not in the cache and cannot be fetched, or has none of the files that tensors are read from.
     pub fn fetch(&self, id: &ModelId) -> Result<ModelId> {
         let cache = ModelCache::new(&self.cache, id);
         let unreachable = match self.offline {
@@ -194,8 +195,8 @@ impl Hub {
             (None, false) => format!("no such file or folder, nor in the cache ({folder})"),
         };
         let hint = format!(
-            "put config.json, model.safetensors, tokenizer.json and, if it has one, preprocessor_config.json of \
-             {endpoint}/{repo}/tree/{} into a folder and give that folder; or fetch it once where there is a network, \
+            "put config.json, model.safetensors (or pytorch_model.bin), tokenizer.json and, if it has one, \
+             preprocessor_config.json of {endpoint}/{repo}/tree/{} into a folder and give that folder; or fetch it once where there is a network, \
              and copy the cache",
             id.revision
         );

@@ -97,7 +97,7 @@ pub struct Model {
     pub repo: &'static str,
     /// By name.
     pub files: BTreeMap<&'static str, Vec<u8>>,
-    /// Address of the server that has the large files (`.safetensors`); none: they are here.
+    /// Address of the server that has the large files (`.safetensors`, `.bin`); none: they are here.
     pub storage: Option<String>,
 }
 
@@ -128,10 +128,12 @@ impl Model {
                 .with("X-Repo-Commit", COMMIT);
         };
         let reply = match &self.storage {
-            Some(storage) if file.ends_with(".safetensors") => Reply::status(302)
-                .with("Location", format!("http://{storage}/{file}?signed=1"))
-                .with("X-Linked-Etag", format!("\"{}\"", sha256(bytes)))
-                .with("X-Linked-Size", bytes.len().to_string()),
+            Some(storage) if file.ends_with(".safetensors") || file.ends_with(".bin") => {
+                Reply::status(302)
+                    .with("Location", format!("http://{storage}/{file}?signed=1"))
+                    .with("X-Linked-Etag", format!("\"{}\"", sha256(bytes)))
+                    .with("X-Linked-Size", bytes.len().to_string())
+            }
             _ => Reply::bytes(request, bytes).with("ETag", format!("\"{}\"", git_blob(bytes))),
         };
         reply.with("X-Repo-Commit", COMMIT)

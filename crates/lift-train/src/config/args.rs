@@ -31,7 +31,7 @@ pub struct TrainArgs {
     /// Folder with train/ and test/ shards, as `lift-data build` writes it
     #[arg(long, value_name = "DIR")]
     pub shards: Option<PathBuf>,
-    /// Model folder, .safetensors file, or org/name on Hugging Face
+    /// Model folder, .safetensors or .bin file, or org/name on Hugging Face
     #[arg(long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
     /// Classifier file from `lift-text classifier`
