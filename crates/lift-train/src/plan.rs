@@ -11,7 +11,7 @@ use crate::{
     loader::Sampler,
     model::{ParameterCounts, TunedModel},
     optim::OptimiserKind,
-    tuner::Choice,
+    tuner::{Choice, TunerKind},
 };
 
 /// The plan of a run.
@@ -78,7 +78,7 @@ impl Plan {
             dataset: manifest.dataset.clone(),
             images: manifest.rows,
             classes: manifest.num_classes(),
-            tuner: describe(config, manifest.num_classes(), &layers, tower.layers),
+            tuner: describe(config, model, manifest.num_classes(), &layers),
             parameters,
             epochs: config.epochs,
             batch_size: config.batch_size,
@@ -136,13 +136,26 @@ impl fmt::Display for Plan {
 }
 
 /// The modules with their sizes, and their blocks where that is not all of them; nothing for the classifier alone.
-fn describe(config: &TrainConfig, num_classes: usize, layers: &[usize], blocks: usize) -> String {
-    let module = |choice: &Choice| {
-        let automatic = choice.kind.automatic_size(num_classes, layers.len());
-        match automatic.map(|automatic| choice.size.or(config.tuner_size).unwrap_or(automatic)) {
-            Some(size) => format!("{} (size {size})", choice.kind),
-            None => choice.kind.to_string(),
-        }
+fn describe(
+    config: &TrainConfig,
+    model: &TunedModel,
+    num_classes: usize,
+    layers: &[usize],
+) -> String {
+    let blocks = model.visual.config().layers;
+    // A phrase may have other words than the usual four.
+    let learned = model.joint.context().map(|context| context.words() as i64);
+    let size = |choice: &Choice| match choice.kind {
+        TunerKind::Coop => learned,
+        kind if kind.has_size() => choice
+            .size
+            .or(config.tuner_size)
+            .or(kind.automatic_size(num_classes, layers.len())),
+        _ => None,
+    };
+    let module = |choice: &Choice| match size(choice) {
+        Some(size) => format!("{} (size {size})", choice.kind),
+        None => choice.kind.to_string(),
     };
     let modules: Vec<String> = config.tuner.choices().iter().map(module).collect();
     let mut text = modules.join(" + ");
