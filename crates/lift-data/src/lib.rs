@@ -4,7 +4,7 @@
 //! [`resize`] -> [`shard`] files -> [`manifest`], written last. Other crates read through
 //! [`ShardReader`]. Nothing here knows tensors or models.
 
-// `deny`, not `forbid`: `shard::map` maps files.
+// `deny`, not `forbid`: `shard::map` maps files, `resize::avx512` uses instructions that not every CPU has.
 #![deny(unsafe_code)]
 
 pub mod atomic;

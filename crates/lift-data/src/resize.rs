@@ -3,6 +3,11 @@
 //! It decides no sizes and no crops beyond torchvision's short-side rule. Invariant: pixels outside
 //! a crop never bleed into it, and a crop of the wanted size is copied unchanged.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod weights;
+
 use fast_image_resize::images::{CroppedImage, Image, ImageRef};
 use fast_image_resize::{self as fir, FilterType, PixelType, ResizeAlg, ResizeOptions};
 
@@ -48,6 +53,8 @@ impl CropBox {
 #[derive(Debug, Default)]
 pub struct Resizer {
     inner: fir::Resizer,
+    #[cfg(target_arch = "x86_64")]
+    kernel: avx512::Kernel,
     /// Rows that are resized, columns that are not yet.
     between: Vec<u8>,
 }
@@ -78,8 +85,26 @@ impl Resizer {
         if crop.height == dst_height || crop.width == dst_width {
             return self.pass(src, crop, dst_width, dst_height, dst);
         }
-        // Pillow's order, rows first: between the passes values are cut to 0..=255, so that the other
-        // order (which the library would often choose) is up to 4 grey levels off at sharp edges.
+        #[cfg(target_arch = "x86_64")]
+        {
+            let (size, between) = ((dst_width, dst_height), &mut self.between);
+            if self.kernel.crop_resize(src, crop, size, between, dst) {
+                return Ok(());
+            }
+        }
+        self.two_passes(src, crop, dst_width, dst_height, dst)
+    }
+
+    /// Pillow's order, rows first: between the passes values are cut to 0..=255, so that the other
+    /// order (which the library would often choose) is up to 4 grey levels off at sharp edges.
+    fn two_passes(
+        &mut self,
+        src: RgbView<'_>,
+        crop: CropBox,
+        dst_width: u32,
+        dst_height: u32,
+        dst: &mut [u8],
+    ) -> Result<()> {
         let mut between = std::mem::take(&mut self.between);
         between.resize(dst_width as usize * crop.height as usize * 3, 0);
         let rows = self.pass(src, crop, dst_width, crop.height, &mut between);
