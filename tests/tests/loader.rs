@@ -11,7 +11,7 @@ use lift_data::{
     shard::ShardReader,
 };
 use lift_tests::build_options;
-use lift_train::loader::{Draws, Loader, View};
+use lift_train::loader::{Bare, Draws, Loader, View};
 
 const SIDE: u32 = 24;
 
@@ -68,6 +68,26 @@ fn threads_and_depth_change_no_byte() {
                     "{threads} threads, {depth} ahead"
                 );
             }
+        }
+    }
+}
+
+#[test]
+fn the_bare_loop_makes_the_same_bytes() {
+    for encoding in [Encoding::Rgb8, Encoding::Jpeg] {
+        let dir = tempfile::tempdir().unwrap();
+        let reader = shards(dir.path(), encoding);
+        let first = loader(&reader, 1, 1).batches(all(&reader), RANDOM).next();
+        let first = first.unwrap().unwrap();
+        let mut bare = Bare::sample(&reader, 1, usize::MAX).unwrap();
+        let image = (SIDE * SIDE * 3) as usize;
+        assert!(bare.pass(RANDOM, SIDE).unwrap() == &first.pixels[..image]);
+        let rows = reader.len();
+        for (most_images, most_bytes, images) in
+            [(rows + 1, usize::MAX, rows), (7, usize::MAX, 7), (7, 1, 1)]
+        {
+            let bare = Bare::sample(&reader, most_images, most_bytes).unwrap();
+            assert_eq!(bare.images(), images);
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use anyhow::{Context, Result, bail};
 
+use crate::bench::BenchOptions;
+
 /// The help text; fits a screen.
 pub const HELP: &str = "\
 Sets this checkout up, tests it and runs its demo.
@@ -12,6 +14,10 @@ Commands:
   setup                  get libtorch 2.11.0 into .libtorch/ (reuses what is there)
   test                   setup, then rustfmt, clippy and all tests
   demo [--seed N]        setup, then the whole job on drawn images, into demo/
+  bench [OPTIONS]        setup, then measure every stage from photos to batches, in target/bench/
+    --peers              beside other loaders, which pip fetches (gigabytes)
+    --quick              few short rounds of the programs as `cargo build` makes them
+    --json FILE          write the result as JSON too
   pretrain-demo [ARGS]   setup, then train models/shapes-clip anew; ARGS go to the trainer
 
 Environment:
@@ -35,6 +41,8 @@ pub enum Request {
         /// Seed of the drawings and of training.
         seed: u64,
     },
+    /// Set up and measure the stages.
+    Bench(BenchOptions),
     /// Set up and make the demo's CLIP anew.
     PretrainDemo {
         /// Passed on to the trainer as they are.
@@ -61,9 +69,24 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Request> {
         ("setup", []) => Ok(Request::Setup),
         ("test", []) => Ok(Request::Test),
         ("demo", rest) => Ok(Request::Demo { seed: seed(rest)? }),
+        ("bench", rest) => Ok(Request::Bench(bench(rest)?)),
         ("setup" | "test", [extra, ..]) => bail!("`{command}` takes no argument `{extra}`"),
         _ => bail!("there is no command `{command}`"),
     }
+}
+
+fn bench(rest: &[String]) -> Result<BenchOptions> {
+    let mut options = BenchOptions::default();
+    let mut rest = rest.iter();
+    while let Some(arg) = rest.next() {
+        match arg.as_str() {
+            "--peers" => options.peers = true,
+            "--quick" => options.quick = true,
+            "--json" => options.json = Some(rest.next().context("`--json` needs a file")?.into()),
+            other => bail!("`bench` takes no argument `{other}`"),
+        }
+    }
+    Ok(options)
 }
 
 fn seed(rest: &[String]) -> Result<u64> {
@@ -100,6 +123,23 @@ mod tests {
     }
 
     #[test]
+    fn a_bench_is_told_how() {
+        assert_eq!(
+            parse_words("bench").unwrap(),
+            Request::Bench(BenchOptions::default())
+        );
+        let all = BenchOptions {
+            json: Some("out.json".into()),
+            quick: true,
+            peers: true,
+        };
+        assert_eq!(
+            parse_words("bench --peers --json out.json --quick").unwrap(),
+            Request::Bench(all)
+        );
+    }
+
+    #[test]
     fn the_trainer_gets_its_arguments_untouched() {
         let rest = vec!["--epochs".to_owned(), "3".to_owned(), "-h".to_owned()];
         let request = parse_words("pretrain-demo --epochs 3 -h").unwrap();
@@ -115,6 +155,8 @@ mod tests {
             ("demo --seed", "needs a number"),
             ("demo --seed x", "`--seed x`"),
             ("demo --sead 1", "`--sead`"),
+            ("bench --json", "needs a file"),
+            ("bench --fast", "`--fast`"),
         ] {
             let message = parse_words(line).unwrap_err().to_string();
             assert!(message.contains(wanted), "{line}: {message}");

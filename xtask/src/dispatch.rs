@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::args::{HELP, Request};
 use crate::checkout::Checkout;
 use crate::steps::Steps;
-use crate::{demo, libtorch, suite};
+use crate::{bench, demo, libtorch, suite};
 
 /// Does what `request` says in the checkout that cargo started this program in.
 pub fn run(request: Request) -> Result<()> {
@@ -15,6 +15,7 @@ pub fn run(request: Request) -> Result<()> {
         Request::Help => print!("{HELP}"),
         Request::Setup => libtorch::set_up(&checkout, &mut steps)?,
         Request::Test => suite::run(&checkout, &mut steps)?,
+        Request::Bench(options) => bench::run(&checkout, &mut steps, &options)?,
         Request::Demo { seed } => demo::run(&checkout, &mut steps, seed)?,
         Request::PretrainDemo { rest } => demo::pretrain(&checkout, &mut steps, &rest)?,
     }

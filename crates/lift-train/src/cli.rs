@@ -1,5 +1,7 @@
 //! The command line of `lift-train`: what was typed becomes settings here, and commands run.
 
+mod bench;
+
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -26,7 +28,8 @@ use crate::{
     name = "lift-train",
     version,
     about,
-    args_conflicts_with_subcommands = true
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true
 )]
 #[command(after_long_help = "Examples:
   lift-train --shards shards --model clip-vit-base-patch16 --head head.safetensors --out runs/first
@@ -81,6 +84,8 @@ five_crop_logits (m, K) and, if it likes, grad_norms (steps). Its metadata hold
   classifier  CosineClassifier, LinearClassifier, L2NormClassifier or LayerNormClassifier
 and, where they are not the papers', scale, tau, momentum and weight_decay.")]
     Parity(ParityArgs),
+    /// Measure the loader alone: how fast the disk and the cores feed a GPU
+    Bench(bench::BenchArgs),
     /// Print a completion script for a shell
     Completions {
         /// bash, elvish, fish, powershell or zsh
@@ -407,6 +412,10 @@ impl Cli {
                 };
                 let tuner = args.tuner.as_ref();
                 command::parity(&args.model, &args.inputs, &args.run, tuner, output)?;
+            }
+            Some(Command::Bench(args)) => {
+                let report = command::bench(&args.settings()?)?;
+                command::print_bench(&report, args.form())?;
             }
             Some(Command::Completions { shell }) => {
                 let mut script = Vec::new();

@@ -8,6 +8,7 @@ use lift_clip::Precision;
 use lift_data::atomic;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use table::aligned;
 pub use table::{Columns, class_table, table};
 
 use crate::{

@@ -1,5 +1,7 @@
 //! The program `lift-train` from outside: exit codes and messages. Whole runs are tested in the package `tests`.
 
+#[path = "cli/bench.rs"]
+mod bench;
 #[path = "cli/hub.rs"]
 mod hub;
 #[path = "../../lift-clip/tests/hub_server/mod.rs"]

@@ -2,6 +2,7 @@
 //!
 //! [`training`] trains, [`evaluation`] judges; here is what both check and how reports are printed.
 
+mod bench;
 mod evaluation;
 mod init;
 mod inputs;
@@ -17,6 +18,7 @@ use lift_clip::{Head, VisionTower, device_name, hub};
 use lift_data::{ClassNames, manifest::Manifest};
 use tch::Tensor;
 
+pub use bench::{BenchReport, BenchSettings, Form, Length, Speed, bench, print_bench};
 pub use evaluation::{EvalSettings, eval, zero_shot};
 pub use init::{InitSettings, init};
 pub use parity::parity;

@@ -73,6 +73,12 @@ impl Draws {
         self
     }
 
+    /// The first `count` of them, of all processes together.
+    pub fn take(mut self, count: usize) -> Self {
+        self.range.end = self.range.end.min(self.range.start.saturating_add(count));
+        self
+    }
+
     /// What process `rank` of `ranks` takes of each batch: the batch is cut into as many runs of one length, or nearly so
     /// where that does not divide it.
     pub fn of_rank(mut self, rank: usize, ranks: usize) -> Self {
@@ -144,7 +150,11 @@ mod tests {
                 assert!(third.eq(all.iter().copied().skip(start + 24).take(8)));
             }
             let twice = draws.clone().skip(10).skip(20);
-            assert!(twice.iter().eq(draws.skip(30).iter()));
+            assert!(twice.iter().eq(draws.clone().skip(30).iter()));
+            for count in [0, 1, 50, 93, 200] {
+                let some = draws.clone().skip(10).take(count);
+                assert!(some.iter().eq(all.iter().copied().skip(10).take(count)));
+            }
         }
     }
 

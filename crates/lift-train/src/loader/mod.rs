@@ -4,6 +4,7 @@
 //! batch holds the same bytes however many threads prepare it.
 
 mod augment;
+mod bare;
 mod buffers;
 mod classic;
 mod draws;
@@ -14,6 +15,7 @@ mod streams;
 mod view;
 
 pub use augment::{AreaSchedule, Augmentation, mda_crop};
+pub use bare::Bare;
 pub use buffers::Pixels;
 pub use draws::Sampler;
 pub(crate) use draws::{rows_by_class, sample};

@@ -112,6 +112,11 @@ impl Loader {
         self.depth
     }
 
+    /// How many threads prepare batches.
+    pub fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+
     /// The shards that are read.
     pub fn reader(&self) -> &ShardReader {
         &self.reader

@@ -97,7 +97,7 @@ fn percent(value: Option<f64>) -> String {
 }
 
 /// The first `left` columns to the left, the others to the right.
-fn aligned(rows: &[Vec<String>], left: usize) -> String {
+pub(crate) fn aligned(rows: &[Vec<String>], left: usize) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.max().unwrap_or(0)
