@@ -64,7 +64,7 @@ pub fn run(checkout: &Checkout, steps: &mut Steps, options: &BenchOptions) -> Re
         checkout,
         programs: target.join(if options.quick { "debug" } else { "release" }),
         folder: target.join("bench"),
-        seconds: if options.quick { "0.5" } else { "2" },
+        seconds: if options.quick { "1" } else { "2" },
     };
     steps.run("draw photos", || {
         let shared = std::env::var_os("LIFT_SHARED").map(PathBuf::from);
