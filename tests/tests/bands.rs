@@ -1,8 +1,7 @@
 //! Bands that a build was given decide what many, medium and few mean in every evaluation of its shards.
 
-use lift_clip::Precision;
 use lift_data::{
-    BandEdges, Split,
+    BandEdges,
     build::{BuildOptions, Dataset, build},
     dataset::DatasetSpec,
     manifest::Manifest,
@@ -13,7 +12,7 @@ use lift_tests::{build_options, demo_head, demo_model};
 use lift_train::{
     command::{self, EvalSettings},
     config::TrainArgs,
-    eval::{Look, Tte},
+    eval::Tte,
     metrics::Metrics,
 };
 use tch::Device;
@@ -78,20 +77,8 @@ fn evaluations_follow_the_bands_of_the_build() {
     let config = args.resolve().unwrap();
     let trained = command::train(&config).unwrap();
     let settings = EvalSettings {
-        shards: config.shards.clone(),
-        split: Split::Test,
-        look: Look {
-            tte: Tte::None,
-            ..config.look()
-        },
         batch_size: 64,
-        resolution: None,
-        precision: Precision::Fp32,
-        device: Device::Cpu,
-        threads: 1,
-        predictions: None,
-        confusion: None,
-        level: None,
+        ..EvalSettings::of_run(&config, Tte::None, Device::Cpu)
     };
     let again = command::eval(&config.out, None, &settings).unwrap();
     let head = path("head.safetensors");

@@ -116,19 +116,7 @@ fn class_texts_as_they_are_judge_as_zero_shot_does() {
         ..run
     };
     let report = command::train(&config).unwrap();
-    let settings = EvalSettings {
-        shards: config.shards.clone(),
-        split: lift_data::Split::Test,
-        look: config.look(),
-        batch_size: config.batch_size,
-        resolution: None,
-        precision: config.precision,
-        device: Device::Cpu,
-        threads: 2,
-        predictions: None,
-        confusion: None,
-        level: None,
-    };
+    let settings = EvalSettings::of_run(&config, Tte::None, Device::Cpu);
     let head = config.head.as_deref().unwrap();
     let zero_shot = command::zero_shot(&config.model, head, None, &settings).unwrap();
     assert_eq!(

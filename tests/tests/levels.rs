@@ -3,7 +3,6 @@
 use std::fs;
 
 use arrow::{array::AsArray, datatypes::Int64Type};
-use lift_clip::Precision;
 use lift_data::{Split, layout::split_dir, manifest::Manifest};
 use lift_tests::shapes_run;
 use lift_train::{
@@ -48,20 +47,12 @@ fn families_are_judged_by_the_predicted_class() {
     fs::write(&taxonomy, serde_json::json!(list).to_string()).unwrap();
 
     let settings = EvalSettings {
-        shards: config.shards.clone(),
-        split: Split::Test,
-        look: config.look(),
-        batch_size: config.batch_size,
-        resolution: None,
-        precision: Precision::Fp32,
-        device: Device::Cpu,
-        threads: 2,
         predictions: Some(dir.path().join("families.parquet")),
-        confusion: None,
         level: Some(Level {
             rank: "family".into(),
             taxonomy,
         }),
+        ..EvalSettings::of_run(&config, Tte::None, Device::Cpu)
     };
     let report = command::eval(&config.out, None, &settings).unwrap();
 

@@ -1,7 +1,6 @@
 //! Runs at another resolution than the model's.
 
-use lift_clip::{Precision, VisionTower};
-use lift_data::Split;
+use lift_clip::VisionTower;
 use lift_tests::{demo_model, shapes_run};
 use lift_train::{
     command::{self, EvalSettings},
@@ -21,17 +20,8 @@ fn a_run_at_another_resolution_is_judged_and_goes_on_there() {
     };
     let report = command::train(&config).unwrap();
     let settings = |resolution| EvalSettings {
-        shards: config.shards.clone(),
-        split: Split::Test,
-        look: config.look(),
-        batch_size: config.batch_size,
         resolution,
-        precision: Precision::Fp32,
-        device: Device::Cpu,
-        threads: 2,
-        predictions: None,
-        confusion: None,
-        level: None,
+        ..EvalSettings::of_run(&config, Tte::None, Device::Cpu)
     };
     let at_64 = command::eval(&config.out, None, &settings(Some(64))).unwrap();
     assert_eq!(at_64.evaluations[0].metrics, report.evaluations[0].metrics);

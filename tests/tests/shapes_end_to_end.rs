@@ -11,7 +11,7 @@ use arrow::{
     array::AsArray,
     datatypes::{DataType, Int64Type},
 };
-use lift_clip::{Head, Precision};
+use lift_clip::Head;
 use lift_data::{
     ClassNames, Split,
     build::{BuildOptions, Dataset, build},
@@ -25,7 +25,7 @@ use lift_tests::{build_options, shapes_run};
 use lift_train::{
     command::{self, EvalSettings},
     config::TrainConfig,
-    eval::{Look, Tte},
+    eval::Tte,
     loader::{Draws, Loader, View},
     preset::Preset,
     report::Report,
@@ -33,25 +33,6 @@ use lift_train::{
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tch::Device;
-
-fn settings(config: &TrainConfig, tte: Tte) -> EvalSettings {
-    EvalSettings {
-        shards: config.shards.clone(),
-        split: Split::Test,
-        look: Look {
-            tte,
-            ..config.look()
-        },
-        batch_size: config.batch_size,
-        resolution: None,
-        precision: Precision::Fp32,
-        device: Device::Cpu,
-        threads: 1,
-        predictions: None,
-        confusion: None,
-        level: None,
-    }
-}
 
 /// Columns of a Parquet file, all rows.
 fn read_parquet(path: &Path) -> arrow::array::RecordBatch {
@@ -113,7 +94,7 @@ fn evaluations_say_what_they_saw() {
     for (tte, crops) in [(Tte::TenCrop, 10), (Tte::RandomCrops, 5)] {
         let asked = EvalSettings {
             confusion: Some(confusion.clone()),
-            ..settings(&config, tte)
+            ..EvalSettings::of_run(&config, tte, Device::Cpu)
         };
         let report = command::eval(&config.out, None, &asked).unwrap();
         let evaluation = &report.evaluations[0];
@@ -133,7 +114,7 @@ fn evaluations_say_what_they_saw() {
     }
     let train = EvalSettings {
         split: Split::Train,
-        ..settings(&config, Tte::None)
+        ..EvalSettings::of_run(&config, Tte::None, Device::Cpu)
     };
     let on_train = command::eval(&config.out, None, &train).unwrap();
     assert_eq!(on_train.evaluations[0].split, Split::Train);
@@ -226,7 +207,12 @@ fn a_run_is_complete_repeatable_and_evaluated_again_as_it_was() {
         (Tte::None, &report.evaluations[0]),
         (Tte::FiveCrop, &report.evaluations[1]),
     ] {
-        let again = command::eval(&config.out, None, &settings(&config, tte)).unwrap();
+        let again = command::eval(
+            &config.out,
+            None,
+            &EvalSettings::of_run(&config, tte, Device::Cpu),
+        )
+        .unwrap();
         assert_eq!(again.evaluations[0].metrics, evaluation.metrics, "{tte:?}");
     }
 
@@ -258,8 +244,13 @@ fn training_starts_at_the_frozen_model_and_zero_epochs_change_nothing() {
     }
     // The demo's model knows its shapes: chance is 1 %.
     let head = config.head.as_deref().unwrap();
-    let zero_shot =
-        command::zero_shot(&config.model, head, None, &settings(&config, Tte::None)).unwrap();
+    let zero_shot = command::zero_shot(
+        &config.model,
+        head,
+        None,
+        &EvalSettings::of_run(&config, Tte::None, Device::Cpu),
+    )
+    .unwrap();
     assert!(
         zero_shot.evaluations[0].metrics.overall > 0.1,
         "{:?}",
@@ -277,7 +268,12 @@ fn lora_trains_on_the_same_shards() {
     let report = command::train(&config).unwrap();
     // Six blocks of query and value, (d r + r d) each, r = 2^floor(log2(100 / 24)) = 4.
     assert_eq!(report.parameters.unwrap().modules, 6 * 2 * 2 * 128 * 4);
-    let again = command::eval(&config.out, None, &settings(&config, Tte::None)).unwrap();
+    let again = command::eval(
+        &config.out,
+        None,
+        &EvalSettings::of_run(&config, Tte::None, Device::Cpu),
+    )
+    .unwrap();
     assert_eq!(again.evaluations[0].metrics, report.evaluations[0].metrics);
 }
 

@@ -12,8 +12,9 @@ use tch::Device;
 use super::{check_classes, class_texts, load_tower, read_head, report_of, warn_of_expand};
 use crate::{
     classifier::{Classifier, ClassifierKind},
+    config::TrainConfig,
     error::{Error, Result},
-    eval::{EvalOptions, Evaluation, Look, evaluate},
+    eval::{EvalOptions, Evaluation, Look, Tte, evaluate},
     level::{Groups, Level},
     loader::Loader,
     model::TunedModel,
@@ -48,6 +49,28 @@ pub struct EvalSettings {
     pub confusion: Option<PathBuf>,
     /// Joins the classes to those of a rank.
     pub level: Option<Level>,
+}
+
+impl EvalSettings {
+    /// How a run with these settings judges its test shards: no file is written but the report.
+    pub fn of_run(config: &TrainConfig, tte: Tte, device: Device) -> Self {
+        Self {
+            shards: config.shards.clone(),
+            split: Split::Test,
+            look: Look {
+                tte,
+                ..config.look()
+            },
+            batch_size: config.batch_size,
+            resolution: config.resolution,
+            precision: config.precision,
+            device,
+            threads: config.threads,
+            predictions: None,
+            confusion: None,
+            level: None,
+        }
+    }
 }
 
 /// Evaluates a run again, on its own test shards or others with the same classes.

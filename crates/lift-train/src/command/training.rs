@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lift_clip::{Head, Normalisation};
-use lift_data::{shard::ShardReader, split::Split};
+use lift_data::shard::ShardReader;
 use tch::Device;
 
 use super::{
@@ -16,7 +16,7 @@ use crate::{
     classifier::Classifier,
     config::TrainConfig,
     error::Result,
-    eval::{Evaluation, Look, Tte},
+    eval::{Evaluation, Tte},
     head_init::{HeadInit, Source},
     loader::Loader,
     model::TunedModel,
@@ -137,22 +137,9 @@ fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop)
     Tuned::of(&model, &manifest.class_counts, &head).write(&config.out)?;
 
     let test = Arc::new(test);
-    let look = config.look();
     let mut settings = EvalSettings {
-        shards: config.shards.clone(),
-        split: Split::Test,
-        look: Look {
-            tte: Tte::None,
-            ..look
-        },
-        batch_size: config.batch_size,
-        resolution: config.resolution,
-        precision: config.precision,
-        device,
-        threads: config.threads,
         predictions: Some(config.out.join("predictions-plain.parquet")),
-        confusion: None,
-        level: None,
+        ..EvalSettings::of_run(config, Tte::None, device)
     };
     let counts = Some(manifest.class_counts.as_slice());
     let mut evaluations = vec![judge(
@@ -163,9 +150,9 @@ fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop)
         counts,
         None,
     )?];
-    if look.tte != Tte::None {
-        settings.look = look;
-        let file = format!("predictions-{}.parquet", look.tte.as_str());
+    if config.tte != Tte::None {
+        settings.look = config.look();
+        let file = format!("predictions-{}.parquet", config.tte.as_str());
         settings.predictions = Some(config.out.join(file));
         evaluations.push(judge(
             &settings,
