@@ -34,6 +34,7 @@ const PROOF: [&str; 6] = [
 /// After this `cargo build` finds a libtorch, and a C++ compiler to build against it.
 pub fn set_up(checkout: &Checkout, steps: &mut Steps) -> Result<()> {
     tools::need_cxx()?;
+    tools::need_jpeg_build()?;
     // torch-sys takes any value of the variable, even an empty one, for a yes; so does this.
     if checkout.user_env("LIBTORCH_USE_PYTORCH").is_some() {
         return check_pytorch();

@@ -16,6 +16,20 @@ pub fn need_cxx() -> Result<()> {
     Ok(())
 }
 
+/// Fails unless what builds libjpeg-turbo runs.
+pub fn need_jpeg_build() -> Result<()> {
+    for program in ["cmake", "nasm"] {
+        if !runs(Command::new(program).arg("--version")) {
+            bail!(
+                "`{program}` does not run, and libjpeg-turbo is built with it\n\
+                 hint: apt-get install cmake nasm; without them `cargo build --no-default-features` makes programs \
+                 that read and write JPEG in plain Rust, slower"
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Fails unless `python3` runs and has pip.
 pub fn need_pip() -> Result<()> {
     if !runs(Command::new("python3").arg("--version")) {

@@ -5,6 +5,7 @@
 //! all of its shards are whole and on disk, and its bytes depend neither on the number of threads nor on
 //! how often the build was cut off and begun again, nor on how many parts it was done in.
 
+mod bare;
 mod choose;
 mod commit;
 mod effort;
@@ -26,6 +27,7 @@ use serde::Serialize;
 
 use rayon::prelude::*;
 
+pub use bare::{BareReport, bare};
 pub use choose::{Dataset, read_source};
 pub use commit::commit;
 pub use effort::{Shares, peak_memory_bytes};
@@ -44,7 +46,7 @@ use crate::atomic;
 use crate::classes::ClassNames;
 use crate::decode::Orientation;
 use crate::error::Result;
-use crate::manifest::{Encoding, Manifest, Subsampling};
+use crate::manifest::{Check, Encoding, Manifest, Subsampling};
 use crate::order::Order;
 use crate::profile::LongTail;
 use crate::progress::Reporting;
@@ -273,6 +275,8 @@ impl Default for Preprocess {
             short_side: Some(256),
             enlarge: false,
             orientation: Orientation::Exif,
+            exact: false,
+            check: Check::Header,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Data goes to standard output, everything else to standard error. Invariant: a command is one
 //! function, and this folder is the only place that prints results.
 
+mod bench;
 mod build;
 mod commit;
 mod data_table;
@@ -41,6 +42,8 @@ enum Command {
     Stats(stats::StatsArgs),
     /// Read all of a shard folder and say whether it is whole
     Verify(verify::VerifyArgs),
+    /// Measure how fast images can be decoded, resized and encoded here
+    Bench(Box<bench::BenchArgs>),
     /// Write rows back as image files, or as a table
     Export(export::ExportArgs),
     /// Show a shard folder's manifest and schema, and one row
@@ -97,6 +100,7 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         Command::Split(args) => split::run(*args),
         Command::Stats(args) => stats::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Bench(args) => bench::run(*args),
         Command::Export(args) => export::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Datasets(args) => datasets::run(&args),

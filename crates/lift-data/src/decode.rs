@@ -2,7 +2,7 @@
 //!
 //! The format is recognised by content, never by file name. Greyscale, 16-bit, palette and CMYK
 //! images become RGB8, transparency is laid over white, colour profiles are ignored. It does not
-//! resize, but a JPEG may be decoded at a fraction of its size where that is all that is wanted.
+//! resize, but of a JPEG no more is decoded than is wanted, in rows, columns and size.
 //! JPEGs are decoded by zune-jpeg, or by libjpeg-turbo with the feature `turbojpeg`. Invariant: no
 //! input makes it panic or allocate more than its limits allow.
 
@@ -14,10 +14,11 @@ mod turbo;
 use std::io::Cursor;
 use std::panic::{self, AssertUnwindSafe};
 
+use image::metadata::Orientation as Turn;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use serde::{Deserialize, Serialize};
 
-use crate::resize::RgbView;
+use crate::resize::{CropBox, RgbView};
 
 /// The most pixels an image may have.
 pub const MAX_PIXELS: u64 = 1 << 28;
@@ -74,6 +75,14 @@ pub enum DecodeError {
         /// Rows, as the header says.
         height: u32,
     },
+    /// An image of another size than its row says.
+    #[error("{}x{} pixels where its row says {}x{}", found.0, found.1, wanted.0, wanted.1)]
+    OtherSize {
+        /// Width and height, upright.
+        found: (u32, u32),
+        /// What was expected.
+        wanted: (u32, u32),
+    },
     /// The data ends before the image does.
     #[error("{format}: premature end of data")]
     Truncated {
@@ -94,6 +103,34 @@ pub enum DecodeError {
         /// The format, such as `JPEG`.
         format: &'static str,
     },
+}
+
+/// What of an image is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Every pixel.
+    All,
+    /// All of it, to be resized to this short side: a large image may come out smaller than it is stored.
+    ShortSide(u32),
+    /// A rectangle of it.
+    Crop {
+        /// The image's size, upright, as its row or its header says it.
+        size: (u32, u32),
+        /// The rectangle, in pixels of that size.
+        crop: CropBox,
+        /// Width and height that the rectangle will be resized to; the image may come out smaller, as above.
+        /// `None`: each pixel of it.
+        target: Option<(u32, u32)>,
+    },
+}
+
+/// Decoded pixels and where in them lies what was wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'a> {
+    /// As much of the image as was decoded, perhaps at a fraction of its size.
+    pub image: RgbView<'a>,
+    /// The wanted rectangle in it; its edges are rounded where the size is a fraction.
+    pub crop: CropBox,
 }
 
 /// Decodes images one after the other, each into the place of the one before: one a thread.
@@ -119,59 +156,133 @@ impl Decoder {
         bytes: &[u8],
         orientation: Orientation,
     ) -> Result<RgbView<'_>, DecodeError> {
+        self.part(bytes, orientation, Wanted::All)
+            .map(|part| part.image)
+    }
+
+    /// Decodes what is wanted of an image, and not much more of a JPEG: libjpeg-turbo skips the rest of a crop, and
+    /// an image that is several times larger than wanted is decoded at a half, a quarter or an eighth of its size
+    /// (see `docs/decoding.md`). Other formats, and JPEGs without the feature `turbojpeg`, are decoded whole.
+    ///
+    /// # Errors
+    /// When it is no image, is damaged, or does not have the size that [`Wanted::Crop`] names.
+    pub fn part(
+        &mut self,
+        bytes: &[u8],
+        orientation: Orientation,
+        wanted: Wanted,
+    ) -> Result<Part<'_>, DecodeError> {
         self.tools.pixels = std::mem::take(&mut self.image.pixels);
-        self.image = decode_with(&mut self.tools, bytes, orientation, None)?;
-        Ok(self.image.view())
+        let (image, crop) = decode_with(&mut self.tools, bytes, orientation, wanted)?;
+        self.image = image;
+        Ok(Part {
+            image: self.image.view(),
+            crop,
+        })
     }
 }
 
 /// Decodes one image; `orientation` says whether EXIF turns it.
 pub fn decode_rgb(bytes: &[u8], orientation: Orientation) -> Result<RgbImage, DecodeError> {
-    decode_at_least(bytes, orientation, None)
+    let decoded = decode_with(&mut Tools::default(), bytes, orientation, Wanted::All);
+    decoded.map(|(image, _)| image)
 }
 
-/// As [`decode_rgb`], but an image that is several times larger than wanted may come out smaller: its
-/// short side keeps at least twice `wanted_short_side` pixels, so that antialiasing still has the last
-/// word. Only libjpeg-turbo can (by scaling its DCT); zune-jpeg decodes all of it.
-pub fn decode_at_least(
+/// Width and height of an image once it is upright, from its header. A JPEG must have its end, nothing else is
+/// decoded: the image may be damaged all the same.
+///
+/// # Errors
+/// When it is no image of a known format or has too many pixels.
+pub fn size(bytes: &[u8], orientation: Orientation) -> Result<(u32, u32), DecodeError> {
+    let format = format_of(bytes)?;
+    let name = format_name(format).ok_or(DecodeError::UnknownFormat)?;
+    let ((width, height), turn) = match format {
+        ImageFormat::Jpeg => {
+            let size = jpeg::size(bytes).ok_or_else(|| DecodeError::Malformed {
+                format: name,
+                reason: "it has no frame".to_owned(),
+            })?;
+            let turn = jpeg::exif(bytes).and_then(Turn::from_exif_chunk);
+            (size, turn.unwrap_or(Turn::NoTransforms))
+        }
+        _ => panic::catch_unwind(AssertUnwindSafe(|| size_as(bytes, format, name)))
+            .unwrap_or(Err(DecodeError::Panicked { format: name }))?,
+    };
+    check_pixels(width, height)?;
+    match orientation {
+        Orientation::Exif if jpeg::swaps_sides(turn) => Ok((height, width)),
+        Orientation::Exif | Orientation::Ignore => Ok((width, height)),
+    }
+}
+
+fn size_as(
     bytes: &[u8],
-    orientation: Orientation,
-    wanted_short_side: Option<u32>,
-) -> Result<RgbImage, DecodeError> {
-    decode_with(&mut Tools::default(), bytes, orientation, wanted_short_side)
+    format: ImageFormat,
+    name: &'static str,
+) -> Result<((u32, u32), Turn), DecodeError> {
+    let malformed = |err: image::ImageError| DecodeError::Malformed {
+        format: name,
+        reason: first_line(&err),
+    };
+    let reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut decoder = reader.into_decoder().map_err(malformed)?;
+    let turn = decoder.orientation().map_err(malformed)?;
+    Ok((decoder.dimensions(), turn))
+}
+
+fn check_pixels(width: u32, height: u32) -> Result<(), DecodeError> {
+    match (1..=MAX_PIXELS).contains(&(u64::from(width) * u64::from(height))) {
+        true => Ok(()),
+        false => Err(DecodeError::Size { width, height }),
+    }
 }
 
 fn decode_with(
     tools: &mut Tools,
     bytes: &[u8],
     orientation: Orientation,
-    wanted_short_side: Option<u32>,
-) -> Result<RgbImage, DecodeError> {
-    if bytes.is_empty() {
-        return Err(DecodeError::Empty);
-    }
-    let format = image::guess_format(bytes).map_err(|_| DecodeError::UnknownFormat)?;
+    wanted: Wanted,
+) -> Result<(RgbImage, CropBox), DecodeError> {
+    let format = format_of(bytes)?;
     let name = format_name(format).ok_or(DecodeError::UnknownFormat)?;
-    if format == ImageFormat::Jpeg && !jpeg::has_end(bytes) {
-        return Err(DecodeError::Truncated { format: name });
-    }
     #[cfg(feature = "turbojpeg")]
     if format == ImageFormat::Jpeg {
         // What it refuses or only warns of is for the other decoder to judge.
-        if let Some(image) = turbo::decode(tools, bytes, orientation, wanted_short_side) {
-            return Ok(image);
+        if let Some(decoded) = turbo::decode(tools, bytes, orientation, wanted) {
+            return Ok(decoded);
         }
     }
-    #[cfg(not(feature = "turbojpeg"))]
-    let _ = wanted_short_side;
     // Decoders for untrusted data have open panics; nothing of theirs outlives the closure.
-    panic::catch_unwind(AssertUnwindSafe(|| {
+    let image = panic::catch_unwind(AssertUnwindSafe(|| {
         if format == ImageFormat::Jpeg && jpeg::is_sequential_in_scans(bytes) {
             return scans::decode(bytes, orientation);
         }
         decode_as(tools, bytes, format, name, orientation)
     }))
-    .unwrap_or(Err(DecodeError::Panicked { format: name }))
+    .unwrap_or(Err(DecodeError::Panicked { format: name }))?;
+    let crop = match wanted {
+        Wanted::All | Wanted::ShortSide(_) => CropBox::whole(image.width, image.height),
+        Wanted::Crop { size, .. } if size != (image.width, image.height) => {
+            return Err(DecodeError::OtherSize {
+                found: (image.width, image.height),
+                wanted: size,
+            });
+        }
+        Wanted::Crop { crop, .. } => crop,
+    };
+    Ok((image, crop))
+}
+
+/// The format that the bytes begin as; a JPEG must have its end too.
+fn format_of(bytes: &[u8]) -> Result<ImageFormat, DecodeError> {
+    if bytes.is_empty() {
+        return Err(DecodeError::Empty);
+    }
+    let format = image::guess_format(bytes).map_err(|_| DecodeError::UnknownFormat)?;
+    if format == ImageFormat::Jpeg && !jpeg::has_end(bytes) {
+        return Err(DecodeError::Truncated { format: "JPEG" });
+    }
+    Ok(format)
 }
 
 fn decode_as(
@@ -191,14 +302,12 @@ fn decode_as(
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(malformed)?;
     let (width, height) = decoder.dimensions();
-    if !(1..=MAX_PIXELS).contains(&(u64::from(width) * u64::from(height))) {
-        return Err(DecodeError::Size { width, height });
-    }
+    check_pixels(width, height)?;
     let turn = match orientation {
         Orientation::Exif => decoder.orientation().map_err(malformed)?,
-        Orientation::Ignore => image::metadata::Orientation::NoTransforms,
+        Orientation::Ignore => Turn::NoTransforms,
     };
-    let upright = turn == image::metadata::Orientation::NoTransforms;
+    let upright = turn == Turn::NoTransforms;
     if decoder.color_type() == ColorType::Rgb8 && upright {
         let mut pixels = std::mem::take(&mut tools.pixels);
         // Zeroed: a run-length coded BMP may leave pixels out, which must not show the image before.

@@ -1,41 +1,72 @@
 //! Pixels to the bytes of a JPEG or PNG file.
 //!
-//! Invariant: the bytes depend on the pixels and the settings alone: the encoders are plain Rust
-//! without code for special processors.
+//! JPEGs are written by libjpeg-turbo, or by jpeg-encoder without the feature `turbojpeg`. Invariant: the
+//! bytes depend on the pixels and the settings alone: what code both have for special processors rounds as
+//! their plain code does.
 
 use image::ExtendedColorType;
 use image::ImageEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+#[cfg(not(feature = "turbojpeg"))]
 use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
 
-use crate::decode::RgbImage;
+#[cfg(feature = "turbojpeg")]
+use crate::libjpeg::Compressor;
 use crate::manifest::Subsampling;
 use crate::resize::RgbView;
 
-/// A baseline JPEG in one scan, as every decoder knows it. (Huffman tables made for the image would make
-/// the encoder write a scan for each colour, which our decoder reads wrongly.)
-pub(crate) fn jpeg(
-    image: &RgbImage,
-    quality: u8,
-    subsampling: Subsampling,
-) -> Result<Vec<u8>, String> {
-    let side = |pixels: u32| {
-        u16::try_from(pixels)
-            .map_err(|_| format!("{pixels} pixels, a JPEG has at most 65535 a side"))
-    };
-    let (width, height) = (side(image.width)?, side(image.height)?);
-    let mut bytes = Vec::new();
-    let mut encoder = Encoder::new(&mut bytes, quality);
-    // The mean of the pixels, as libjpeg takes it; the crate would take one of them.
-    encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
-    encoder.set_sampling_factor(match subsampling {
-        Subsampling::Quarter => SamplingFactor::R_4_2_0,
-        Subsampling::Full => SamplingFactor::R_4_4_4,
-    });
-    encoder
-        .encode(&image.pixels, width, height, ColorType::Rgb)
-        .map_err(|err| err.to_string())?;
-    Ok(bytes)
+/// Encodes JPEGs one after the other: one a thread.
+#[derive(Debug, Default)]
+pub(crate) struct JpegEncoder {
+    #[cfg(feature = "turbojpeg")]
+    compressor: Option<Compressor>,
+}
+
+impl JpegEncoder {
+    /// A baseline JPEG in one scan, as every decoder knows it.
+    #[cfg(feature = "turbojpeg")]
+    pub(crate) fn encode(
+        &mut self,
+        image: RgbView<'_>,
+        quality: u8,
+        subsampling: Subsampling,
+    ) -> Result<Vec<u8>, String> {
+        if self.compressor.is_none() {
+            self.compressor = Compressor::new();
+        }
+        let compressor = self.compressor.as_mut();
+        let compressor = compressor.ok_or("libjpeg-turbo has no memory for an encoder")?;
+        let bytes = compressor.encode(image, quality, subsampling)?;
+        Ok(bytes.to_vec())
+    }
+
+    /// A baseline JPEG in one scan, as every decoder knows it. (Huffman tables made for the image would make
+    /// the encoder write a scan for each colour, which zune-jpeg reads wrongly.)
+    #[cfg(not(feature = "turbojpeg"))]
+    pub(crate) fn encode(
+        &mut self,
+        image: RgbView<'_>,
+        quality: u8,
+        subsampling: Subsampling,
+    ) -> Result<Vec<u8>, String> {
+        let side = |pixels: u32| {
+            u16::try_from(pixels)
+                .map_err(|_| format!("{pixels} pixels, a JPEG has at most 65535 a side"))
+        };
+        let (width, height) = (side(image.width)?, side(image.height)?);
+        let mut bytes = Vec::new();
+        let mut encoder = Encoder::new(&mut bytes, quality);
+        // The mean of the pixels, as libjpeg takes it; the crate would take one of them.
+        encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
+        encoder.set_sampling_factor(match subsampling {
+            Subsampling::Quarter => SamplingFactor::R_4_2_0,
+            Subsampling::Full => SamplingFactor::R_4_4_4,
+        });
+        encoder
+            .encode(image.pixels, width, height, ColorType::Rgb)
+            .map_err(|err| err.to_string())?;
+        Ok(bytes)
+    }
 }
 
 /// A PNG, packed for speed: a better packing saves a few per cent and takes many times as long.
@@ -55,7 +86,11 @@ pub(crate) fn png(image: RgbView<'_>) -> Result<Vec<u8>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::{Orientation, decode_rgb};
+    use crate::decode::{Orientation, RgbImage, decode_rgb};
+
+    fn jpeg(image: &RgbImage, quality: u8, subsampling: Subsampling) -> Result<Vec<u8>, String> {
+        JpegEncoder::default().encode(image.view(), quality, subsampling)
+    }
 
     /// Smooth colours, so that JPEG has a fair chance.
     fn gradient(width: u32, height: u32) -> RgbImage {
@@ -124,6 +159,18 @@ mod tests {
                 .unwrap();
             assert_eq!(bytes[frame + 9], 3);
             assert_eq!(bytes[frame + 11], luma);
+        }
+    }
+
+    #[test]
+    fn an_image_does_not_depend_on_the_one_before() {
+        let images = [gradient(97, 61), gradient(16, 200), gradient(97, 61)];
+        let mut encoder = JpegEncoder::default();
+        for (quality, subsampling) in [(90, Subsampling::Quarter), (70, Subsampling::Full)] {
+            for image in &images {
+                let bytes = encoder.encode(image.view(), quality, subsampling).unwrap();
+                assert_eq!(bytes, jpeg(image, quality, subsampling).unwrap());
+            }
         }
     }
 }

@@ -17,6 +17,8 @@ pub mod error;
 pub mod export;
 pub mod git_blob;
 pub mod layout;
+#[cfg(feature = "turbojpeg")]
+mod libjpeg;
 pub mod lists;
 pub mod longtail;
 pub mod manifest;

@@ -62,6 +62,17 @@ pub enum Subsampling {
     Full,
 }
 
+/// How well images are looked at that are stored as they are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Check {
+    /// Its header says what it is and how large; a JPEG has its end. Other damage shows when it is loaded.
+    #[default]
+    Header,
+    /// All of it can be decoded.
+    Decode,
+}
+
 /// One shard file of a split.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -116,6 +127,12 @@ pub struct Manifest {
     pub filter: Option<String>,
     /// Whether EXIF orientation was applied.
     pub orientation: Orientation,
+    /// Whether images that were resized were decoded at their full size before.
+    #[serde(default)]
+    pub exact: bool,
+    /// How well images were looked at, for [`Encoding::Original`].
+    #[serde(default)]
+    pub check: Option<Check>,
     /// How rows follow each other.
     pub order: Order,
     /// Images of the list that a shard stands for (the last may have fewer); a bad image makes it one
@@ -260,6 +277,8 @@ mod tests {
             enlarge: false,
             filter: Some("catmull-rom".to_owned()),
             orientation: Orientation::Exif,
+            exact: false,
+            check: None,
             order: Order::List,
             rows_per_shard: 3,
             list_hash: "0".repeat(64),

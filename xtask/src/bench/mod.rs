@@ -72,7 +72,7 @@ pub fn run(checkout: &Checkout, steps: &mut Steps, options: &BenchOptions) -> Re
         let samples = shared.join("data/imagenet-samples");
         photos::write(
             &bench.folder.join("photos"),
-            400,
+            1600,
             [500, 375],
             Some(&samples),
         )?;

@@ -35,7 +35,7 @@ pub const STAGES: [Stage; 7] = [
     build(
         "build-jpeg",
         "photos",
-        "2",
+        "1",
         &[
             "--encoding",
             "jpeg",
@@ -48,13 +48,13 @@ pub const STAGES: [Stage; 7] = [
     build(
         "build-raw",
         "photos",
-        "2",
+        "1",
         &["--encoding", "rgb8", "--short-side", "256"],
     ),
     build(
         "build-bytes",
         "photos",
-        "40",
+        "10",
         &["--encoding", "original", "--short-side", "0"],
     ),
     build(
@@ -93,7 +93,7 @@ const fn load(name: &'static str, built: &'static str) -> Stage {
     Stage {
         name,
         photos: "photos",
-        peer_passes: "6",
+        peer_passes: "2",
         work: Work::Load(built),
     }
 }
@@ -110,12 +110,19 @@ impl Stage {
                 build.arg(bench.folder.join(self.photos));
                 build.arg("--out").arg(&out);
                 let run = measure::run(&mut build)?;
+                let images = number(&run.output["splits"][0], "images")?;
+                let mut bare = Command::new(bench.programs.join("lift-data"));
+                bare.args(["bench", "folder", "--split", "train", "--json"]);
+                bare.args(settings)
+                    .args(["--seconds", bench.seconds, "--source"]);
+                bare.arg(bench.folder.join(self.photos));
+                let limit = number(&measure::run(&mut bare)?.output, "images_per_cpu_second")?;
                 Ok(Round {
-                    images: number(&run.output["splits"][0], "images")?,
+                    images,
                     seconds: run.seconds,
                     cpu_seconds: run.cpu_seconds,
                     peak_bytes: run.output["peak_memory_bytes"].as_f64(),
-                    of_bare: None,
+                    of_bare: Some(images / run.cpu_seconds / limit),
                 })
             }
             Work::Load(built) => {

@@ -54,6 +54,8 @@ impl Plan {
             enlarge: resized && preprocess.enlarge,
             filter: resized.then(|| "catmull-rom".to_owned()),
             orientation: preprocess.orientation,
+            exact: resized && preprocess.exact,
+            check: (preprocess.encoding == Encoding::Original).then_some(preprocess.check),
             order: options.order,
             rows_per_shard: sample.rows_per_shard(options.bytes_per_shard),
             list_hash: list_hash(list),

@@ -10,10 +10,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::effort::{Effort, timed};
-use crate::decode::{self, DecodeError, Orientation, RgbImage};
-use crate::encode;
+use crate::decode::{self, DecodeError, Decoder, Orientation, RgbImage, Wanted};
+use crate::encode::{self, JpegEncoder};
 use crate::error::Result;
-use crate::manifest::{Encoding, Subsampling};
+use crate::manifest::{Check, Encoding, Subsampling};
 use crate::resize::{CropBox, Resizer, RgbView, short_side_size};
 use crate::source::{Content, Item};
 
@@ -32,6 +32,10 @@ pub struct Preprocess {
     pub enlarge: bool,
     /// Whether EXIF turns it.
     pub orientation: Orientation,
+    /// Whether it is decoded at its full size however small it will be.
+    pub exact: bool,
+    /// How well it is looked at where it is stored as it is.
+    pub check: Check,
 }
 
 /// An image that is ready to be written.
@@ -55,7 +59,9 @@ pub(crate) enum BadImage {
 pub(crate) struct Preparer<'a> {
     root: &'a Path,
     preprocess: Preprocess,
+    decoder: Decoder,
     resizer: Resizer,
+    encoder: JpegEncoder,
     file_bytes: Vec<u8>,
     /// Time spent so far.
     pub(crate) effort: Effort,
@@ -66,7 +72,9 @@ impl<'a> Preparer<'a> {
         Self {
             root,
             preprocess,
+            decoder: Decoder::default(),
             resizer: Resizer::new(),
+            encoder: JpegEncoder::default(),
             file_bytes: Vec::new(),
             effort: Effort::default(),
         }
@@ -75,81 +83,123 @@ impl<'a> Preparer<'a> {
     pub(crate) fn prepare(&mut self, item: &Item) -> std::result::Result<Prepared, BadImage> {
         let attempt = panic::catch_unwind(AssertUnwindSafe(|| self.try_prepare(item)));
         attempt.unwrap_or_else(|_| {
+            self.decoder = Decoder::default();
             self.resizer = Resizer::new();
+            self.encoder = JpegEncoder::default();
             Err(BadImage::Encode(
                 "the image library failed on it".to_owned(),
             ))
         })
     }
 
+    /// The image file's bytes.
+    pub(crate) fn load(&mut self, item: &Item) -> std::result::Result<Vec<u8>, BadImage> {
+        self.read(item).map_err(BadImage::Read)?;
+        Ok(content(item, &self.file_bytes).to_vec())
+    }
+
     fn try_prepare(&mut self, item: &Item) -> std::result::Result<Prepared, BadImage> {
         let started = Instant::now();
+        let read = self.read(item);
+        self.effort.read += started.elapsed();
+        read.map_err(BadImage::Read)?;
+        match self.preprocess.encoding {
+            Encoding::Original => self.keep(item),
+            Encoding::Rgb8 | Encoding::Jpeg | Encoding::Png => self.transform(item),
+        }
+    }
+
+    /// The image as it is.
+    fn keep(&mut self, item: &Item) -> std::result::Result<Prepared, BadImage> {
+        let Preprocess {
+            orientation, check, ..
+        } = self.preprocess;
+        let bytes = content(item, &self.file_bytes);
+        let size = timed(&mut self.effort.decode, || match check {
+            Check::Header => decode::size(bytes, orientation),
+            Check::Decode => {
+                let image = self.decoder.decode(bytes, orientation);
+                image.map(|image| (image.width, image.height))
+            }
+        });
+        let (width, height) = size.map_err(BadImage::Decode)?;
         let bytes = match &item.content {
-            Content::Memory(bytes) => bytes,
+            Content::Memory(bytes) => bytes.clone(),
+            // Its memory goes along; the next image gets its own.
+            _ => std::mem::take(&mut self.file_bytes),
+        };
+        Ok(Prepared {
+            width,
+            height,
+            bytes,
+        })
+    }
+
+    /// The image resized and encoded.
+    fn transform(&mut self, item: &Item) -> std::result::Result<Prepared, BadImage> {
+        let Self {
+            preprocess,
+            effort,
+            decoder,
+            resizer,
+            ..
+        } = self;
+        let wanted = match preprocess.short_side {
+            Some(side) if !preprocess.exact => Wanted::ShortSide(side),
+            _ => Wanted::All,
+        };
+        let bytes = content(item, &self.file_bytes);
+        let part = timed(&mut effort.decode, || {
+            decoder.part(bytes, preprocess.orientation, wanted)
+        });
+        let image = part.map_err(BadImage::Decode)?.image;
+        let resized = timed(&mut effort.resize, || resize(resizer, image, *preprocess));
+        let resized = resized.map_err(|err| BadImage::Encode(err.to_string()))?;
+        let stored = resized.as_ref().map_or(image, RgbImage::view);
+        let (width, height) = (stored.width, stored.height);
+        let bytes = timed(&mut effort.encode, || match preprocess.encoding {
+            Encoding::Jpeg => {
+                let (quality, subsampling) = (preprocess.jpeg_quality, preprocess.jpeg_subsampling);
+                let view = resized.as_ref().map_or(image, RgbImage::view);
+                self.encoder.encode(view, quality, subsampling)
+            }
+            Encoding::Png => encode::png(resized.as_ref().map_or(image, RgbImage::view)),
+            _ => Ok(match resized {
+                Some(resized) => resized.pixels,
+                None => image.pixels.to_vec(),
+            }),
+        });
+        Ok(Prepared {
+            width,
+            height,
+            bytes: bytes.map_err(BadImage::Encode)?,
+        })
+    }
+
+    /// Reads the image file into `file_bytes`, unless it is in memory.
+    fn read(&mut self, item: &Item) -> io::Result<()> {
+        match &item.content {
+            Content::Memory(_) => Ok(()),
             Content::Slice {
                 file,
                 offset,
                 num_bytes,
-            } => {
-                read_slice(file, *offset, *num_bytes, &mut self.file_bytes)
-                    .map_err(BadImage::Read)?;
-                &self.file_bytes
-            }
-            Content::Row { store, file, row } => {
-                store
-                    .read(*file, *row, &mut self.file_bytes)
-                    .map_err(BadImage::Read)?;
-                &self.file_bytes
-            }
+            } => read_slice(file, *offset, *num_bytes, &mut self.file_bytes),
+            Content::Row { store, file, row } => store.read(*file, *row, &mut self.file_bytes),
             Content::File => {
                 self.file_bytes.clear();
-                File::open(self.root.join(&item.path))
-                    .and_then(|mut file| file.read_to_end(&mut self.file_bytes))
-                    .map_err(BadImage::Read)?;
-                &self.file_bytes
-            }
-        };
-        self.effort.read += started.elapsed();
-        // Stored bytes are decoded as well where they stay as they are: a shard holds no bad image.
-        let wanted = match self.preprocess.encoding {
-            Encoding::Original => None,
-            _ => self.preprocess.short_side,
-        };
-        let effort = &mut self.effort;
-        let image = timed(&mut effort.decode, || {
-            decode::decode_at_least(bytes, self.preprocess.orientation, wanted)
-        });
-        let image = image.map_err(BadImage::Decode)?;
-        let encode = |err: crate::Error| BadImage::Encode(err.to_string());
-        match self.preprocess.encoding {
-            Encoding::Original => Ok(Prepared {
-                width: image.width,
-                height: image.height,
-                bytes: bytes.clone(),
-            }),
-            encoding @ (Encoding::Rgb8 | Encoding::Jpeg | Encoding::Png) => {
-                let preprocess = self.preprocess;
-                let image = timed(&mut effort.resize, || {
-                    resize(&mut self.resizer, image, preprocess)
-                });
-                let image = image.map_err(encode)?;
-                let (width, height) = (image.width, image.height);
-                let bytes = timed(&mut effort.encode, || match encoding {
-                    Encoding::Jpeg => encode::jpeg(
-                        &image,
-                        self.preprocess.jpeg_quality,
-                        self.preprocess.jpeg_subsampling,
-                    ),
-                    Encoding::Png => encode::png(image.view()),
-                    _ => Ok(image.pixels),
-                });
-                Ok(Prepared {
-                    width,
-                    height,
-                    bytes: bytes.map_err(BadImage::Encode)?,
-                })
+                let mut file = File::open(self.root.join(&item.path))?;
+                file.read_to_end(&mut self.file_bytes)?;
+                Ok(())
             }
         }
+    }
+}
+/// The image file's bytes, of which those that were read lie in `file_bytes`.
+fn content<'a>(item: &'a Item, file_bytes: &'a [u8]) -> &'a [u8] {
+    match &item.content {
+        Content::Memory(bytes) => bytes,
+        Content::Slice { .. } | Content::Row { .. } | Content::File => file_bytes,
     }
 }
 
@@ -164,12 +214,16 @@ fn read_slice(file: &Path, offset: u64, num_bytes: u64, out: &mut Vec<u8>) -> io
     Ok(())
 }
 
-/// Resizes to the short side; enlarges only where that is asked for.
-fn resize(resizer: &mut Resizer, image: RgbImage, preprocess: Preprocess) -> Result<RgbImage> {
+/// Resizes to the short side, and enlarges only where that is asked for; `None` where the image keeps its size.
+fn resize(
+    resizer: &mut Resizer,
+    image: RgbView<'_>,
+    preprocess: Preprocess,
+) -> Result<Option<RgbImage>> {
     let side = image.width.min(image.height);
     let short = match preprocess.short_side {
         Some(short) if side > short || (preprocess.enlarge && side < short) => short,
-        _ => return Ok(image),
+        _ => return Ok(None),
     };
     let (width, height) = short_side_size(image.width, image.height, short);
     // A thin strip that is enlarged can become longer than any memory.
@@ -182,16 +236,11 @@ fn resize(resizer: &mut Resizer, image: RgbImage, preprocess: Preprocess) -> Res
         });
     }
     let mut pixels = vec![0; width as usize * height as usize * 3];
-    let view = RgbView {
-        width: image.width,
-        height: image.height,
-        pixels: &image.pixels,
-    };
     let whole = CropBox::whole(image.width, image.height);
-    resizer.crop_resize(view, whole, width, height, &mut pixels)?;
-    Ok(RgbImage {
+    resizer.crop_resize(image, whole, width, height, &mut pixels)?;
+    Ok(Some(RgbImage {
         width,
         height,
         pixels,
-    })
+    }))
 }

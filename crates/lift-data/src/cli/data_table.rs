@@ -13,7 +13,7 @@ use serde::Deserialize;
 use lift_data::build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess};
 use lift_data::dataset::{DatasetSpec, SourceKind, Taxonomy};
 use lift_data::decode::Orientation;
-use lift_data::manifest::Subsampling;
+use lift_data::manifest::{Check, Subsampling};
 use lift_data::order::Order;
 use lift_data::profile::{LongTail, PARETO_POWER, Profile, Tail};
 use lift_data::sampling::Holdout;
@@ -61,6 +61,12 @@ pub(super) struct DataTable {
     /// Turn images as EXIF says, or not [default: exif; ignore for the paper's datasets]
     #[arg(long, value_enum, hide_short_help = true)]
     pub(super) orientation: Option<Orientation>,
+    /// Decode large JPEGs at their full size before they are shrunk (slower)
+    #[arg(long, hide_short_help = true)]
+    pub(super) exact: bool,
+    /// What is looked at with --encoding original: header, or decode all of it [default: header]
+    #[arg(long, value_enum, hide_short_help = true)]
+    pub(super) check: Option<Check>,
     /// Threads that decode and resize [default: all cores]
     #[arg(long, value_name = "N")]
     pub(super) threads: Option<NonZeroUsize>,
@@ -259,6 +265,12 @@ impl DatasetName {
 }
 
 impl DataTable {
+    /// For what writes nothing and so needs no place for it.
+    pub(super) fn without_output(mut self) -> Self {
+        self.out.get_or_insert_default();
+        self
+    }
+
     /// `self` where it says something, `other` elsewhere.
     pub(super) fn over(self, other: Self) -> Self {
         Self {
@@ -273,6 +285,8 @@ impl DataTable {
             short_side: self.short_side.or(other.short_side),
             enlarge: self.enlarge || other.enlarge,
             orientation: self.orientation.or(other.orientation),
+            exact: self.exact || other.exact,
+            check: self.check.or(other.check),
             threads: self.threads.or(other.threads),
             seed: self.seed.or(other.seed),
             imbalance_ratio: self.imbalance_ratio.or(other.imbalance_ratio),
@@ -472,6 +486,8 @@ impl DataTable {
                 short_side: Some(self.short_side.unwrap_or(256)).filter(|&side| side > 0),
                 enlarge: self.enlarge,
                 orientation: self.orientation.unwrap_or(orientation),
+                exact: self.exact,
+                check: self.check.unwrap_or_default(),
             },
             threads: self.threads.unwrap_or_else(all_cores),
             seed: self.seed.unwrap_or(0),

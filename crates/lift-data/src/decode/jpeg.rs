@@ -3,6 +3,8 @@
 //!
 //! It decodes nothing. Invariant: it reads only what lies inside the given bytes.
 
+use image::metadata::Orientation as Turn;
+
 /// Whether a JPEG's end marker follows its first scan. The decoders fill a cut-off image with grey and
 /// say little or nothing; in coded data `FF` never precedes `D9`, so the marker's absence is the cut.
 pub(super) fn has_end(bytes: &[u8]) -> bool {
@@ -10,7 +12,11 @@ pub(super) fn has_end(bytes: &[u8]) -> bool {
     for segment in Segments::new(bytes) {
         match segment {
             Segment::Scan { start } => {
-                return bytes[start..].windows(2).any(|pair| pair == [0xFF, 0xD9]);
+                // From the end, where it is.
+                return bytes[start..]
+                    .windows(2)
+                    .rev()
+                    .any(|pair| pair == [0xFF, 0xD9]);
             }
             Segment::Cut => return false,
             Segment::Header { .. } => {}
@@ -43,6 +49,21 @@ pub(super) fn is_sequential_in_scans(bytes: &[u8]) -> bool {
     false
 }
 
+/// Width and height as the frame says, not turned.
+pub(super) fn size(bytes: &[u8]) -> Option<(u32, u32)> {
+    Segments::new(bytes).find_map(|segment| match segment {
+        // Frames of all kinds; C4, C8 and CC are none.
+        Segment::Header {
+            marker: 0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF,
+            payload: &[_, high, low, wide, narrow, ..],
+        } => {
+            let side = |high, low| u32::from(u16::from_be_bytes([high, low]));
+            Some((side(wide, narrow), side(high, low)))
+        }
+        _ => None,
+    })
+}
+
 /// The payload of the first EXIF segment, a TIFF structure.
 pub(super) fn exif(bytes: &[u8]) -> Option<&[u8]> {
     Segments::new(bytes).find_map(|segment| match segment {
@@ -52,6 +73,14 @@ pub(super) fn exif(bytes: &[u8]) -> Option<&[u8]> {
         } => payload.strip_prefix(b"Exif\0\0"),
         _ => None,
     })
+}
+
+/// Whether turning an image so makes its rows columns.
+pub(super) fn swaps_sides(turn: Turn) -> bool {
+    match turn {
+        Turn::Rotate90 | Turn::Rotate270 | Turn::Rotate90FlipH | Turn::Rotate270FlipH => true,
+        Turn::NoTransforms | Turn::Rotate180 | Turn::FlipHorizontal | Turn::FlipVertical => false,
+    }
 }
 
 enum Segment<'a> {

@@ -7,7 +7,7 @@ use image::DynamicImage;
 use image::metadata::Orientation as Turn;
 use jpeg_decoder::{Decoder, PixelFormat};
 
-use super::{DecodeError, MAX_PIXELS, Orientation, RgbImage, jpeg};
+use super::{DecodeError, Orientation, RgbImage, check_pixels, jpeg};
 
 /// Decodes such a JPEG.
 pub(super) fn decode(bytes: &[u8], orientation: Orientation) -> Result<RgbImage, DecodeError> {
@@ -24,9 +24,7 @@ pub(super) fn decode(bytes: &[u8], orientation: Orientation) -> Result<RgbImage,
         info.ok_or_else(|| malformed("it has no frame".to_owned()))
     })?;
     let (width, height) = (u32::from(header.width), u32::from(header.height));
-    if !(1..=MAX_PIXELS).contains(&(u64::from(width) * u64::from(height))) {
-        return Err(DecodeError::Size { width, height });
-    }
+    check_pixels(width, height)?;
     if header.pixel_format != PixelFormat::RGB24 {
         let format = header.pixel_format;
         return Err(malformed(format!("{format:?} pixels in several scans")));

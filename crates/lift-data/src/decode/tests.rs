@@ -233,25 +233,202 @@ fn a_scan_for_each_colour_makes_no_difference() {
     }
 }
 
+/// A photo-like image: soft hills with hard edges of colour.
+fn hills(width: u32, height: u32) -> image::RgbImage {
+    image::RgbImage::from_fn(width, height, |x, y| {
+        let wave = |a: u32, b: u32| {
+            let phase = f64::from(x * a + y * b) / 40.0;
+            (127.0 + 90.0 * phase.sin()) as u8
+        };
+        let edge = if (x / 23 + y / 31) % 3 == 0 { 30 } else { 0 };
+        Rgb([
+            wave(3, 1) + edge,
+            wave(1, 4),
+            wave(2, 2).saturating_sub(edge),
+        ])
+    })
+}
+
+/// `hills` as a JPEG of each kind that libjpeg-turbo decodes in part.
+#[cfg(feature = "turbojpeg")]
+fn jpegs(width: u32, height: u32) -> Vec<Vec<u8>> {
+    use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+    let image = hills(width, height);
+    let mut files = Vec::new();
+    for (sampling, is_progressive) in [
+        (SamplingFactor::R_4_4_4, false),
+        (SamplingFactor::R_4_2_0, false),
+        (SamplingFactor::R_4_2_2, false),
+        (SamplingFactor::R_4_4_0, false),
+        (SamplingFactor::R_4_1_1, false),
+        (SamplingFactor::R_4_2_0, true),
+    ] {
+        let mut bytes = Vec::new();
+        let mut encoder = Encoder::new(&mut bytes, 90);
+        encoder.set_sampling_factor(sampling);
+        encoder.set_progressive(is_progressive);
+        let (width, height) = (width as u16, height as u16);
+        encoder
+            .encode(&image, width, height, ColorType::Rgb)
+            .unwrap();
+        files.push(bytes);
+    }
+    let grey = DynamicImage::from(image).to_luma8();
+    files.push(encode(&grey.into(), ImageFormat::Jpeg));
+    files
+}
+
+#[cfg(feature = "turbojpeg")]
+fn crop_of(image: RgbView<'_>, crop: CropBox) -> Vec<u8> {
+    let mut out = vec![0; crop.width as usize * crop.height as usize * 3];
+    let mut resizer = crate::resize::Resizer::new();
+    let sizes = (crop.width, crop.height);
+    let cut = resizer.crop_resize(image, crop, sizes.0, sizes.1, &mut out);
+    cut.unwrap();
+    out
+}
+
+#[cfg(feature = "turbojpeg")]
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn a_part_of_a_jpeg_has_the_pixels_of_the_whole(
+        (width, height) in (1_u32..200, 1_u32..150),
+        corners in proptest::prelude::any::<[u32; 4]>(),
+        orientation in 1_u8..9,
+    ) {
+        for bytes in jpegs(width, height) {
+            let bytes = with_exif_orientation(&bytes, orientation);
+            let whole = decode(&bytes).unwrap();
+            let (left, top) = (corners[0] % whole.width, corners[1] % whole.height);
+            let crop = CropBox {
+                left,
+                top,
+                width: 1 + corners[2] % (whole.width - left),
+                height: 1 + corners[3] % (whole.height - top),
+            };
+            let size = (whole.width, whole.height);
+            // A target as large as the crop leaves no fraction to take.
+            for target in [None, Some((crop.width, crop.height))] {
+                let mut decoder = Decoder::default();
+                let wanted = Wanted::Crop { size, crop, target };
+                let part = decoder.part(&bytes, Orientation::Exif, wanted).unwrap();
+                let (ours, theirs) = (crop_of(part.image, part.crop), crop_of(whole.view(), crop));
+                proptest::prop_assert!(ours == theirs, "{:?} of {:?}", crop, size);
+            }
+        }
+    }
+}
+
 #[cfg(feature = "turbojpeg")]
 #[test]
-fn a_large_jpeg_is_decoded_at_a_fraction_that_looks_the_same() {
-    let smooth = image::RgbImage::from_fn(1600, 1200, |x, y| {
-        Rgb([(x / 8) as u8, (y / 6) as u8, ((x + y) / 12) as u8])
-    });
-    let bytes = encode(&smooth.into(), ImageFormat::Jpeg);
-    let part = decode_at_least(&bytes, Orientation::Ignore, Some(200)).unwrap();
-    assert_eq!((part.width, part.height), (600, 450));
-    let whole = decode_at_least(&bytes, Orientation::Ignore, None).unwrap();
-    assert_eq!((whole.width, whole.height), (1600, 1200));
-    for (x, y) in [(0_u32, 0_u32), (299, 17), (599, 449), (100, 300)] {
-        let at = |image: &RgbImage, x: u32, y: u32| {
-            let start = (y * image.width + x) as usize * 3;
-            image.pixels[start]
+fn no_more_is_decoded_than_the_crop_and_its_neighbours() {
+    let bytes = &jpegs(400, 300)[1];
+    let crop = CropBox {
+        left: 200,
+        top: 100,
+        width: 100,
+        height: 90,
+    };
+    let wanted = Wanted::Crop {
+        size: (400, 300),
+        crop,
+        target: None,
+    };
+    let mut decoder = Decoder::default();
+    let part = decoder.part(bytes, Orientation::Exif, wanted).unwrap();
+    // From the block of 16 columns before that of column 200 to a block beyond column 300.
+    assert_eq!((part.image.width, part.image.height), (316 - 176, 90));
+    assert_eq!((part.crop.left, part.crop.top), (24, 0));
+}
+
+#[test]
+fn a_crop_of_an_image_of_another_size_is_refused() {
+    for format in [ImageFormat::Jpeg, ImageFormat::Png] {
+        let wanted = Wanted::Crop {
+            size: (40, 31),
+            crop: CropBox::whole(40, 31),
+            target: None,
         };
-        let same_place = at(&whole, x * 8 / 3 + 1, y * 8 / 3 + 1);
-        assert!(at(&part, x, y).abs_diff(same_place) <= 2);
+        let file = encode(&gradient(40, 30), format);
+        let mut decoder = Decoder::default();
+        let err = decoder.part(&file, Orientation::Exif, wanted).unwrap_err();
+        assert_eq!(err.to_string(), "40x30 pixels where its row says 40x31");
     }
+}
+
+#[cfg(feature = "turbojpeg")]
+#[test]
+fn a_large_jpeg_at_a_fraction_is_near_the_whole_once_both_are_resized() {
+    use crate::resize::Resizer;
+    for (kind, bytes) in jpegs(1600, 1200).into_iter().enumerate() {
+        for orientation in [1, 6] {
+            let bytes = with_exif_orientation(&bytes, orientation);
+            let resized = |wanted: Wanted| {
+                let mut decoder = Decoder::default();
+                let part = decoder.part(&bytes, Orientation::Exif, wanted).unwrap();
+                let mut out = vec![0; 256 * 256 * 3];
+                let mut resizer = Resizer::new();
+                let made = resizer.crop_resize(part.image, part.crop, 256, 256, &mut out);
+                made.unwrap();
+                (part.image.width * part.image.height, out)
+            };
+            let size = if orientation == 6 {
+                (1200, 1600)
+            } else {
+                (1600, 1200)
+            };
+            // The last one's edge is rounded by half a pixel of the smaller image, a quarter of the result's.
+            for (side, most) in [(1200, 1.0), (1040, 1.0), (1033, 4.0)] {
+                let crop = CropBox {
+                    left: 0,
+                    top: 0,
+                    width: side,
+                    height: side,
+                };
+                let wanted = |target| Wanted::Crop { size, crop, target };
+                let (whole_pixels, whole) = resized(wanted(None));
+                let (pixels, fraction) = resized(wanted(Some((256, 256))));
+                assert_eq!(
+                    pixels < whole_pixels / 2,
+                    kind != 4,
+                    "{kind}: all but 4:1:1"
+                );
+                let apart = whole.iter().zip(&fraction).map(|(a, b)| a.abs_diff(*b));
+                let mean = apart.clone().map(f64::from).sum::<f64>() / whole.len() as f64;
+                assert!(mean < most, "{kind} {side}: {mean} {:?}", apart.max());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_size_is_that_of_the_decoded_image() {
+    for format in [
+        ImageFormat::Jpeg,
+        ImageFormat::Png,
+        ImageFormat::Bmp,
+        ImageFormat::Tiff,
+        ImageFormat::WebP,
+    ] {
+        let file = encode(&gradient(40, 30), format);
+        assert_eq!(size(&file, Orientation::Exif), Ok((40, 30)), "{format:?}");
+    }
+    let jpeg = encode(&gradient(40, 30), ImageFormat::Jpeg);
+    for orientation in 1..=8 {
+        let tagged = with_exif_orientation(&jpeg, orientation);
+        let upright = decode(&tagged).unwrap();
+        let sides = (upright.width, upright.height);
+        assert_eq!(size(&tagged, Orientation::Exif), Ok(sides));
+        assert_eq!(size(&tagged, Orientation::Ignore), Ok((40, 30)));
+    }
+    let cut = DecodeError::Truncated { format: "JPEG" };
+    assert_eq!(size(&jpeg[..jpeg.len() / 2], Orientation::Exif), Err(cut));
+    assert_eq!(size(b"", Orientation::Exif), Err(DecodeError::Empty));
+    let no_frame = [&jpeg[..2], &[0xFF, 0xDA, 0, 2, 0xFF, 0xD9]].concat();
+    let err = size(&no_frame, Orientation::Exif).unwrap_err();
+    assert_eq!(err.to_string(), "JPEG: it has no frame");
 }
 
 #[test]

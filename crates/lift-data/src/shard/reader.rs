@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::index::{Paths, ShardIndex};
 use super::map::MappedFile;
 use super::{Row, row_checksum};
-use crate::decode::{DecodeError, Decoder};
+use crate::decode::{Decoder, Part, Wanted};
 use crate::error::{Error, Result};
 use crate::manifest::{Encoding, Manifest};
-use crate::resize::RgbView;
+use crate::resize::{CropBox, RgbView};
 
 /// Bytes that may be lent before the files' pages are taken out of the process's memory again: without it
 /// a process seems to grow to the size of its dataset.
@@ -139,21 +139,37 @@ impl ShardReader {
     /// The image at `index` as RGB8 pixels: lent from the mapped file where it holds pixels, decoded by
     /// `decoder` where it holds image files. The checksum is verified before anything is decoded.
     pub fn rgb<'a>(&'a self, index: usize, decoder: &'a mut Decoder) -> Result<RgbView<'a>> {
+        let part = self.part(index, Wanted::All, decoder);
+        part.map(|part| part.image)
+    }
+
+    /// What is wanted of the image at `index`, as RGB8 pixels: all of it where the shard holds pixels. As
+    /// [`ShardReader::rgb`] otherwise.
+    pub fn part<'a>(
+        &'a self,
+        index: usize,
+        wanted: Wanted,
+        decoder: &'a mut Decoder,
+    ) -> Result<Part<'a>> {
         let bytes = self.bytes(index)?;
         let row = &self.rows[index];
         if self.manifest.encoding == Encoding::Rgb8 {
-            return Ok(RgbView {
+            let crop = match wanted {
+                Wanted::Crop { crop, .. } => crop,
+                Wanted::All | Wanted::ShortSide(_) => CropBox::whole(row.width, row.height),
+            };
+            let image = RgbView {
                 width: row.width,
                 height: row.height,
                 pixels: bytes,
-            });
+            };
+            return Ok(Part { image, crop });
         }
-        let failed = |source: DecodeError| Error::Decode {
+        let decoded = decoder.part(bytes, self.manifest.orientation, wanted);
+        decoded.map_err(|source| Error::Decode {
             path: self.path(index).to_owned(),
             source,
-        };
-        let decoded = decoder.decode(bytes, self.manifest.orientation);
-        decoded.map_err(failed)
+        })
     }
 
     /// Tells the system that the image at `index` will be loaded soon.

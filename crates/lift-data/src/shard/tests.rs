@@ -60,6 +60,8 @@ fn write(dir: &Path, images: &[Image], encoding: Encoding, rows_per_shard: usize
         enlarge: false,
         filter: None,
         orientation: Orientation::Ignore,
+        exact: false,
+        check: None,
         order: Order::List,
         rows_per_shard: rows_per_shard as u64,
         list_hash: "0".repeat(64),

@@ -4,7 +4,7 @@
 
 use lift_data::{
     RgbView, ShardReader,
-    decode::{Decoder, Orientation},
+    decode::{Decoder, Orientation, Part, Wanted},
     manifest::Encoding,
     shard::Row,
 };
@@ -64,21 +64,32 @@ impl Bare {
         self.out
             .resize(view.crops() * (side as usize).pow(2) * 3, 0);
         for (row, bytes) in &self.images {
-            let image = match self.encoding {
-                Encoding::Rgb8 => RgbView {
-                    width: row.width,
-                    height: row.height,
-                    pixels: bytes,
+            let (cutter, decoder) = (&mut self.cutter, &mut self.decoder);
+            let how = (view, side, false);
+            cutter.cut(
+                row,
+                0,
+                how,
+                |wanted| match (self.encoding, wanted) {
+                    (Encoding::Rgb8, Wanted::Crop { crop, .. }) => Ok(Part {
+                        image: RgbView {
+                            width: row.width,
+                            height: row.height,
+                            pixels: bytes,
+                        },
+                        crop,
+                    }),
+                    _ => {
+                        let part = decoder.part(bytes, self.orientation, wanted);
+                        let failed = |source| lift_data::Error::Decode {
+                            path: format!("image {}", row.id),
+                            source,
+                        };
+                        Ok(part.map_err(failed)?)
+                    }
                 },
-                _ => self
-                    .decoder
-                    .decode(bytes, self.orientation)
-                    .map_err(|source| lift_data::Error::Decode {
-                        path: format!("image {}", row.id),
-                        source,
-                    })?,
-            };
-            self.cutter.cut(image, row, 0, view, side, &mut self.out)?;
+                &mut self.out,
+            )?;
         }
         Ok(&self.out)
     }

@@ -60,6 +60,7 @@ pub struct Loader {
     /// Of all processes that share it.
     batch_size: usize,
     depth: usize,
+    exact: bool,
 }
 
 /// What a thread keeps from image to image.
@@ -98,6 +99,7 @@ impl Loader {
             resolution,
             batch_size: batch_size.max(1),
             depth,
+            exact: false,
         })
     }
 
@@ -105,6 +107,11 @@ impl Loader {
     pub fn set_depth(&mut self, batches: usize) {
         self.depth = batches.max(1);
         self.buffers = Buffers::new(self.depth + 1);
+    }
+
+    /// Lets large JPEGs be decoded at their full size before they are shrunk.
+    pub fn set_exact(&mut self, exact: bool) {
+        self.exact = exact;
     }
 
     /// How many batches are prepared ahead of the one in use.
@@ -188,9 +195,14 @@ impl Loader {
         // After a panic its buffers hold some image's bytes, as they always do.
         let mut scratch = scratch.unwrap_or_else(PoisonError::into_inner);
         let Scratch { decoder, cutter } = &mut *scratch;
-        let image = self.reader.rgb(row, decoder)?;
-        let row = self.reader.row(row);
-        cutter.cut(image, row, repeat, view, self.resolution, out)
+        let how = (view, self.resolution, self.exact);
+        cutter.cut(
+            self.reader.row(row),
+            repeat,
+            how,
+            |wanted| Ok(self.reader.part(row, wanted, decoder)?),
+            out,
+        )
     }
 }
 

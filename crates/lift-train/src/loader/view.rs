@@ -3,7 +3,8 @@
 //! Invariant: what comes out is a function of the image, the view and the draw.
 
 use lift_data::{
-    RgbView, Row,
+    Row,
+    decode::{Part, Wanted},
     resize::{CropBox, Resizer, short_side_size},
 };
 
@@ -86,17 +87,22 @@ pub(super) struct Cutter {
 }
 
 impl Cutter {
-    /// Writes the crops of `image`, squares of `side` pixels, into `out`.
-    pub(super) fn cut(
+    /// Writes the crops of the image of `row`, squares of `side` pixels, into `out`. `load` gives what is wanted of
+    /// it; with `exact` it is told nothing of the squares' size.
+    pub(super) fn cut<'a>(
         &mut self,
-        image: RgbView<'_>,
         row: &Row,
         repeat: u32,
-        view: View,
-        side: u32,
+        (view, side, exact): (View, u32, bool),
+        load: impl FnOnce(Wanted) -> Result<Part<'a>>,
         out: &mut [u8],
     ) -> Result<()> {
-        let RgbView { width, height, .. } = image;
+        let (width, height) = (row.width, row.height);
+        let wanted = |crop: CropBox, target: (u32, u32)| Wanted::Crop {
+            size: (width, height),
+            crop,
+            target: Some(target).filter(|_| !exact),
+        };
         match view {
             View::Random {
                 smallest_area,
@@ -105,11 +111,13 @@ impl Cutter {
             } => {
                 let mut rng = draw_rng(seed, epoch, row.id, repeat);
                 let crop = mda_crop(width, height, smallest_area, &mut rng);
+                let Part { image, crop } = load(wanted(crop, (side, side)))?;
                 self.resizer.crop_resize(image, crop, side, side, out)?;
             }
             View::Classic { seed, epoch } => {
                 let mut rng = draw_rng(seed, epoch, row.id, repeat);
                 let crop = classic::crop(width, height, &mut rng);
+                let Part { image, crop } = load(wanted(crop, (side, side)))?;
                 self.resizer.crop_resize(image, crop, side, side, out)?;
                 classic::flip(out, side, &mut rng);
             }
@@ -119,9 +127,10 @@ impl Cutter {
             | View::RandomCrops { .. } => {
                 let (w, h) = short_side_size(width, height, view.short_side(side));
                 let whole = CropBox::whole(width, height);
+                let Part { image, crop } = load(wanted(whole, (w, h)))?;
                 self.resized.resize(w as usize * h as usize * 3, 0);
                 self.resizer
-                    .crop_resize(image, whole, w, h, &mut self.resized)?;
+                    .crop_resize(image, crop, w, h, &mut self.resized)?;
                 let corners = crop_corners(view, w, h, side, row.id);
                 let mut squares = out.chunks_mut(side as usize * side as usize * 3);
                 // In this order: `zip` would take a square before it finds the corners at their end.
