@@ -26,6 +26,8 @@ pub struct Stage {
 enum Work {
     /// `lift-data build` with these settings.
     Build(&'static [&'static str]),
+    /// The same, of images that stay as they are: no loop of decoding and encoding is its limit.
+    Keep(&'static [&'static str]),
     /// `lift-train bench` on what this stage has built.
     Load(&'static str),
 }
@@ -51,16 +53,16 @@ pub const STAGES: [Stage; 7] = [
         "1",
         &["--encoding", "rgb8", "--short-side", "256"],
     ),
-    build(
-        "build-bytes",
-        "photos",
-        "10",
-        &["--encoding", "original", "--short-side", "0"],
-    ),
+    Stage {
+        name: "build-bytes",
+        photos: "photos",
+        peer_passes: "10",
+        work: Work::Keep(&["--encoding", "original", "--short-side", "0"]),
+    },
     build(
         "build-large",
         "large",
-        "5",
+        "1",
         &[
             "--encoding",
             "jpeg",
@@ -102,7 +104,7 @@ impl Stage {
     /// One round of ours.
     pub fn ours(&self, bench: &Bench) -> Result<Round> {
         match self.work {
-            Work::Build(settings) => {
+            Work::Build(settings) | Work::Keep(settings) => {
                 let out = self.out(bench, "lift")?;
                 let mut build = Command::new(bench.programs.join("lift-data"));
                 build.args(["build", "folder", "--split", "train", "--json"]);
@@ -111,18 +113,17 @@ impl Stage {
                 build.arg("--out").arg(&out);
                 let run = measure::run(&mut build)?;
                 let images = number(&run.output["splits"][0], "images")?;
-                let mut bare = Command::new(bench.programs.join("lift-data"));
-                bare.args(["bench", "folder", "--split", "train", "--json"]);
-                bare.args(settings)
-                    .args(["--seconds", bench.seconds, "--source"]);
-                bare.arg(bench.folder.join(self.photos));
-                let limit = number(&measure::run(&mut bare)?.output, "images_per_cpu_second")?;
+                let per_cpu_second = images / run.cpu_seconds;
+                let limit = match self.work {
+                    Work::Build(_) => Some(self.limit(bench, settings)?),
+                    Work::Keep(_) | Work::Load(_) => None,
+                };
                 Ok(Round {
                     images,
                     seconds: run.seconds,
                     cpu_seconds: run.cpu_seconds,
                     peak_bytes: run.output["peak_memory_bytes"].as_f64(),
-                    of_bare: Some(images / run.cpu_seconds / limit),
+                    of_bare: limit.map(|limit| per_cpu_second / limit),
                 })
             }
             Work::Load(built) => {
@@ -144,13 +145,23 @@ impl Stage {
         }
     }
 
+    /// Images per CPU-second of the plain loop that a build with these settings is measured against.
+    fn limit(&self, bench: &Bench, settings: &[&str]) -> Result<f64> {
+        let mut bare = Command::new(bench.programs.join("lift-data"));
+        bare.args(["bench", "folder", "--split", "train", "--json"]);
+        bare.args(settings);
+        bare.args(["--seconds", bench.seconds, "--source"]);
+        bare.arg(bench.folder.join(self.photos));
+        number(&measure::run(&mut bare)?.output, "images_per_cpu_second")
+    }
+
     /// The folder that a contender's stage writes to, with nothing in it; or where it has written before what this
     /// stage loads.
     pub fn out(&self, bench: &Bench, contender: &str) -> Result<PathBuf> {
         let folder = bench.folder.join(contender);
         match self.work {
             Work::Load(built) => Ok(folder.join(built)),
-            Work::Build(_) => {
+            Work::Build(_) | Work::Keep(_) => {
                 let out = folder.join(self.name);
                 empty(&out)?;
                 Ok(out)

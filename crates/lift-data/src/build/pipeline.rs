@@ -115,8 +115,13 @@ impl Work<'_> {
             let Some(row) = self.row(job as u64) else {
                 return preparer.effort;
             };
-            let outcome = preparer.prepare(&self.list.items[positions.image(row as usize)]);
-            let bytes = outcome.as_ref().map_or(0, |prepared| prepared.bytes.len());
+            let position = positions.image(row as usize);
+            let item = &self.list.items[position];
+            let outcome = preparer.prepare(item).map(|image| {
+                let checksum = new_row(position, item, &image).checksum(&image.bytes);
+                (image, checksum)
+            });
+            let bytes = outcome.as_ref().map_or(0, |(image, _)| image.bytes.len());
             if !queue.push(job, outcome, bytes) {
                 return preparer.effort;
             }
@@ -180,7 +185,7 @@ impl Work<'_> {
             let position = positions.image(row as usize);
             let (id, item) = (position as u64, &self.list.items[position]);
             match queue.pop() {
-                Ok(image) => {
+                Ok((image, checksum)) => {
                     let writer = match &mut writer {
                         Some(writer) => writer,
                         // Not before there is an image for it: a shard file has at least one.
@@ -189,14 +194,8 @@ impl Work<'_> {
                             writer.insert(ShardWriter::create(path, temporary, schema)?)
                         }
                     };
-                    let row = NewRow {
-                        id,
-                        path: &item.path,
-                        label: item.label,
-                        width: image.width,
-                        height: image.height,
-                    };
-                    timed(spent, || writer.push(row, &image.bytes))?;
+                    let row = new_row(position, item, &image);
+                    timed(spent, || writer.push_hashed(row, image.bytes, checksum))?;
                 }
                 Err(fault) => {
                     let reason = fault.to_string();
@@ -235,7 +234,18 @@ struct ShardTask<'a> {
     bad_before: u64,
 }
 
-type Outcome = std::result::Result<Prepared, BadImage>;
+/// An image and its row's checksum, which the thread that prepared it works out.
+type Outcome = std::result::Result<(Prepared, u64), BadImage>;
+
+fn new_row<'a>(position: usize, item: &'a Item, image: &Prepared) -> NewRow<'a> {
+    NewRow {
+        id: position as u64,
+        path: &item.path,
+        label: item.label,
+        width: image.width,
+        height: image.height,
+    }
+}
 
 fn too_many(options: &BuildOptions, list: &SplitList, item: &Item, reason: String) -> Error {
     let path = list.root.join(&item.path).display().to_string();

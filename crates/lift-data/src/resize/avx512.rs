@@ -1,9 +1,9 @@
 //! Crop and resize with AVX-512 (VBMI, VNNI), several times faster than `fast_image_resize`, which knows AVX2 and works
 //! its weights out anew for each image. Here they are kept by size.
 //!
-//! Rows first, as Pillow does. A row's 16 next bytes come from at most 64 bytes of the source, which one instruction
-//! puts in order; shrinking to less than about half needs more of them and is left to the library. Invariant: the bytes
-//! are the library's.
+//! Rows first, as Pillow does. A row's 16 next bytes come from at most 64 bytes of the source, or 128 where it shrinks to
+//! less than about half, which one instruction puts in order; shrinking to less than about a quarter needs more of them
+//! and is left to the library. Invariant: the bytes are the library's.
 
 #![allow(unsafe_code)]
 
@@ -27,7 +27,7 @@ pub(super) struct Kernel {
 #[derive(Debug)]
 struct Plan {
     weights: Weights,
-    /// `None` where 16 bytes need more than 64.
+    /// `None` where 16 bytes need more than 128.
     rows: Option<RowPlan>,
 }
 
@@ -93,8 +93,10 @@ struct RowPlan {
     precision: u32,
     /// Bytes of an output row.
     row_bytes: usize,
-    /// Where in the source row the 64 bytes of each step begin.
+    /// Where in the source row the bytes of each step begin.
     begins: Vec<usize>,
+    /// Whether they are 128 and not 64.
+    is_wide: bool,
     /// Steps of two taps.
     pairs: usize,
     /// For each step and pair of taps: which source bytes, as 16 pairs of 16-bit numbers, and their weights.
@@ -110,6 +112,7 @@ impl RowPlan {
             precision: weights.precision,
             row_bytes,
             begins: Vec::new(),
+            is_wide: false,
             pairs,
             places: Vec::new(),
             values: Vec::new(),
@@ -130,7 +133,8 @@ impl RowPlan {
                         let from = (weights.starts[pixel] as usize + nth) * 3 + channel;
                         // What has no weight may lie beyond the row.
                         if value != 0 {
-                            let place = u8::try_from(from - begin).ok().filter(|&at| at < 64)?;
+                            let place = u8::try_from(from - begin).ok().filter(|&at| at < 128)?;
+                            plan.is_wide |= place >= 64;
                             places[lane * 4 + tap * 2] = place;
                             values[lane * 2 + tap] = value;
                         }
@@ -154,30 +158,44 @@ impl RowPlan {
         // Four rows at a time share what is read of the plan.
         let mut fours = out.chunks_exact_mut(4 * self.row_bytes);
         for four in &mut fours {
-            self.rows([row(), row(), row(), row()], four);
+            let rows = [row(), row(), row(), row()];
+            match self.is_wide {
+                true => self.rows::<4, true>(rows, four),
+                false => self.rows::<4, false>(rows, four),
+            }
         }
         for one in fours.into_remainder().chunks_exact_mut(self.row_bytes) {
-            self.rows([row()], one);
+            match self.is_wide {
+                true => self.rows::<1, true>([row()], one),
+                false => self.rows::<1, false>([row()], one),
+            }
         }
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
-    fn rows<const N: usize>(&self, rows: [&[u8]; N], out: &mut [u8]) {
+    fn rows<const N: usize, const WIDE: bool>(&self, rows: [&[u8]; N], out: &mut [u8]) {
         let half = _mm512_set1_epi32(1 << (self.precision - 1));
         let shift = _mm_cvtsi32_si128(self.precision as i32);
         let places = self.places.chunks_exact(self.pairs);
         let steps = places.zip(self.values.chunks_exact(self.pairs));
         for (nth, (&begin, (places, values))) in self.begins.iter().zip(steps).enumerate() {
-            let mut pixels = [_mm512_setzero_si512(); N];
+            let mut pixels = [[_mm512_setzero_si512(); 2]; N];
             for (pixels, row) in pixels.iter_mut().zip(rows) {
-                *pixels = load(&row[begin..]);
+                pixels[0] = load(&row[begin..]);
+                if WIDE {
+                    pixels[1] = load(row.get(begin + 64..).unwrap_or_default());
+                }
             }
             let mut sums = [half; N];
             for (place, value) in places.iter().zip(values) {
                 let (place, value) = (load(place), load_values(value));
-                for (sum, pixels) in sums.iter_mut().zip(pixels) {
+                for (sum, [low, high]) in sums.iter_mut().zip(pixels) {
                     // Every other byte zero: 16-bit numbers.
-                    let taps = _mm512_maskz_permutexvar_epi8(0x5555_5555_5555_5555, place, pixels);
+                    const EVEN: u64 = 0x5555_5555_5555_5555;
+                    let taps = match WIDE {
+                        true => _mm512_maskz_permutex2var_epi8(EVEN, low, place, high),
+                        false => _mm512_maskz_permutexvar_epi8(EVEN, place, low),
+                    };
                     *sum = _mm512_dpwssd_epi32(*sum, taps, value);
                 }
             }

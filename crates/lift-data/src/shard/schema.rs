@@ -28,7 +28,8 @@ pub(super) const SMALL: [&str; 7] = [
 /// The column that holds the image's bytes.
 const IMAGE: &str = "image";
 
-/// The columns of a split's shards.
+/// The columns of a split's shards. Images are views, so that a row group holds them where they were made; in the file
+/// they are plain binary.
 #[derive(Debug, Clone)]
 pub struct ShardSchema {
     columns: Arc<Schema>,
@@ -49,7 +50,7 @@ impl ShardSchema {
         } else {
             (
                 column("label", DataType::Int32),
-                column(IMAGE, DataType::Binary),
+                column(IMAGE, DataType::BinaryView),
             )
         };
         let columns = Schema::new(vec![
@@ -97,7 +98,7 @@ pub(super) fn image_leaf(encoding: Encoding) -> ColumnPath {
 /// The members of Hugging Face's Image feature.
 pub(super) fn image_fields() -> Fields {
     Fields::from(vec![
-        Field::new("bytes", DataType::Binary, true),
+        Field::new("bytes", DataType::BinaryView, true),
         Field::new("path", DataType::Utf8, true),
     ])
 }

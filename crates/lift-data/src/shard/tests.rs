@@ -39,7 +39,7 @@ fn write(dir: &Path, images: &[Image], encoding: Encoding, rows_per_shard: usize
                 width: image.width,
                 height: image.height,
             };
-            writer.push(row, &image.bytes).unwrap();
+            writer.push(row, image.bytes.clone()).unwrap();
             class_counts[image.label as usize] += 1;
         }
         shards.push(writer.finish().unwrap());

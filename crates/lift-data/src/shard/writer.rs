@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, BinaryBuilder, Int32Builder, Int64Array, Int64Builder, RecordBatch,
+    ArrayRef, AsArray, BinaryViewBuilder, Int32Builder, Int64Array, Int64Builder, RecordBatch,
     StringBuilder, StructArray, UInt64Builder,
 };
+use arrow::buffer::Buffer;
 use arrow::datatypes::Int32Type;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
@@ -49,6 +50,13 @@ pub struct NewRow<'a> {
     pub height: u32,
 }
 
+impl NewRow<'_> {
+    /// Of the row with these bytes as its image.
+    pub(crate) fn checksum(&self, bytes: &[u8]) -> u64 {
+        row_checksum(bytes, self.id, self.label, self.width, self.height)
+    }
+}
+
 /// Writes one shard file. It appears under its name, whole and synced, when it is finished.
 #[derive(Debug)]
 pub struct ShardWriter {
@@ -81,8 +89,20 @@ impl ShardWriter {
     }
 
     /// Appends a row.
-    pub fn push(&mut self, row: NewRow<'_>, bytes: &[u8]) -> Result<()> {
-        self.group.push(row, bytes).map_err(|reason| Error::Shard {
+    pub fn push(&mut self, row: NewRow<'_>, bytes: Vec<u8>) -> Result<()> {
+        let checksum = row.checksum(&bytes);
+        self.push_hashed(row, bytes, checksum)
+    }
+
+    /// As [`ShardWriter::push`] where the row's checksum is known already.
+    pub(crate) fn push_hashed(
+        &mut self,
+        row: NewRow<'_>,
+        bytes: Vec<u8>,
+        checksum: u64,
+    ) -> Result<()> {
+        let pushed = self.group.push(row, bytes, checksum);
+        pushed.map_err(|reason| Error::Shard {
             path: self.path.clone(),
             reason,
         })?;
@@ -119,7 +139,8 @@ impl ShardWriter {
             .sync_all()
             .map_err(Error::write(&self.temporary))?;
         let image = image_leaf(self.schema.encoding());
-        let columns = hash_columns(&sink.file, &metadata, &image, sink.footer_start)
+        let (footer_start, footer_hash) = sink.footer.as_ref().expect("it has begun");
+        let columns = hash_columns(&sink.file, &metadata, &image, *footer_start)
             .map_err(Error::read(&self.temporary))?;
         atomic::publish(&self.temporary, &self.path)?;
         let name = self.path.file_name().unwrap_or_default();
@@ -128,8 +149,8 @@ impl ShardWriter {
             rows: self.rows,
             bytes: sink.bytes,
             xxh3: hex(&sink.hash),
-            footer_bytes: sink.bytes - sink.footer_start,
-            footer_xxh3: hex(&sink.footer_hash),
+            footer_bytes: sink.bytes - footer_start,
+            footer_xxh3: hex(footer_hash),
             columns_xxh3: hex(&columns),
         })
     }
@@ -145,13 +166,18 @@ struct RowGroup {
     height: Int32Builder,
     num_bytes: Int32Builder,
     checksum: UInt64Builder,
-    image: BinaryBuilder,
+    image: BinaryViewBuilder,
     image_bytes: u64,
     rows: u64,
 }
 
 impl RowGroup {
-    fn push(&mut self, row: NewRow<'_>, bytes: &[u8]) -> std::result::Result<(), String> {
+    fn push(
+        &mut self,
+        row: NewRow<'_>,
+        bytes: Vec<u8>,
+        checksum: u64,
+    ) -> std::result::Result<(), String> {
         if bytes.len() > MAX_IMAGE_BYTES {
             return Err(format!(
                 "{}: {} bytes, an image may have at most {MAX_IMAGE_BYTES}",
@@ -173,10 +199,13 @@ impl RowGroup {
         self.width.append_value(width);
         self.height.append_value(height);
         self.num_bytes.append_value(bytes.len() as i32);
-        let checksum = row_checksum(bytes, row.id, row.label, row.width, row.height);
         self.checksum.append_value(checksum);
-        self.image.append_value(bytes);
         self.image_bytes += bytes.len() as u64;
+        let length = bytes.len() as u32;
+        let block = self.image.append_block(Buffer::from_vec(bytes));
+        self.image
+            .try_append_view(block, 0, length)
+            .map_err(|err| err.to_string())?;
         self.rows += 1;
         Ok(())
     }
@@ -231,8 +260,8 @@ struct HashingFile {
     file: File,
     hash: Xxh3,
     bytes: u64,
-    footer_hash: Xxh3,
-    footer_start: u64,
+    /// From where on, and the hash of what follows.
+    footer: Option<(u64, Xxh3)>,
 }
 
 impl HashingFile {
@@ -246,15 +275,13 @@ impl HashingFile {
                 .open(path)?,
             hash: Xxh3::new(),
             bytes: 0,
-            footer_hash: Xxh3::new(),
-            footer_start: 0,
+            footer: None,
         })
     }
 
     /// What is written from here on is page index and footer.
     fn start_footer(&mut self) {
-        self.footer_hash.reset();
-        self.footer_start = self.bytes;
+        self.footer = Some((self.bytes, Xxh3::new()));
     }
 }
 
@@ -270,7 +297,9 @@ impl Write for HashingFile {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let written = self.file.write(buf)?;
         self.hash.update(&buf[..written]);
-        self.footer_hash.update(&buf[..written]);
+        if let Some((_, hash)) = &mut self.footer {
+            hash.update(&buf[..written]);
+        }
         self.bytes += written as u64;
         Ok(written)
     }
