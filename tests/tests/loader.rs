@@ -93,6 +93,35 @@ fn the_bare_loop_makes_the_same_bytes() {
 }
 
 #[test]
+fn memory_readahead_and_exactness_change_no_byte_of_small_images() {
+    let dir = tempfile::tempdir().unwrap();
+    for encoding in [Encoding::Rgb8, Encoding::Jpeg] {
+        let dir = dir.path().join(format!("{encoding:?}"));
+        let reader = shards(&dir, encoding);
+        let load = |loader: Loader| -> Vec<Vec<u8>> {
+            let order = Draws::windowed(loader.reader().len(), 64, 2, 1);
+            let batches = loader.batches(order, RANDOM).map(Result::unwrap);
+            batches.map(|batch| batch.pixels.to_vec()).collect()
+        };
+        let usual = load(loader(&reader, 2, 2));
+        let mut ahead = loader(&reader, 2, 3);
+        ahead.set_reads_ahead(true);
+        assert!(load(ahead) == usual);
+        let mut exact = loader(&reader, 2, 3);
+        exact.set_exact(true);
+        // Crops of 24 pixels may be decoded at a fraction from 96 on; these drawings have 64.
+        assert!(load(exact) == usual);
+        let mut in_memory = ShardReader::open(&dir.join("shards/train")).unwrap();
+        let mut done = 0;
+        in_memory.read_into_memory(|bytes| done += bytes).unwrap();
+        assert_eq!(done, in_memory.num_bytes());
+        // Another process may do what it likes with the files now.
+        fs::remove_dir_all(dir.join("shards")).unwrap();
+        assert!(load(loader(&Arc::new(in_memory), 1, 1)) == usual);
+    }
+}
+
+#[test]
 fn buffers_go_round() {
     let dir = tempfile::tempdir().unwrap();
     let reader = shards(dir.path(), Encoding::Rgb8);

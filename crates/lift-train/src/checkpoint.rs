@@ -30,13 +30,15 @@ const MODEL: &str = "model.";
 const OPTIMISER: &str = "optimiser.";
 
 /// Settings that may differ in a resumed run: where things lie, how they are computed and judged.
-const FREE: [&str; 10] = [
+const FREE: [&str; 12] = [
     "shards",
     "model",
     "head",
     "out",
     "device",
     "threads",
+    "prefetch",
+    "cache",
     "checkpoint_every",
     "checkpoint_minutes",
     "tte",

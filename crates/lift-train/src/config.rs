@@ -15,7 +15,7 @@ use crate::{
     eval::{Look, Tte},
     head_init::HeadInit,
     joint::{ContextPosition, USUAL_LENGTH},
-    loader::{AreaSchedule, Augmentation, Sampler},
+    loader::{AreaSchedule, Augmentation, Cache, Sampler},
     loss::LossKind,
     optim::{OptimiserKind, ScheduleKind},
     preset::Preset,
@@ -118,6 +118,12 @@ pub struct TrainConfig {
     /// How training images are drawn.
     #[serde(default)]
     pub sampler: Sampler,
+    /// Rows of a window within which instance sampling shuffles; none: all rows together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shuffle_window: Option<usize>,
+    /// Whether large JPEGs are decoded at their full size before they are shrunk.
+    #[serde(default)]
+    pub exact: bool,
     /// Kind of the frozen weights.
     pub precision: Precision,
     /// Side of the crops in pixels; none: the model's.
@@ -133,6 +139,12 @@ pub struct TrainConfig {
     pub expand: u32,
     /// Threads that prepare batches; 0: one a core.
     pub threads: usize,
+    /// Batches that are prepared ahead; none: by threads and batch size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefetch: Option<usize>,
+    /// Where training shards are while they are read.
+    #[serde(default)]
+    pub cache: Cache,
     /// Steps between two lines of metrics.
     pub log_every: usize,
     /// Steps between two checkpoints; 0: none by steps.
@@ -152,6 +164,13 @@ impl TrainConfig {
             ("epochs", self.epochs as f64, 0.0, 1e6),
             ("batch-size", self.batch_size as f64, 1.0, 1e6),
             ("threads", self.threads as f64, 0.0, 1024.0),
+            ("prefetch", self.prefetch.unwrap_or(1) as f64, 1.0, 1024.0),
+            (
+                "shuffle-window",
+                self.shuffle_window.unwrap_or(1) as f64,
+                1.0,
+                1e12,
+            ),
             ("expand", f64::from(self.expand), 0.0, 4096.0),
             ("log-every", self.log_every as f64, 1.0, 1e9),
             ("checkpoint-every", self.checkpoint_every as f64, 0.0, 1e9),
@@ -185,6 +204,12 @@ impl TrainConfig {
             ),
         ];
         check_ranges(&in_range)?;
+        if self.shuffle_window.is_some() && self.sampler != Sampler::Instance {
+            return Err(Error::Usage(format!(
+                "--shuffle-window goes with --sampler instance; {} draws from all classes at any time",
+                self.sampler.as_str()
+            )));
+        }
         let kinds: Vec<TunerKind> = self.tuner.choices().iter().map(|c| c.kind).collect();
         let without =
             |flag: &str| Error::Usage(format!("--{flag} is given, and no tuner to have it"));

@@ -20,6 +20,7 @@ pub mod joint;
 pub mod level;
 pub mod loader;
 pub mod loss;
+mod memory;
 pub mod metrics;
 pub mod model;
 pub mod optim;

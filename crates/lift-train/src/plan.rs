@@ -8,6 +8,7 @@ use tch::{Device, Kind};
 
 use crate::{
     config::TrainConfig,
+    error::Result,
     loader::Sampler,
     model::{ParameterCounts, TunedModel},
     optim::OptimiserKind,
@@ -31,16 +32,20 @@ pub struct Plan {
     device: String,
     bytes: u64,
     start: Option<String>,
+    cache: Option<String>,
 }
 
 impl Plan {
     /// The plan of a run with these settings.
+    ///
+    /// # Errors
+    /// When the shards are to be held in memory and are larger than what is free.
     pub fn new(
         config: &TrainConfig,
         model: &TunedModel,
         manifest: &Manifest,
         device: Device,
-    ) -> Self {
+    ) -> Result<Self> {
         let parameters = model.parameter_counts();
         let tower = model.visual.config();
         let kind_bytes = if model.visual.kind() == Kind::Float {
@@ -74,7 +79,7 @@ impl Plan {
             OptimiserKind::Adamw => 16,
         };
         let weights = parameters.frozen * kind_bytes + parameters.tuned() * tuned_bytes;
-        Self {
+        Ok(Self {
             dataset: manifest.dataset.clone(),
             images: manifest.rows,
             classes: manifest.num_classes(),
@@ -89,7 +94,8 @@ impl Plan {
             device: device_name(device),
             bytes: weights + activations,
             start: config.init.plan(manifest, tower.width),
-        }
+            cache: config.cache.plan(manifest.bytes())?,
+        })
     }
 }
 
@@ -128,10 +134,12 @@ impl fmt::Display for Plan {
             "run      {} on {}, about {gib:.2} GiB for weights and activations",
             self.precision, self.device
         )?;
-        match &self.start {
-            Some(start) => writeln!(f, "start    {start}"),
-            None => Ok(()),
+        for (name, line) in [("cache", &self.cache), ("start", &self.start)] {
+            if let Some(line) = line {
+                writeln!(f, "{name:<8} {line}")?;
+            }
         }
+        Ok(())
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     checkpoint::{Checkpoint, Keeper, Position},
     config::TrainConfig,
     error::{Error, Result},
-    loader::{Augmentation, Loader, View},
+    loader::{Augmentation, Draws, Loader, View},
     loss::Loss,
     model::TunedModel,
     optim::{LossScaler, Optimiser, Schedule},
@@ -85,7 +85,10 @@ pub fn train(
             Augmentation::Classic => View::Classic { seed, epoch },
             Augmentation::Plain => View::Center,
         };
-        let draws = config.sampler.draws(&labels, seed, epoch, config.epochs);
+        let draws = match config.shuffle_window {
+            Some(window) => Draws::windowed(rows, window, seed, epoch),
+            None => config.sampler.draws(&labels, seed, epoch, config.epochs),
+        };
         let mut batches = loader.batches(draws.skip(at.rows_done), view);
         let mut window = Window::open(&at.window, device);
         while at.rows_done < rows {

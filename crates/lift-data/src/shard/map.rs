@@ -1,4 +1,4 @@
-//! Shard files as memory, mapped read-only: the one module of this crate with `unsafe`.
+//! Shard files as memory: mapped read-only, or read into memory of this process where that is asked for.
 //!
 //! It gives out slices and judges none; checksums are its caller's. Invariant: no slice reaches beyond
 //! what the file had at its opening, nor beyond what it had a moment before the slice was given out.
@@ -12,6 +12,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 
 use memmap2::{Advice, Mmap, UncheckedAdvice};
 
@@ -19,7 +20,14 @@ use memmap2::{Advice, Mmap, UncheckedAdvice};
 #[derive(Debug)]
 pub(super) struct MappedFile {
     file: File,
-    map: Mmap,
+    held: Held,
+}
+
+#[derive(Debug)]
+enum Held {
+    Mapped(Mmap),
+    /// The file's bytes in memory of our own, which the system does not take back.
+    Read(Vec<u8>),
 }
 
 impl MappedFile {
@@ -36,37 +44,58 @@ impl MappedFile {
         if map.len() as u64 != bytes {
             return Err(shrunk(map.len() as u64, bytes));
         }
-        Ok(Self { file, map })
+        let held = Held::Mapped(map);
+        Ok(Self { file, held })
+    }
+
+    /// Reads all of the file into memory, from which slices are given from then on.
+    pub(super) fn read_into_memory(&mut self) -> io::Result<()> {
+        let mut bytes = vec![0; self.bytes().len()];
+        self.file.read_exact_at(&mut bytes, 0)?;
+        self.held = Held::Read(bytes);
+        Ok(())
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.held {
+            Held::Mapped(map) => map,
+            Held::Read(bytes) => bytes,
+        }
     }
 
     /// The `len` bytes from `start`; an error where the file no longer has them.
     pub(super) fn slice(&self, start: u64, len: u32) -> io::Result<&[u8]> {
         let end = start.saturating_add(u64::from(len));
-        // A third of a microsecond, against a crash by signal.
-        let length = self.file.metadata()?.len();
-        if end > length.min(self.map.len() as u64) {
+        let length = match &self.held {
+            // A third of a microsecond, against a crash by signal.
+            Held::Mapped(map) => self.file.metadata()?.len().min(map.len() as u64),
+            Held::Read(bytes) => bytes.len() as u64,
+        };
+        if end > length {
             return Err(shrunk(length, end));
         }
-        Ok(&self.map[start as usize..end as usize])
+        Ok(&self.bytes()[start as usize..end as usize])
     }
 
     /// Tells the system that these bytes will be read soon; what does not exist is no matter.
     pub(super) fn will_need(&self, start: u64, len: u32) {
         let end = start.saturating_add(u64::from(len));
-        if end <= self.map.len() as u64 {
+        if let Held::Mapped(map) = &self.held
+            && end <= map.len() as u64
+        {
             // Only advice: without it reading is slower.
-            let _ = self
-                .map
-                .advise_range(Advice::WillNeed, start as usize, len as usize);
+            let _ = map.advise_range(Advice::WillNeed, start as usize, len as usize);
         }
     }
 
     /// Takes the pages out of this process's memory. They stay in the system's cache, so that coming back
     /// costs little.
     pub(super) fn release(&self) {
-        // SAFETY: dropping pages of a shared read-only map of a file loses nothing; a slice that another
-        // thread is reading finds the same bytes when it comes to a dropped page.
-        let _ = unsafe { self.map.unchecked_advise(UncheckedAdvice::DontNeed) };
+        if let Held::Mapped(map) = &self.held {
+            // SAFETY: dropping pages of a shared read-only map of a file loses nothing; a slice that another
+            // thread is reading finds the same bytes when it comes to a dropped page.
+            let _ = unsafe { map.unchecked_advise(UncheckedAdvice::DontNeed) };
+        }
     }
 }
 
@@ -119,5 +148,20 @@ mod tests {
         map.release();
         assert!(map.slice(0, 1 << 20).unwrap() == bytes);
         assert!(held == bytes);
+    }
+
+    #[test]
+    fn what_was_read_stays_whatever_becomes_of_the_file() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let (file, mut map) = mapped(&bytes);
+        map.read_into_memory().unwrap();
+        file.as_file().set_len(3).unwrap();
+        map.release();
+        map.will_need(0, 256);
+        assert_eq!(map.slice(0, 256).unwrap(), bytes);
+        assert!(map.slice(255, 2).is_err());
+        let (file, mut map) = mapped(&bytes);
+        file.as_file().set_len(3).unwrap();
+        assert!(map.read_into_memory().is_err());
     }
 }

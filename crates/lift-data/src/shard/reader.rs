@@ -1,6 +1,6 @@
 //! Reads shards: all small columns at open, images one at a time and in place.
 //!
-//! Images are lent from the mapped files, without a copy and without a cache. Verifying a folder reads
+//! Images are lent from the mapped files, without a copy and without a cache of our own unless it is asked for. Verifying a folder reads
 //! into a buffer instead, because a damaged file may end anywhere. Invariant: bytes are handed out only
 //! after their checksum was found right, each time anew.
 
@@ -74,6 +74,25 @@ impl ShardReader {
             return Err(Error::Manifest { path, reason });
         }
         Ok(reader)
+    }
+
+    /// Reads all shards into memory, [`ShardReader::num_bytes`] bytes of it, from which images are lent from then on.
+    /// `done` is told the bytes of each shard that is read.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn read_into_memory(&mut self, mut done: impl FnMut(u64)) -> Result<()> {
+        for (shard, entry) in self.shards.iter_mut().zip(&self.manifest.shards) {
+            let read = shard.file.read_into_memory();
+            read.map_err(Error::read(&shard.path))?;
+            done(entry.bytes);
+        }
+        Ok(())
+    }
+
+    /// Bytes of all shard files.
+    pub fn num_bytes(&self) -> u64 {
+        self.manifest.bytes()
     }
 
     /// What the folder says of itself.

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use lift_clip::{Clip, Head, Normalisation, TextTower, Tokenizer, VisionTower, hub};
-use lift_data::{layout::split_dir, manifest::Manifest, shard::ShardReader, split::Split};
+use lift_data::{
+    layout::split_dir, manifest::Manifest, order::Order, shard::ShardReader, split::Split,
+};
 use tch::{Device, Tensor, kind::FLOAT_CPU};
 
 use super::{
@@ -66,6 +68,13 @@ impl Inputs {
             return Err(Error::Config(format!(
                 "{shards}: class {name:?} has no training image\nhint: the loss needs at least one image a class"
             )));
+        }
+        if config.shuffle_window.is_some() && manifest.order == Order::List {
+            eprintln!(
+                "{}: images are stored in the list's order, so that a window may hold few classes\n\
+                 hint: build the shards with --order shuffled",
+                config.shards.display()
+            );
         }
         let steps = manifest.rows.div_ceil(config.batch_size as u64) * config.epochs as u64;
         if config.warmup as u64 > steps {

@@ -44,7 +44,7 @@ pub fn dry_run(config: &TrainConfig) -> Result<()> {
         &inputs.model,
         inputs.train.manifest(),
         device,
-    );
+    )?;
     write_stdout(plan.to_string().as_bytes())
 }
 
@@ -65,12 +65,10 @@ pub fn train_until(config: &TrainConfig, stop: &Stop) -> Result<Report> {
     run::require_empty(&config.out)?;
     let inputs = Inputs::open(config, device, None)?;
     let config = &inputs.config;
+    let plan = Plan::new(config, &inputs.model, inputs.train.manifest(), device)?;
     run::create(config)?;
     let _lock = run::lock(&config.out)?;
-    eprint!(
-        "{}",
-        Plan::new(config, &inputs.model, inputs.train.manifest(), device)
-    );
+    eprint!("{plan}");
     finish(device, inputs, None, stop)
 }
 
@@ -106,6 +104,8 @@ fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop)
     let config = &config;
     let manifest = train.manifest().clone();
 
+    let mut train = train;
+    config.cache.fill(&mut train)?;
     let train = Arc::new(train);
     let made = config.out.join(MADE_HEAD);
     if config.init != HeadInit::Head && from.is_some() {
@@ -120,7 +120,11 @@ fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop)
         ));
     }
     let resolution = model.visual.config().resolution as u32;
-    let loader = Loader::new(train, resolution, config.batch_size, config.threads)?;
+    let mut loader = Loader::new(train, resolution, config.batch_size, config.threads)?;
+    loader.set_exact(config.exact);
+    if let Some(batches) = config.prefetch {
+        loader.set_depth(batches);
+    }
     let keeper = Keeper::new(config, &origins);
     let training = train::train(
         &mut model,

@@ -17,7 +17,7 @@ use crate::{
     eval::Tte,
     head_init::HeadInit,
     joint::ContextPosition,
-    loader::{AreaSchedule, Augmentation, Sampler},
+    loader::{AreaSchedule, Augmentation, Cache, Sampler},
     loss::LossKind,
     optim::{OptimiserKind, ScheduleKind},
     preset::Preset,
@@ -136,6 +136,14 @@ pub struct TrainArgs {
     /// How training images are drawn [default: instance]
     #[arg(long, value_enum, hide_short_help = true)]
     pub sampler: Option<Sampler>,
+    /// Shuffle windows of so many images, for shards larger than memory [default: all together]
+    ///
+    /// Runs of 256 neighbouring images, in random order, shuffled within a window. Build with --order shuffled for it.
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    pub shuffle_window: Option<usize>,
+    /// Decode large JPEGs at their full size before they are shrunk (slower)
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", hide_short_help = true)]
+    pub exact: Option<bool>,
     /// Kind of the frozen weights: fp32, bf16 or fp16 [default: fp32]
     ///
     /// With fp16 the loss is scaled by a factor that adapts itself, and steps whose gradients overflow are skipped.
@@ -163,6 +171,12 @@ pub struct TrainArgs {
     /// Threads that prepare batches [default: one a core]
     #[arg(long, value_name = "N", hide_short_help = true)]
     pub threads: Option<usize>,
+    /// Batches that are prepared ahead [default: by threads and batch size]
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    pub prefetch: Option<usize>,
+    /// Where training shards are while they are read: system (mapped) or ram [default: system]
+    #[arg(long, value_enum, hide_short_help = true)]
+    pub cache: Option<Cache>,
     /// Steps between two lines of metrics [default: 10]
     #[arg(long, value_name = "STEPS", hide_short_help = true)]
     pub log_every: Option<usize>,
@@ -283,6 +297,8 @@ impl TrainArgs {
                 .or(recipe.area_schedule)
                 .unwrap_or_default(),
             sampler: self.sampler.or(recipe.sampler).unwrap_or_default(),
+            shuffle_window: self.shuffle_window.or(recipe.shuffle_window),
+            exact: self.exact.or(recipe.exact).unwrap_or(false),
             precision: self.precision.or(recipe.precision).unwrap_or_default(),
             resolution: self.resolution.or(recipe.resolution),
             device: self
@@ -293,6 +309,8 @@ impl TrainArgs {
             tte: self.tte.or(recipe.tte).unwrap_or_default(),
             expand: self.expand.or(recipe.expand).unwrap_or(24),
             threads: self.threads.or(recipe.threads).unwrap_or(0),
+            prefetch: self.prefetch.or(recipe.prefetch),
+            cache: self.cache.or(recipe.cache).unwrap_or_default(),
             log_every: self.log_every.or(recipe.log_every).unwrap_or(10),
             checkpoint_every: self
                 .checkpoint_every

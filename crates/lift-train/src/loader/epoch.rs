@@ -5,7 +5,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use super::shuffle::Shuffle;
+use super::{shuffle::Shuffle, window::Windowed};
 
 /// An image that an epoch draws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,7 @@ enum Order {
     /// Rows as they lie.
     Rows,
     Shuffled(Shuffle),
+    Windowed(Windowed),
     Listed(Arc<[Draw]>),
 }
 
@@ -50,6 +51,13 @@ impl Draws {
     /// Each of `rows` rows once, in the order of an epoch.
     pub fn shuffled(rows: usize, seed: u64, epoch: usize) -> Self {
         Self::new(Order::Shuffled(Shuffle::new(rows, seed, epoch)), rows)
+    }
+
+    /// Each of `rows` rows once, in an order that reads a window of about `window` rows at a time: runs of neighbouring
+    /// rows, shuffled together. For data that is larger than memory.
+    pub fn windowed(rows: usize, window: usize, seed: u64, epoch: usize) -> Self {
+        let order = Windowed::new(rows, window, seed, epoch);
+        Self::new(Order::Windowed(order), rows)
     }
 
     /// These.
@@ -117,6 +125,7 @@ impl Draws {
         match &self.order {
             Order::Rows => Draw::first(position),
             Order::Shuffled(shuffle) => Draw::first(shuffle.row(position)),
+            Order::Windowed(windowed) => Draw::first(windowed.row(position)),
             Order::Listed(draws) => draws[position],
         }
     }
@@ -126,7 +135,7 @@ impl Draws {
 mod tests {
     use super::*;
 
-    fn kinds() -> [Draws; 3] {
+    fn kinds() -> [Draws; 4] {
         let draw = |i: usize| Draw {
             row: i * 7 % 10,
             repeat: i as u32 / 10,
@@ -134,6 +143,7 @@ mod tests {
         [
             Draws::in_order(103),
             Draws::shuffled(103, 5, 1),
+            Draws::windowed(103, 10, 5, 1),
             Draws::listed((0..103).map(draw).collect()),
         ]
     }

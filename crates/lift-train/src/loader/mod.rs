@@ -6,6 +6,7 @@
 mod augment;
 mod bare;
 mod buffers;
+mod cache;
 mod classic;
 mod draws;
 mod epoch;
@@ -13,10 +14,12 @@ mod prefetch;
 mod shuffle;
 mod streams;
 mod view;
+mod window;
 
 pub use augment::{AreaSchedule, Augmentation, mda_crop};
 pub use bare::Bare;
 pub use buffers::Pixels;
+pub use cache::Cache;
 pub use draws::Sampler;
 pub(crate) use draws::{rows_by_class, sample};
 pub use epoch::{Draw, Draws};

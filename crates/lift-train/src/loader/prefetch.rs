@@ -23,7 +23,10 @@ use super::{
     epoch::{Draw, Draws},
     view::{Cutter, View},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    memory,
+};
 
 /// The most batches that are prepared ahead unless more are asked for.
 const MOST_AHEAD: usize = 8;
@@ -61,6 +64,7 @@ pub struct Loader {
     batch_size: usize,
     depth: usize,
     exact: bool,
+    reads_ahead: bool,
 }
 
 /// What a thread keeps from image to image.
@@ -91,6 +95,8 @@ impl Loader {
         // Two, so that one is prepared while one waits; more where batches are small beside the machine.
         let depth = (4 * threads).div_ceil(batch_size.max(1));
         let depth = depth.clamp(2, MOST_AHEAD);
+        // What is in memory is not read again, and telling the system takes 3 us a row.
+        let reads_ahead = memory::total_bytes().is_some_and(|total| reader.num_bytes() > total / 2);
         Ok(Self {
             reader,
             pool: Arc::new(pool),
@@ -100,6 +106,7 @@ impl Loader {
             batch_size: batch_size.max(1),
             depth,
             exact: false,
+            reads_ahead,
         })
     }
 
@@ -107,6 +114,11 @@ impl Loader {
     pub fn set_depth(&mut self, batches: usize) {
         self.depth = batches.max(1);
         self.buffers = Buffers::new(self.depth + 1);
+    }
+
+    /// Lets the system read rows ahead of their use; by default where the shards are larger than half of the memory.
+    pub fn set_reads_ahead(&mut self, reads_ahead: bool) {
+        self.reads_ahead = reads_ahead;
     }
 
     /// Lets large JPEGs be decoded at their full size before they are shrunk.
@@ -151,6 +163,10 @@ impl Loader {
         let batches = draws.len().div_ceil(self.batch_size);
         let mut of_batch = Vec::with_capacity(self.batch_size.min(draws.len()));
         for number in (first..batches).step_by(self.depth) {
+            if self.reads_ahead {
+                let next = draws.batch(number + self.depth, self.batch_size);
+                next.for_each(|draw| self.reader.will_need(draw.row));
+            }
             of_batch.clear();
             of_batch.extend(draws.batch(number, self.batch_size));
             let batch = self.batch(&of_batch, view);

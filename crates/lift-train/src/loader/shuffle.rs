@@ -5,7 +5,7 @@
 //! the grid beyond the last row is sent through again. Invariant: the order is a function of (rows, seed, epoch), any place
 //! of it is found at once, and it takes no memory.
 
-use rand_chacha::rand_core::RngCore;
+use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
 
 use super::streams::order_stream;
 
@@ -25,12 +25,15 @@ pub struct Shuffle {
 impl Shuffle {
     /// The order of `rows` rows in `epoch`.
     pub fn new(rows: usize, seed: u64, epoch: usize) -> Self {
-        let rows = rows as u64;
+        Self::of_stream(rows as u64, order_stream(seed, epoch))
+    }
+
+    /// The order of `rows` rows that this stream decides.
+    pub(super) fn of_stream(rows: u64, mut stream: ChaCha8Rng) -> Self {
         let root = rows.isqrt();
         let side = if root * root < rows { root + 1 } else { root };
         // A square or nearly, so that both halves matter; even, because shifts of odd lines alone never swap two numbers.
         let columns = side.next_multiple_of(2).max(2);
-        let mut stream = order_stream(seed, epoch);
         Self {
             rows,
             columns,

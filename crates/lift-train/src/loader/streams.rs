@@ -10,6 +10,11 @@ pub(super) fn order_stream(seed: u64, epoch: usize) -> ChaCha8Rng {
     stream(seed, epoch, 0, b"order")
 }
 
+/// The random streams that shuffle an epoch window by window.
+pub(super) fn window_stream(seed: u64, epoch: usize, window: u64) -> ChaCha8Rng {
+    stream(seed, epoch, window, b"window")
+}
+
 /// The random stream that augments one image in one epoch.
 pub fn image_rng(seed: u64, epoch: usize, id: u64) -> ChaCha8Rng {
     draw_rng(seed, epoch, id, 0)
