@@ -21,6 +21,7 @@ pub mod lists;
 pub mod longtail;
 pub mod manifest;
 pub mod order;
+pub mod page;
 pub mod profile;
 pub mod progress;
 pub mod ranks;
