@@ -104,7 +104,10 @@ struct Counted {
     counts: Vec<u64>,
 }
 
-/// Reads and judges what is at `options.path`, and hands out small images of duplicates with it.
+/// Reads and judges what is at `options.path`; the second value has small images of duplicates.
+///
+/// # Errors
+/// When it cannot be read, is damaged or not complete, or when `compare` is given for lists.
 pub fn report(options: &ReportOptions, reporting: Reporting) -> Result<(Report, Vec<view::Pair>)> {
     if crate::layout::shard_dirs(&options.path).is_empty() {
         let unfinished = options.path.is_dir()
@@ -186,9 +189,8 @@ fn of_shards(options: &ReportOptions, reporting: Reporting) -> Result<(Report, V
     let mut notes = Vec::new();
     if manifest.encoding != Encoding::Original {
         notes.push(
-            "These shards hold decoded or encoded-again images: whether a source file was CMYK, was turned by EXIF or how \
-             large it was is known only where `quality.sources` says that the build recorded it; shards built with \
-             --encoding original keep the files themselves."
+            "These shards do not hold the source files: whether a file was CMYK or turned by EXIF, and its size before the \
+             build, is not recorded in them. Shards built with --encoding original keep the files."
                 .to_owned(),
         );
     }

@@ -24,7 +24,6 @@ pub fn croissant(root: &Path, name: &str) -> Result<Value> {
         let manifest = Manifest::load(&dir)?;
         let split = manifest.split.as_str();
         let below = dir.strip_prefix(root).unwrap_or(Path::new(""));
-        let mut files = Vec::new();
         for shard in &manifest.shards {
             let id = format!("{split}/{}", shard.file);
             let path = dir.join(&shard.file);
@@ -37,7 +36,6 @@ pub fn croissant(root: &Path, name: &str) -> Result<Value> {
                 "encodingFormat": "application/x-parquet",
                 "sha256": sha256(&path)?,
             }));
-            files.push(json!({"@id": id}));
         }
         let set = format!("{split}-shards");
         distribution.push(json!({
@@ -45,9 +43,8 @@ pub fn croissant(root: &Path, name: &str) -> Result<Value> {
             "@id": set,
             "name": set,
             "description": format!("All shards of the {split} split."),
-            "containedIn": files,
             "encodingFormat": "application/x-parquet",
-            "includes": "*.parquet",
+            "includes": below.join("*.parquet").to_string_lossy(),
         }));
         record_sets.push(record_set(&manifest, &set));
         record_sets.push(classes(&manifest));
@@ -165,6 +162,7 @@ fn context() -> Value {
         "data": {"@id": "cr:data", "@type": "@json"},
         "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
         "dct": "http://purl.org/dc/terms/",
+        "equivalentProperty": "cr:equivalentProperty",
         "examples": {"@id": "cr:examples", "@type": "@json"},
         "extract": "cr:extract",
         "field": "cr:field",
@@ -184,6 +182,7 @@ fn context() -> Value {
         "regex": "cr:regex",
         "repeated": "cr:repeated",
         "replace": "cr:replace",
+        "samplingRate": "cr:samplingRate",
         "sc": "https://schema.org/",
         "separator": "cr:separator",
         "source": "cr:source",

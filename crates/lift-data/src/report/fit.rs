@@ -5,6 +5,9 @@
 
 use serde::Serialize;
 
+/// Where a Pareto's power is searched.
+pub const POWERS: [f64; 2] = [0.05, 200.0];
+
 /// The closest profile of each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Fits {
@@ -29,7 +32,7 @@ pub struct Exponential {
 }
 
 /// `smallest + (largest - smallest) * q(i) / q(0)` with `q(i) = (classes / (i + 1))^(1/power) - 1`,
-/// between the ends that the data has; the power is searched between 0.05 and 200.
+/// between the ends that the data has; the power is searched in [`POWERS`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Pareto {
     /// Images of the largest class.
@@ -111,7 +114,7 @@ fn pareto(counts: &[f64], largest: f64, smallest: f64) -> Pareto {
         fit
     };
     let golden = (5.0_f64.sqrt() - 1.0) / 2.0;
-    let (mut low, mut high) = (0.05_f64.ln(), 200.0_f64.ln());
+    let (mut low, mut high) = (POWERS[0].ln(), POWERS[1].ln());
     while high - low > 1e-6 {
         let left = high - golden * (high - low);
         let right = low + golden * (high - low);

@@ -239,19 +239,35 @@ fn laplacian_variance(grid: &Grid) -> f32 {
     (square / cells - mean * mean).max(0.0) as f32
 }
 
-/// How different two signatures are: the root mean square of their values' differences, after the mean
-/// difference (brightness) was taken away as far as 40 levels. In grey levels.
+/// How different two signatures are, in grey levels: the root mean square of what is left of `b` after `a`,
+/// its contrast changed by a factor from 3/4 to 4/3 and its brightness by up to 40 levels, was taken away.
 pub fn difference(a: &[u8], b: &[u8]) -> f64 {
-    let n = a.len().min(b.len()).max(1) as f64;
-    let (mut sum, mut square) = (0_i64, 0_i64);
+    let n = a.len().min(b.len()).max(1) as i64;
+    let (mut sum_a, mut sum_b, mut aa, mut bb, mut ab) = (0_i64, 0_i64, 0_i64, 0_i64, 0_i64);
     for (&a, &b) in a.iter().zip(b) {
-        let apart = i64::from(a) - i64::from(b);
-        sum += apart;
-        square += apart * apart;
+        let (a, b) = (i64::from(a), i64::from(b));
+        sum_a += a;
+        sum_b += b;
+        aa += a * a;
+        bb += b * b;
+        ab += a * b;
     }
-    let mean = sum as f64 / n;
-    let shift = mean.clamp(-40.0, 40.0);
-    (square as f64 / n - 2.0 * shift * mean + shift * shift)
+    // Variances and covariance, times n squared: whole numbers.
+    let of = |product: i64, x: i64, y: i64| (product * n - x * y) as f64 / (n * n) as f64;
+    let (var_a, var_b, both) = (
+        of(aa, sum_a, sum_a),
+        of(bb, sum_b, sum_b),
+        of(ab, sum_a, sum_b),
+    );
+    let gain = if var_a > 0.0 {
+        (both / var_a).clamp(0.75, 4.0 / 3.0)
+    } else {
+        1.0
+    };
+    let apart = (sum_b - sum_a) as f64 / n as f64;
+    // What is left of the means' difference beyond a change in brightness.
+    let beyond = apart - apart.clamp(-40.0, 40.0);
+    (var_b - 2.0 * gain * both + gain * gain * var_a + beyond * beyond)
         .max(0.0)
         .sqrt()
 }
@@ -305,6 +321,13 @@ mod tests {
     #[test]
     fn brightness_is_no_difference_and_colour_is() {
         assert_eq!(difference(&[10, 20, 30], &[30, 40, 50]), 0.0);
+        // Contrast by 5/4 is evened out, by 2 is not: 3/2 of the deviations' root mean square is left.
+        assert!(difference(&[40, 80, 120], &[50, 100, 150]) < 1e-6);
+        let left = difference(&[40, 50, 60], &[20, 40, 60]);
+        assert!(
+            (left - (2.0 - 4.0 / 3.0) * (200.0_f64 / 3.0).sqrt()).abs() < 1e-9,
+            "{left}"
+        );
         assert_eq!(difference(&[0, 0], &[100, 100]), 60.0);
         assert!(difference(&[200, 0, 0], &[0, 0, 200]) > 100.0);
     }

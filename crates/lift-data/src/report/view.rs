@@ -3,6 +3,7 @@
 //! Invariant: every number on the page comes from the report; words that depend on numbers are chosen here.
 
 use super::duplicates::{DuplicatePair, MOST_DIFFERENCE, Which};
+use super::fit::POWERS;
 use super::quality::{Distribution, Flag, SplitQuality};
 use super::tail::Tail;
 use super::{Report, names};
@@ -172,7 +173,7 @@ fn long_tail(report: &Report) -> Section {
             Cell::text("Pareto"),
             Cell::text(format!(
                 "power {}, from {} to {}",
-                number::decimal(pareto.power, 2),
+                power(pareto.power),
                 number::decimal(pareto.largest, 0),
                 number::decimal(pareto.smallest, 0)
             )),
@@ -201,6 +202,16 @@ fn long_tail(report: &Report) -> Section {
     Section {
         heading: "Long tail".to_owned(),
         parts,
+    }
+}
+
+/// A power at the end of the search says no more than that.
+fn power(power: f64) -> String {
+    let [least, most] = POWERS;
+    match power {
+        power if power > 0.99 * most => format!("{most} or more"),
+        power if power < 1.01 * least => format!("{least} or less"),
+        power => number::decimal(power, 2),
     }
 }
 
@@ -356,7 +367,7 @@ fn quality(report: &Report) -> Option<Section> {
         "Measured on the images as the shards hold them. A flag is a question, not a verdict."
             .to_owned(),
     ));
-    parts.push(Part::Table(quarantine_table(report)));
+    parts.extend(quarantine_table(report).map(Part::Table));
     parts.push(Part::Heading("Channels".to_owned()));
     parts.push(Part::Table(channels_table(report)));
     let train = &report.quality[0];
@@ -368,11 +379,11 @@ fn quality(report: &Report) -> Option<Section> {
     )));
     parts.push(Part::Heading("Distributions".to_owned()));
     parts.push(Part::Table(distributions_table(report)));
-    for distribution in &train.distributions {
-        if distribution.quantiles[0] < distribution.quantiles[4] {
-            parts.push(Part::Chart(histogram(train, distribution)));
-        }
-    }
+    let varies = |of: &&Distribution| of.quantiles[0] < of.quantiles[4];
+    let varying = train.distributions.iter().filter(varies);
+    parts.push(Part::Charts(
+        varying.map(|of| histogram(train, of)).collect(),
+    ));
     for flag in Flag::ALL {
         parts.extend(files_table(report, flag).map(Part::Table));
     }
@@ -416,7 +427,7 @@ fn flags_table(report: &Report) -> Table {
     table
 }
 
-fn quarantine_table(report: &Report) -> Table {
+fn quarantine_table(report: &Report) -> Option<Table> {
     let mut table = Table::new(
         "Corrupt files and why",
         &["split", "file", "class", "reason"],
@@ -432,10 +443,7 @@ fn quarantine_table(report: &Report) -> Table {
             ]);
         }
     }
-    if table.rows.is_empty() {
-        "No corrupt files".clone_into(&mut table.caption);
-    }
-    table.first(LISTED_FILES)
+    (!table.rows.is_empty()).then(|| table.first(LISTED_FILES))
 }
 
 fn channels_table(report: &Report) -> Table {
@@ -585,7 +593,7 @@ fn leakage(report: &Report, pairs: &[Pair]) -> Section {
     parts.push(Part::Text(match of.distance {
         Some(distance) => format!(
             "Equal: the same decoded pixels. Near: perceptual hashes (64 bits of a DCT) that differ in at most {distance} \
-             bits, and coarse colours less than {MOST_DIFFERENCE} grey levels apart after brightness is evened out."
+             bits, and coarse colours less than {MOST_DIFFERENCE} grey levels apart after brightness and contrast are evened out."
         ),
         None => "Lists are compared by path only.".to_owned(),
     }));
