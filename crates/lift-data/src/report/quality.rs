@@ -341,14 +341,13 @@ impl Totals {
         let images = self.measures[0].len() as u64;
         let pixels = self.pixels.max(1) as f64;
         let channel_mean = self.sums.map(|sum| sum as f64 / pixels / 255.0);
-        let mut channel_std = [0.0; 3];
-        for channel in 0..3 {
+        let n = u128::from(self.pixels.max(1));
+        let channel_std = [0, 1, 2].map(|channel| {
             // Whole numbers up to the last division: n * sum(x^2) - sum(x)^2.
-            let n = u128::from(self.pixels.max(1));
-            let spread =
-                (n * self.squares[channel]).saturating_sub(self.sums[channel] * self.sums[channel]);
-            channel_std[channel] = (spread as f64).sqrt() / pixels / 255.0;
-        }
+            let (sum, square) = (self.sums[channel], self.squares[channel]);
+            let spread = (n * square).saturating_sub(sum * sum);
+            (spread as f64).sqrt() / pixels / 255.0
+        });
         let distributions = self
             .measures
             .into_iter()

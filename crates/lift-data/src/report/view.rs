@@ -31,10 +31,10 @@ pub struct Pair {
 
 /// Lays the report out.
 pub fn page(report: &Report, pairs: &[Pair]) -> Page {
-    let name = report
-        .dataset
-        .clone()
-        .unwrap_or_else(|| report.path.display().to_string());
+    let name = report.dataset.clone().unwrap_or_else(|| {
+        let last = report.path.file_name().unwrap_or(report.path.as_os_str());
+        last.to_string_lossy().into_owned()
+    });
     let images: u64 = report.splits.iter().map(|tail| tail.stats.images).sum();
     let splits: Vec<String> = report.splits.iter().map(split_name).collect();
     let kind = match report.encoding {
@@ -109,7 +109,7 @@ fn overview(report: &Report) -> Section {
     parts.extend(lacking.map(|tail| Part::Warning(lacks(report, tail))));
     if leakage.leaked > 0 {
         parts.push(Part::Warning(format!(
-            "{} of validation and test images are, equal or nearly, training images as well: accuracy on them says \
+            "{} validation and test images are, equal or nearly, training images as well: accuracy on them says \
              less than it seems to.",
             number::grouped(leakage.leaked)
         )));
