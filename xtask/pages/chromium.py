@@ -122,7 +122,8 @@ async def main():
     parser.add_argument("--sort", type=int, default=0)
     parser.add_argument("--shot", nargs=4, action="append", default=[])
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as profile:
+    # The browser's own children may still write into it for a moment.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", "--no-first-run",
                  "--disable-background-networking", "--disable-dev-shm-usage", f"--user-data-dir={profile}"]
         browser = subprocess.Popen([arguments.chromium, *flags, "about:blank"],
