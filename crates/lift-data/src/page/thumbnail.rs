@@ -3,8 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::decode::RgbImage;
-use crate::encode;
+use crate::encode::JpegEncoder;
 use crate::error::{Error, Result};
 use crate::manifest::Subsampling;
 use crate::resize::{CropBox, Resizer, RgbView};
@@ -35,12 +34,13 @@ impl Thumbnail {
         let mut pixels = vec![0; width as usize * height as usize * 3];
         let whole = CropBox::whole(image.width, image.height);
         Resizer::new().crop_resize(image, whole, width, height, &mut pixels)?;
-        let small = RgbImage {
+        let small = RgbView {
             width,
             height,
-            pixels,
+            pixels: &pixels,
         };
-        let jpeg = encode::jpeg(&small, QUALITY, Subsampling::Quarter)
+        let jpeg = JpegEncoder::default()
+            .encode(small, QUALITY, Subsampling::Quarter)
             .map_err(|reason| Error::Resize { reason })?;
         Ok(Self {
             width,
