@@ -18,25 +18,23 @@ fn a_run_that_took_no_step_is_as_consistent_as_its_frozen_tower() {
         ..shapes_run(dir.path())
     };
     command::train(&config).unwrap();
-    let run = text(&config.out);
-    let args = [
-        "consistency",
-        "--run",
-        run,
-        "--images-per-class",
-        "3",
-        "--json",
-        "--threads",
-    ];
-    let measured = |threads: &str| {
-        let output = lift_train(&[&args[..], &[threads]].concat());
-        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-        output.stdout
+    let measured = |threads: usize| {
+        let settings = ConsistencySettings {
+            run: config.out.clone(),
+            images_per_class: 3,
+            seed: 0,
+            batch_size: 128,
+            device: Device::Cpu,
+            threads,
+        };
+        command::consistency(&config, &settings).unwrap()
     };
-    let one = measured("1");
-    assert_eq!(one, measured("3"), "threads change nothing");
-    assert_eq!(one, fs::read(config.out.join("consistency.json")).unwrap());
-    let found: Consistency = serde_json::from_slice(&one).unwrap();
+    let found = measured(1);
+    let kept = fs::read(config.out.join("consistency.json")).unwrap();
+    assert_eq!(measured(3), found, "threads change nothing");
+    let again = fs::read(config.out.join("consistency.json")).unwrap();
+    assert!(kept == again);
+    assert_eq!(serde_json::from_slice::<Consistency>(&kept).unwrap(), found);
     let mut compared = 0;
     for class in &found.classes {
         assert!(class.images.iter().all(|&images| images <= 3), "{class:?}");

@@ -50,16 +50,23 @@ fn accuracy(report: &RunReport) -> Option<Section> {
         figures.push(
             KeyFigure::new("overall accuracy", Cell::Percent(last.overall.value, 1)).note(note),
         );
-        let first = report
-            .accuracy
-            .iter()
-            .find(|a| a.state == State::BeforeTuning);
         if let Some(few) = last.few {
             let mut figure = KeyFigure::new("rare classes", Cell::Percent(few.value, 1));
-            if let Some(before) = first.and_then(|first| first.few) {
+            let plain = |state: State| {
+                let lines = report
+                    .accuracy
+                    .iter()
+                    .filter(|line| line.test_time == "plain");
+                lines
+                    .filter(|line| line.state == state)
+                    .find_map(|line| line.few)
+            };
+            let both = plain(State::BeforeTuning).zip(plain(State::AfterTuning));
+            if let Some((before, after)) = both {
                 figure = figure.note(format!(
-                    "{:.1} % before tuning, plain",
-                    100.0 * before.value
+                    "plain: {:.1} % before tuning, {:.1} % after",
+                    100.0 * before.value,
+                    100.0 * after.value
                 ));
             }
             figures.push(figure);

@@ -22,6 +22,30 @@ const AFTER: &str = "after tuning";
 const BEFORE_COLOUR: Colour = Colour::Orange;
 const AFTER_COLOUR: Colour = Colour::Blue;
 
+/// Dots of a series that a chart keeps: more would make the page too large, and hide each other.
+const MOST_DOTS: usize = 1000;
+
+/// Every so many-th class is drawn, by falling training images.
+fn thinning(classes: usize) -> usize {
+    classes.div_ceil(MOST_DOTS).max(1)
+}
+
+/// `A dot a class`, or every how many-th class has one.
+fn dots(classes: usize) -> String {
+    match thinning(classes) {
+        1 => "A dot a class".into(),
+        step => format!("A dot for every {step}th class by training images"),
+    }
+}
+
+/// Points by falling training images, every so many-th.
+fn thinned(mut points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
+    let step = thinning(points.len());
+    // A stable sort: equal counts stay in label order, in each series alike.
+    points.sort_by(|a, b| b.0.total_cmp(&a.0));
+    points.into_iter().step_by(step).collect()
+}
+
 /// Loss, learning rate, speed and waiting over steps; nothing without training.
 pub fn curves(points: &[CurvePoint]) -> Vec<Figure> {
     let (Some(first), Some(last)) = (points.first(), points.last()) else {
@@ -98,13 +122,13 @@ pub fn frequency(report: &RunReport) -> Option<Figure> {
         series.push(Series::new(
             "",
             BEFORE_COLOUR,
-            Mark::Points(points(&|c| c.before)),
+            Mark::Points(thinned(points(&|c| c.before))),
         ));
     }
     series.push(Series::new(
         "",
         AFTER_COLOUR,
-        Mark::Points(points(&|c| c.after)),
+        Mark::Points(thinned(points(&|c| c.after))),
     ));
     if !before.is_empty() {
         series.push(Series::new(BEFORE, BEFORE_COLOUR, Mark::Dashed(before)));
@@ -114,7 +138,8 @@ pub fn frequency(report: &RunReport) -> Option<Figure> {
         title: "Accuracy against class frequency".into(),
         description,
         caption: format!(
-            "A dot a class, plain evaluation. Lines: LOESS over the logarithm of the training images, span {SPAN}."
+            "{}, plain evaluation. Lines: LOESS over the logarithm of all classes' training images, span {SPAN}.",
+            dots(report.num_classes)
         ),
         plot: Plot::new(
             Axis::log("training images of the class"),
@@ -190,14 +215,15 @@ pub fn apart(found: &Consistency) -> Option<Figure> {
             mean(&after)
         ),
         caption: format!(
-            "A dot a class: the distance of its training from its test distribution, less that by chance. Lines: LOESS, span {SPAN}."
+            "{}: the distance of its training from its test distribution, less that by chance. Lines: LOESS, span {SPAN}.",
+            dots(before.len())
         ),
         plot: Plot::new(
             Axis::log("training images of the class"),
             Axis::linear("apart, less by chance"),
             vec![
-                Series::new("", BEFORE_COLOUR, Mark::Points(before.clone())),
-                Series::new("", AFTER_COLOUR, Mark::Points(after.clone())),
+                Series::new("", BEFORE_COLOUR, Mark::Points(thinned(before.clone()))),
+                Series::new("", AFTER_COLOUR, Mark::Points(thinned(after.clone()))),
                 Series::new(BEFORE, BEFORE_COLOUR, Mark::Dashed(line(&before))),
                 Series::new(AFTER, AFTER_COLOUR, Mark::Line(line(&after))),
             ],

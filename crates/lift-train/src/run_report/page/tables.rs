@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Rows that a table of classes keeps: more would make the page too large.
-pub const MOST_CLASSES: usize = 2000;
+pub const MOST_CLASSES: usize = 1000;
 
 fn percent(value: Option<f64>) -> Cell {
     value.map_or(Cell::Missing, |value| Cell::Percent(value, 1))
