@@ -14,6 +14,8 @@ Commands:
   setup                  get libtorch 2.11.0 into .libtorch/ (reuses what is there)
   test                   setup, then rustfmt, clippy and all tests
   demo [--seed N]        setup, then the whole job on drawn images, into demo/
+  examples               setup, then reports of three data sets into target/examples/,
+                         their pictures (Chromium) into docs/images/
   bench [OPTIONS]        setup, then measure every stage from photos to batches, in target/bench/
     --peers              beside other loaders, which pip fetches (gigabytes)
     --quick              few short rounds of the programs as `cargo build` makes them
@@ -41,6 +43,8 @@ pub enum Request {
         /// Seed of the drawings and of training.
         seed: u64,
     },
+    /// Set up and make the example reports and their pictures.
+    Examples,
     /// Set up and measure the stages.
     Bench(BenchOptions),
     /// Set up and make the demo's CLIP anew.
@@ -68,9 +72,12 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Request> {
     match (command.as_str(), rest.as_slice()) {
         ("setup", []) => Ok(Request::Setup),
         ("test", []) => Ok(Request::Test),
+        ("examples", []) => Ok(Request::Examples),
         ("demo", rest) => Ok(Request::Demo { seed: seed(rest)? }),
         ("bench", rest) => Ok(Request::Bench(bench(rest)?)),
-        ("setup" | "test", [extra, ..]) => bail!("`{command}` takes no argument `{extra}`"),
+        ("setup" | "test" | "examples", [extra, ..]) => {
+            bail!("`{command}` takes no argument `{extra}`")
+        }
         _ => bail!("there is no command `{command}`"),
     }
 }
@@ -113,6 +120,7 @@ mod tests {
     fn commands_are_recognised() {
         assert_eq!(parse_words("setup").unwrap(), Request::Setup);
         assert_eq!(parse_words("test").unwrap(), Request::Test);
+        assert_eq!(parse_words("examples").unwrap(), Request::Examples);
         assert_eq!(parse_words("demo").unwrap(), Request::Demo { seed: 0 });
         let seven = Request::Demo { seed: 7 };
         assert_eq!(parse_words("demo --seed 7").unwrap(), seven);

@@ -74,7 +74,7 @@ fn commands(seed: u64) -> Vec<Vec<String>> {
 }
 
 /// Where cargo puts programs: it has put this one there too.
-fn program_folder() -> Result<PathBuf> {
+pub fn program_folder() -> Result<PathBuf> {
     let this = env::current_exe().context("the path of xtask is not known")?;
     Ok(this.parent().context("xtask has no folder")?.to_owned())
 }

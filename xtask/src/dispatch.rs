@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::args::{HELP, Request};
 use crate::checkout::Checkout;
 use crate::steps::Steps;
-use crate::{bench, demo, libtorch, suite};
+use crate::{bench, demo, examples, libtorch, suite};
 
 /// Does what `request` says in the checkout that cargo started this program in.
 pub fn run(request: Request) -> Result<()> {
@@ -17,6 +17,7 @@ pub fn run(request: Request) -> Result<()> {
         Request::Test => suite::run(&checkout, &mut steps)?,
         Request::Bench(options) => bench::run(&checkout, &mut steps, &options)?,
         Request::Demo { seed } => demo::run(&checkout, &mut steps, seed)?,
+        Request::Examples => examples::run(&checkout, &mut steps)?,
         Request::PretrainDemo { rest } => demo::pretrain(&checkout, &mut steps, &rest)?,
     }
     Ok(())

@@ -7,6 +7,7 @@ mod bench;
 mod checkout;
 mod demo;
 mod dispatch;
+mod examples;
 mod libtorch;
 mod python_env;
 mod steps;

@@ -1,4 +1,5 @@
-//! `.venv`: a Python with pyarrow, polars, DuckDB and Hugging Face's datasets, through which the tests read shards from outside.
+//! `.venv`: a Python with pyarrow, polars, DuckDB, Hugging Face's datasets and mlcroissant, through which the tests read shards
+//! and reports from outside.
 //!
 //! Does not touch a `.venv` that it did not make. Invariant: `.venv` is put in place by one
 //! rename with its stamp inside, so a stamp means that all pinned packages are installed.
@@ -47,7 +48,7 @@ fn is_current(folder: &Path) -> bool {
     fs::read_to_string(folder.join(STAMP)).is_ok_and(|text| text == REQUIREMENTS)
         // The system's Python may have gone or changed its version since.
         && Command::new(folder.join("bin/python"))
-            .args(["-c", "import pyarrow, polars, duckdb, datasets"])
+            .args(["-c", "import pyarrow, polars, duckdb, datasets, mlcroissant"])
             .output()
             .is_ok_and(|output| output.status.success())
 }

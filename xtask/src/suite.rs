@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::checkout::Checkout;
 use crate::steps::Steps;
-use crate::{libtorch, python_env, tools};
+use crate::{examples, libtorch, python_env, tools};
 
 /// Sets up, then runs all checks; the first that fails ends it.
 pub fn run(checkout: &Checkout, steps: &mut Steps) -> Result<()> {
@@ -23,10 +23,13 @@ pub fn run(checkout: &Checkout, steps: &mut Steps) -> Result<()> {
             .args(["clippy", "--workspace", "--all-targets", "--locked"])
             .args(["--", "-D", "warnings"]),
     )?;
+    // The test that opens a page needs it.
+    tools::chromium();
     steps.command(
         "cargo test --workspace --locked",
         checkout.cargo().args(["test", "--workspace", "--locked"]),
     )?;
+    examples::build(checkout, steps)?;
     steps.print_times();
     Ok(())
 }

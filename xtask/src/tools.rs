@@ -35,6 +35,42 @@ pub fn need_component(cargo: &mut Command, subcommand: &str, component: &str) ->
     Ok(())
 }
 
+/// The Chromium to look at pages with. Where there is none, and this is root on Debian, it is installed;
+/// else the reason is printed.
+pub fn chromium() -> Option<&'static str> {
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    let find = || {
+        names
+            .into_iter()
+            .find(|name| runs(Command::new(name).arg("--version")))
+    };
+    if let Some(found) = find() {
+        return Some(found);
+    }
+    if nix::unistd::Uid::effective().is_root() && runs(Command::new("apt-get").arg("--version")) {
+        eprintln!("installing Debian's chromium");
+        let install = [
+            "install",
+            "-y",
+            "-qq",
+            "--no-install-recommends",
+            "chromium",
+        ];
+        for arguments in [&["update", "-qq"][..], &install] {
+            runs(
+                Command::new("apt-get")
+                    .args(arguments)
+                    .env("DEBIAN_FRONTEND", "noninteractive"),
+            );
+        }
+    }
+    let found = find();
+    if found.is_none() {
+        eprintln!("skipped: pages are not looked at: no Chromium\nhint: apt-get install chromium");
+    }
+    found
+}
+
 fn runs(command: &mut Command) -> bool {
     command
         .stdin(Stdio::null())

@@ -10,6 +10,7 @@ mod datasets;
 mod draw;
 mod export;
 mod inspect;
+mod report;
 mod split;
 mod stats;
 mod verify;
@@ -17,6 +18,8 @@ mod verify;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+
+use lift_data::page::number::{bytes as size, grouped};
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -39,6 +42,8 @@ enum Command {
     Split(Box<split::SplitArgs>),
     /// Describe a class distribution: counts, imbalance ratio, bands, Gini
     Stats(stats::StatsArgs),
+    /// Report on a data set: long tail, quality, duplicates; HTML, JSON, Markdown
+    Report(Box<report::ReportArgs>),
     /// Read all of a shard folder and say whether it is whole
     Verify(verify::VerifyArgs),
     /// Write rows back as image files, or as a table
@@ -74,6 +79,14 @@ pub enum CliError {
         /// How many problems were printed.
         problems: usize,
     },
+    /// What `--fail-if` names is so.
+    #[error("{}", report::failed(path, failures))]
+    Condition {
+        /// What was reported on.
+        path: PathBuf,
+        /// The comparisons that hold, with their values.
+        failures: Vec<String>,
+    },
     /// Standard output could not be written.
     #[error("standard output: cannot write: {0}")]
     Output(io::Error),
@@ -84,7 +97,10 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             CliError::Usage(_) => 2,
-            CliError::Failed(_) | CliError::NotWhole { .. } | CliError::Output(_) => 1,
+            CliError::Failed(_)
+            | CliError::NotWhole { .. }
+            | CliError::Condition { .. }
+            | CliError::Output(_) => 1,
         }
     }
 }
@@ -96,6 +112,7 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         Command::Commit(args) => commit::run(&args),
         Command::Split(args) => split::run(*args),
         Command::Stats(args) => stats::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Inspect(args) => inspect::run(&args),
@@ -128,29 +145,6 @@ fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
 /// All cores, where `--threads` is not given.
 fn all_cores() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
-}
-
-/// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// Bytes in decimal units, as disks are sold: `34.5 MB`.
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1_000 => format!("{bytes} bytes"),
-        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
-        _ => format!("{:.1} GB", bytes as f64 / 1e9),
-    }
 }
 
 /// `1 shard`, `2 shards`.

@@ -25,6 +25,7 @@ pub mod page;
 pub mod profile;
 pub mod progress;
 pub mod ranks;
+pub mod report;
 pub mod resize;
 pub mod sampling;
 mod sealed;

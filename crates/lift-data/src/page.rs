@@ -54,6 +54,8 @@ pub enum Part {
     Table(Table),
     /// A chart.
     Chart(Figure),
+    /// Small charts beside each other.
+    Charts(Vec<Figure>),
     /// Groups of small images.
     Gallery(Gallery),
     /// Text to copy, in a fixed-width face.

@@ -101,20 +101,9 @@ pub struct Described {
 ///
 /// Bands end at `edges`, or else where the manifest says, or at the usual edges.
 pub fn stats(path: &Path, edges: Option<BandEdges>, columns: &Columns) -> Result<Described> {
-    let (mut splits, stored) = if path.is_file() {
-        let one = &[Split::Train];
-        let source = if hf::holds_images(path, columns) {
-            hf::read(path, one, None, columns)?
-        } else if table::is_table(path) {
-            table::read(path, one, None, None, columns)?
-        } else if path.extension().is_some_and(|extension| extension == "tar") {
-            webdataset::read(path, one, None, columns)?
-        } else {
-            list::read(path, one, None, None)?
-        };
-        (unnamed(source), None)
-    } else {
-        read_dir(path, columns)?
+    let (mut splits, stored) = match shard_dirs(path) {
+        shards if !shards.is_empty() => read_manifests(shards)?,
+        _ => (counted(read_source(path, columns)?), None),
     };
     splits.sort_by_key(|(split, ..)| *split);
     let band_edges = edges.or(stored).unwrap_or_default();
@@ -157,65 +146,85 @@ pub fn gini(counts: &[u64]) -> f64 {
     2.0 * weighted / (n * total as f64) - (n + 1.0) / n
 }
 
-/// The splits of a folder, and the edges that its manifests name.
-fn read_dir(dir: &Path, columns: &Columns) -> Result<(Vec<Counted>, Option<BandEdges>)> {
-    let shards: Vec<PathBuf> = shard_dirs(dir);
-    if !shards.is_empty() {
-        let mut edges = None;
-        let mut splits = Vec::new();
-        // The training split comes first, and its edges hold for all.
-        for path in shards {
-            let manifest = Manifest::load(&path)?;
-            edges.get_or_insert(manifest.bands);
-            splits.push((Some(manifest.split), path, manifest.class_counts));
-        }
-        return Ok((splits, edges));
+/// The splits of shard folders, and the edges that their manifests name.
+fn read_manifests(shards: Vec<PathBuf>) -> Result<(Vec<Counted>, Option<BandEdges>)> {
+    let mut edges = None;
+    let mut splits = Vec::new();
+    // The training split comes first, and its edges hold for all.
+    for path in shards {
+        let manifest = Manifest::load(&path)?;
+        edges.get_or_insert(manifest.bands);
+        splits.push((Some(manifest.split), path, manifest.class_counts));
     }
-    Ok((read_source(dir, columns)?, None))
+    Ok((splits, edges))
 }
 
-fn read_source(dir: &Path, columns: &Columns) -> Result<Vec<Counted>> {
+/// What is listed at a path that is no shard folder.
+pub(crate) struct Listed {
+    /// Its classes and images.
+    pub(crate) source: Source,
+    /// Whether it says which splits its images are; otherwise they count as one, called train.
+    pub(crate) names_splits: bool,
+}
+
+/// Reads lists, tables, folders, Parquet files or tars: paths and labels, no image.
+pub(crate) fn read_source(path: &Path, columns: &Columns) -> Result<Listed> {
+    let one = &[Split::Train];
+    let (source, names_splits) = if path.is_file() {
+        let source = if hf::holds_images(path, columns) {
+            hf::read(path, one, None, columns)?
+        } else if table::is_table(path) {
+            table::read(path, one, None, None, columns)?
+        } else if path.extension().is_some_and(|extension| extension == "tar") {
+            webdataset::read(path, one, None, columns)?
+        } else {
+            list::read(path, one, None, None)?
+        };
+        (source, false)
+    } else {
+        read_dir(path, columns)?
+    };
+    Ok(Listed {
+        source,
+        names_splits,
+    })
+}
+
+fn read_dir(dir: &Path, columns: &Columns) -> Result<(Source, bool)> {
     let lists = list::splits_in(dir);
     if !lists.is_empty() {
-        return Ok(named(list::read(dir, &lists, None, None)?));
+        return Ok((list::read(dir, &lists, None, None)?, true));
     }
     let tables = table::splits_in(dir);
     if !tables.is_empty() {
-        return Ok(named(table::read(dir, &tables, None, None, columns)?));
+        return Ok((table::read(dir, &tables, None, None, columns)?, true));
     }
     if dir.is_dir() {
         let parquet = hf::splits_in(dir)?;
         if !parquet.is_empty() {
-            return Ok(named(hf::read(dir, &parquet, None, columns)?));
+            return Ok((hf::read(dir, &parquet, None, columns)?, true));
         }
         let tars = webdataset::splits_in(dir)?;
         if !tars.is_empty() {
-            return Ok(named(webdataset::read(dir, &tars, None, columns)?));
+            return Ok((webdataset::read(dir, &tars, None, columns)?, true));
         }
     }
     let splits = folder::splits_in(dir);
     if splits.is_empty() {
-        return Ok(unnamed(folder::read(dir, &[Split::Train], None)?));
+        return Ok((folder::read(dir, &[Split::Train], None)?, false));
     }
-    Ok(named(folder::read(dir, &splits, None)?))
+    Ok((folder::read(dir, &splits, None)?, true))
 }
 
-fn named(source: Source) -> Vec<Counted> {
-    let num_classes = source.class_names.len();
+/// The class counts of what is listed.
+fn counted(listed: Listed) -> Vec<Counted> {
+    let num_classes = listed.source.class_names.len();
     let count = |list: SplitList| {
         let counts = list.class_counts(num_classes);
-        (Some(list.split), list.root, counts)
+        let split = listed.names_splits.then_some(list.split);
+        (split, list.root, counts)
     };
-    source.splits.into_iter().map(count).collect()
-}
-
-/// A source that does not say which split it is.
-fn unnamed(source: Source) -> Vec<Counted> {
-    let mut splits = named(source);
-    for (split, ..) in &mut splits {
-        *split = None;
-    }
-    splits
+    listed.source.splits.into_iter().map(count).collect()
 }
 
 #[cfg(test)]

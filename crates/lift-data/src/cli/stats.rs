@@ -99,7 +99,7 @@ fn or_dash(classes: usize, number: u64) -> String {
 }
 
 /// The first column to the left, numbers to the right.
-fn align(rows: &[Vec<String>]) -> String {
+pub fn align(rows: &[Vec<String>]) -> String {
     let columns = rows[0].len();
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();

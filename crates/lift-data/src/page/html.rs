@@ -129,7 +129,16 @@ impl Html {
             }
             Part::KeyFigures(figures) => self.key_figures(figures),
             Part::Table(table) => self.table(table),
-            Part::Chart(figure) => self.figure(figure),
+            Part::Chart(figure) => {
+                self.figure(figure, &[(Width::Wide, "wide"), (Width::Narrow, "narrow")]);
+            }
+            Part::Charts(figures) => {
+                self.raw("<div class=\"charts\">\n");
+                for figure in figures {
+                    self.figure(figure, &[(Width::Narrow, "small")]);
+                }
+                self.raw("</div>\n");
+            }
             Part::Gallery(gallery) => self.gallery(gallery),
         }
     }
@@ -161,13 +170,13 @@ impl Html {
                 self.count(at + 1);
             }
         }
-        self.raw("\">\n<caption>");
+        self.raw("\">\n<caption><span>");
         self.text(&table.caption);
         if let Some(note) = table.cut_note(table.rows.len()) {
             self.raw(" ");
             self.text(&note);
         }
-        self.raw("</caption>\n<thead><tr>");
+        self.raw("</span></caption>\n<thead><tr>");
         for column in &table.columns {
             self.raw(match column.kind {
                 Kind::Text => "<th scope=\"col\">",
@@ -189,12 +198,12 @@ impl Html {
         self.raw("</tbody>\n</table>\n</div>\n");
     }
 
-    fn figure(&mut self, figure: &Figure) {
+    fn figure(&mut self, figure: &Figure, widths: &[(Width, &'static str)]) {
         self.raw("<figure>\n<h3>");
         self.text(&figure.title);
         self.raw("</h3>\n");
         self.legend(&figure.plot.series);
-        for (width, class) in [(Width::Wide, "wide"), (Width::Narrow, "narrow")] {
+        for &(width, class) in widths {
             self.charts += 1;
             let number = self.charts;
             let (elements, (across, down)) = chart::svg(&figure.plot, width);

@@ -5,7 +5,7 @@
 
 use super::escape;
 use super::table::{Kind, Table};
-use super::{Page, Part};
+use super::{Figure, Page, Part};
 
 pub(super) fn page(page: &Page, max_rows: usize) -> String {
     let mut out = format!(
@@ -49,14 +49,13 @@ fn part_into(out: &mut String, part: &Part, max_rows: usize) {
             }
         }
         Part::Table(table) => table_into(out, table, max_rows),
-        Part::Chart(figure) => {
-            *out += &format!(
-                "**{}.** {}\n",
-                escape::markdown(&figure.title),
-                escape::markdown(&figure.description)
-            );
-            if !figure.caption.is_empty() {
-                *out += &format!("{}\n", escape::markdown(&figure.caption));
+        Part::Chart(figure) => figure_into(out, figure),
+        Part::Charts(figures) => {
+            for (at, figure) in figures.iter().enumerate() {
+                if at > 0 {
+                    out.push('\n');
+                }
+                figure_into(out, figure);
             }
         }
         Part::Gallery(gallery) => {
@@ -74,6 +73,17 @@ fn part_into(out: &mut String, part: &Part, max_rows: usize) {
                 );
             }
         }
+    }
+}
+
+fn figure_into(out: &mut String, figure: &Figure) {
+    *out += &format!(
+        "**{}.** {}\n",
+        escape::markdown(&figure.title),
+        escape::markdown(&figure.description)
+    );
+    if !figure.caption.is_empty() {
+        *out += &format!("{}\n", escape::markdown(&figure.caption));
     }
 }
 

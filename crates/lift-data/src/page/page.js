@@ -42,7 +42,7 @@
         sort(table, column, numeric, descending);
       });
     });
-    if (table.tBodies[0].rows.length < 12) return;
+    if (table.tBodies[0].rows.length < 25) return;
     var label = document.createElement('label');
     label.className = 'search';
     label.append('Search ');

@@ -38,6 +38,11 @@ impl Workplace {
     /// Exit code, standard output and standard error; times are replaced.
     pub fn run(&self, arguments: &str) -> String {
         let arguments: Vec<_> = arguments.split_whitespace().collect();
+        self.run_words(&arguments)
+    }
+
+    /// As [`Workplace::run`], for arguments with blanks in them.
+    pub fn run_words(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lift-data"));
         // A proxy of the machine's cannot reach a server on its loopback interface.
         for proxy in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {

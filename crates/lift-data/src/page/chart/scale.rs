@@ -88,6 +88,17 @@ impl Fitted {
                 }
             }
         }
+        // Less than a power of ten: round steps of the values themselves.
+        if ticks.len() < 3 {
+            let (from, to) = (10_f64.powf(self.from), 10_f64.powf(self.to));
+            let even = Self {
+                scale: Scale::Linear,
+                from,
+                to,
+            };
+            ticks = even.even_ticks(most);
+            ticks.iter_mut().for_each(|(at, _)| *at = at.log10());
+        }
         ticks
     }
 }
@@ -139,6 +150,14 @@ mod tests {
         assert_eq!(
             labels(Axis::log(""), &[5.0, 500.0], 8),
             ["5", "10", "20", "50", "100", "200", "500"]
+        );
+    }
+
+    #[test]
+    fn short_logarithmic_axes_have_ticks_too() {
+        assert_eq!(
+            labels(Axis::log(""), &[0.63, 1.6], 5),
+            ["0.8", "1.0", "1.2", "1.4", "1.6"]
         );
     }
 

@@ -1,0 +1,268 @@
+//! `lift-data report`: what a data set is like, on the terminal and in files.
+
+use std::fmt::Write as _;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use lift_data::page::number::grouped;
+use lift_data::progress::Reporting;
+use lift_data::report::expression::Expression;
+use lift_data::report::quality::Flag;
+use lift_data::report::{Report, ReportOptions, croissant, duplicates, flags, near, report, view};
+use lift_data::source::Columns;
+use lift_data::{BandEdges, atomic};
+
+use super::stats::{align, table};
+use super::{CliError, all_cores, print};
+
+/// `lift-data report`
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  lift-data report shards                              a summary
+  lift-data report shards --html report.html           one file, to look at
+  lift-data report shards --fail-if 'leaked > 0 or corrupt > 0.001'
+  lift-data report lists --md report.md                class counts of lists; opens no image
+
+`--fail-if` knows images, classes, empty_classes, lacking_classes, imbalance_ratio, gini, smallest, leaked,
+duplicates, label_conflicts; for shards also near_duplicates, corrupt_images, and shares of the images:
+corrupt, greyscale, dark, bright, blurry, low_information, odd_aspect, cmyk, exif_rotated.")]
+pub struct ReportArgs {
+    /// Shard folder, or an image folder, list, table, or folder of them (without pixels)
+    #[arg(value_name = "DIR|LIST")]
+    path: PathBuf,
+    /// Another shard folder to search for the same images
+    #[arg(long, value_name = "DIR")]
+    compare: Option<PathBuf>,
+    /// Write one self-contained HTML page
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write everything as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write the page's content as Markdown
+    #[arg(long, value_name = "FILE")]
+    md: Option<PathBuf>,
+    /// Write Croissant metadata of the shards
+    #[arg(long, value_name = "FILE")]
+    croissant: Option<PathBuf>,
+    /// Write flagged files and duplicates as CSV and Parquet
+    #[arg(long, value_name = "DIR")]
+    flags: Option<PathBuf>,
+    /// End with exit code 1 where this holds: comparisons with and, or, not
+    #[arg(long, value_name = "EXPR")]
+    fail_if: Option<String>,
+    /// Bits in which hashes of near duplicates may differ, 0 to 11
+    #[arg(long, value_name = "BITS", default_value_t = duplicates::DISTANCE,
+          value_parser = clap::value_parser!(u32).range(0..=i64::from(near::MAX_DISTANCE)))]
+    distance: u32,
+    /// Many above the first, few below the second [default: the build's, or 100,20]
+    #[arg(long, value_name = "N,N")]
+    bands: Option<BandEdges>,
+    /// Tables: the column with the path [default: path]
+    #[arg(long, value_name = "NAME")]
+    path_column: Option<String>,
+    /// Tables, Parquet, tars: the column or field with the label [default: label]
+    #[arg(long, value_name = "NAME")]
+    label_column: Option<String>,
+    /// Threads that decode [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+}
+
+/// Rows of a table in Markdown.
+const MARKDOWN_ROWS: usize = 50;
+
+/// Reports on what is at the path.
+pub fn run(args: &ReportArgs) -> Result<(), CliError> {
+    // Before minutes of work: what no report knows is wrong at once.
+    if let Some(text) = &args.fail_if {
+        parse(text, &known_names())?;
+    }
+    let options = ReportOptions {
+        path: args.path.clone(),
+        columns: Columns {
+            path: args.path_column.clone(),
+            label: args.label_column.clone(),
+            image: None,
+        },
+        bands: args.bands,
+        compare: args.compare.clone(),
+        distance: args.distance,
+        threads: args.threads.unwrap_or_else(all_cores),
+    };
+    if args.croissant.is_some() && lift_data::layout::shard_dirs(&args.path).is_empty() {
+        return Err(CliError::Usage(format!(
+            "--croissant describes shards; {} is none",
+            args.path.display()
+        )));
+    }
+    let (report, pairs) = report(&options, Reporting::Stderr)?;
+    let condition = match &args.fail_if {
+        Some(text) => {
+            let values = report.values();
+            let names: Vec<&str> = values.iter().map(|(name, _)| *name).collect();
+            Some((parse(text, &names)?, values))
+        }
+        None => None,
+    };
+    write_files(args, &report, &pairs)?;
+    print(text(&report).as_bytes())?;
+    match condition {
+        Some((condition, values)) => {
+            let failures = condition.failures(&values);
+            if failures.is_empty() {
+                return Ok(());
+            }
+            Err(CliError::Condition {
+                path: args.path.clone(),
+                failures,
+            })
+        }
+        None => Ok(()),
+    }
+}
+
+fn parse(text: &str, known: &[&str]) -> Result<Expression, CliError> {
+    Expression::parse(text, known)
+        .map_err(|reason| CliError::Usage(format!("--fail-if '{text}': {reason}")))
+}
+
+/// All names that some report knows.
+fn known_names() -> Vec<&'static str> {
+    let mut names = vec![
+        "images",
+        "classes",
+        "empty_classes",
+        "lacking_classes",
+        "imbalance_ratio",
+        "gini",
+        "smallest",
+        "leaked",
+        "duplicates",
+        "label_conflicts",
+        "near_duplicates",
+        "corrupt",
+        "corrupt_images",
+    ];
+    names.extend(Flag::ALL.map(Flag::as_str));
+    names
+}
+
+fn write_files(args: &ReportArgs, report: &Report, pairs: &[view::Pair]) -> Result<(), CliError> {
+    let page = view::page(report, pairs);
+    let write = |path: &Option<PathBuf>, bytes: &dyn Fn() -> Vec<u8>| -> Result<(), CliError> {
+        match path {
+            Some(path) => Ok(atomic::write(path, &bytes())?),
+            None => Ok(()),
+        }
+    };
+    write(&args.html, &|| page.html().into_bytes())?;
+    write(&args.md, &|| page.markdown(MARKDOWN_ROWS).into_bytes())?;
+    write(&args.json, &|| json(report))?;
+    if let Some(path) = &args.croissant {
+        let name = report.dataset.clone().unwrap_or_default();
+        atomic::write(path, &json(&croissant::croissant(&args.path, &name)?))?;
+    }
+    if let Some(dir) = &args.flags {
+        flags::write(report, dir)?;
+    }
+    Ok(())
+}
+
+fn json(value: &impl serde::Serialize) -> Vec<u8> {
+    let mut text = serde_json::to_vec_pretty(value).expect("results are plain data");
+    text.push(b'\n');
+    text
+}
+
+/// The summary on the terminal.
+fn text(report: &Report) -> String {
+    let stats: Vec<_> = report
+        .splits
+        .iter()
+        .map(|tail| tail.stats.clone())
+        .collect();
+    let mut out = table(&stats, report.band_edges);
+    out += "\n";
+    out += &histogram(report);
+    let mut rows = vec![vec![String::new(), "images".to_owned()]];
+    let mut row = |name: &str, value: String| rows.push(vec![name.to_owned(), value]);
+    let leakage = &report.leakage;
+    row("leaked", grouped(leakage.leaked));
+    row("duplicates", grouped(leakage.duplicates));
+    row("label conflicts", grouped(leakage.label_conflicts));
+    if !report.quality.is_empty() {
+        row("near duplicates", grouped(leakage.near_duplicates));
+        let corrupt = report.quality.iter().map(|split| split.corrupt).sum();
+        row("corrupt", grouped(corrupt));
+        for flag in Flag::ALL {
+            let counts: Option<Vec<u64>> = report
+                .quality
+                .iter()
+                .map(|split| split.count(flag))
+                .collect();
+            let value = counts.map_or("not recorded".to_owned(), |counts| {
+                grouped(counts.iter().sum())
+            });
+            row(flag.title(), value);
+        }
+    }
+    out += "\n";
+    out += &align(&rows);
+    out
+}
+
+/// Lines of the histogram.
+const LINES: usize = 10;
+/// Its longest bar.
+const BAR: usize = 40;
+
+/// The class counts in groups of classes, largest first: a bar of the mean's logarithm each.
+fn histogram(report: &Report) -> String {
+    let mut counts: Vec<u64> = report.classes.iter().map(|row| row.images[0]).collect();
+    counts.sort_unstable_by(|a, b| b.cmp(a));
+    let lines = LINES.min(counts.len());
+    let most = (counts.first().copied().unwrap_or(0) as f64).ln_1p();
+    let mut out = String::from("images a class, largest first (logarithmic bars)\n");
+    let mut rows = Vec::new();
+    for line in 0..lines {
+        let (from, to) = (
+            line * counts.len() / lines,
+            (line + 1) * counts.len() / lines,
+        );
+        let group = &counts[from..to];
+        let mean = group.iter().sum::<u64>() as f64 / group.len() as f64;
+        let length = match most > 0.0 {
+            true => (mean.ln_1p() / most * BAR as f64).round() as usize,
+            false => 0,
+        };
+        rows.push((
+            format!("{}-{}", from + 1, to),
+            mean,
+            report.band_edges.band(mean.round() as u64),
+            length,
+        ));
+    }
+    let width = rows.iter().map(|row| row.0.len()).max().unwrap_or(0);
+    for (classes, mean, band, length) in rows {
+        let _ = writeln!(
+            out,
+            "{classes:>width$}  {mean:>9.1}  {:<6}  {}",
+            band.as_str(),
+            "#".repeat(length)
+        );
+    }
+    out
+}
+
+/// Where a list of failures starts.
+pub fn failed(path: &Path, failures: &[String]) -> String {
+    format!(
+        "{}: --fail-if holds:\n  {}",
+        path.display(),
+        failures.join("\n  ")
+    )
+}

@@ -1,0 +1,119 @@
+//! How long the tail of a split is: what `stats` counts, and what follows from it.
+
+use serde::Serialize;
+
+use super::fit::{Fits, fit};
+use crate::split::BandEdges;
+use crate::stats::{self, Counted, Stats};
+
+/// A split's class counts, described.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Tail {
+    /// Images, classes, bands, imbalance ratio, Gini coefficient.
+    #[serde(flatten)]
+    pub stats: Stats,
+    /// Entropy of the class shares, in bits; at most the binary logarithm of the classes.
+    pub entropy_bits: f64,
+    /// 2 to the power of the entropy: as many equally large classes would have the same entropy.
+    pub effective_classes: f64,
+    /// A tenth of the classes, rounded up.
+    pub top_tenth_classes: usize,
+    /// The share of the images that the largest tenth of the classes has.
+    pub top_tenth_share: f64,
+    /// The class that is always guessed: the largest of the training split.
+    pub majority_label: u32,
+    /// The accuracy of that guess on this split.
+    pub majority_accuracy: f64,
+    /// The labels of the classes without an image here.
+    pub lacking: Vec<u32>,
+    /// The profiles that come closest; `None` for fewer than 3 classes or equal ones.
+    pub fits: Option<Fits>,
+}
+
+/// Describes splits; the training split, or else the first, decides bands and the majority.
+pub fn of_all(splits: &[Counted], edges: BandEdges) -> Vec<Tail> {
+    let Some((.., training)) = splits.first() else {
+        return Vec::new();
+    };
+    // The first of equally large classes.
+    let majority = (0..training.len())
+        .max_by_key(|&label| (training[label], std::cmp::Reverse(label)))
+        .unwrap_or(0);
+    let describe = |(stats, (.., counts)): (Stats, &Counted)| of(stats, counts, majority);
+    let described = stats::describe(splits, edges);
+    described.into_iter().zip(splits).map(describe).collect()
+}
+
+fn of(stats: Stats, counts: &[u64], majority: usize) -> Tail {
+    let total = stats.images.max(1) as f64;
+    let mut sorted = counts.to_vec();
+    sorted.sort_unstable_by(|a, b| b.cmp(a));
+    let entropy_bits: f64 = sorted
+        .iter()
+        .filter(|&&count| count > 0)
+        .map(|&count| {
+            let share = count as f64 / total;
+            -share * share.log2()
+        })
+        .sum();
+    let top = counts.len().div_ceil(10);
+    let in_top: u64 = sorted[..top].iter().sum();
+    let guessed = counts.get(majority).copied().unwrap_or(0);
+    Tail {
+        entropy_bits: entropy_bits.max(0.0),
+        effective_classes: if stats.images == 0 {
+            0.0
+        } else {
+            entropy_bits.exp2()
+        },
+        top_tenth_classes: top,
+        top_tenth_share: in_top as f64 / total,
+        majority_label: majority as u32,
+        majority_accuracy: guessed as f64 / total,
+        lacking: (0_u32..)
+            .zip(counts)
+            .filter(|&(_, &count)| count == 0)
+            .map(|(label, _)| label)
+            .collect(),
+        fits: fit(&sorted),
+        stats,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::split::Split;
+
+    fn tails(train: &[u64], test: &[u64]) -> Vec<Tail> {
+        let splits = [(Split::Train, train), (Split::Test, test)]
+            .map(|(split, counts)| (Some(split), PathBuf::new(), counts.to_vec()));
+        of_all(&splits, BandEdges::default())
+    }
+
+    #[test]
+    fn four_equal_classes_are_four_effective_ones() {
+        let tail = &tails(&[5; 4], &[1; 4])[0];
+        assert!((tail.entropy_bits - 2.0).abs() < 1e-12);
+        assert!((tail.effective_classes - 4.0).abs() < 1e-12);
+        assert_eq!((tail.top_tenth_classes, tail.top_tenth_share), (1, 0.25));
+        assert_eq!(tail.fits, None);
+    }
+
+    #[test]
+    fn the_majority_is_the_training_splits() {
+        let tails = tails(&[1, 2, 5, 0], &[3, 1, 1, 0]);
+        assert_eq!(
+            tails.iter().map(|t| t.majority_label).collect::<Vec<_>>(),
+            [2, 2]
+        );
+        assert_eq!(tails[0].majority_accuracy, 5.0 / 8.0);
+        assert_eq!(tails[1].majority_accuracy, 0.2);
+        assert_eq!(tails[0].lacking, [3]);
+        // 1/8, 2/8 and 5/8: 3/8 + 2/4 + 5/8 log2(8/5) bits.
+        let entropy = 0.375 + 0.5 + 0.625 * (1.6_f64).log2();
+        assert!((tails[0].entropy_bits - entropy).abs() < 1e-12);
+    }
+}

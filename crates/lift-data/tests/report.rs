@@ -1,0 +1,300 @@
+//! `report`: planted flaws and duplicates are found, and nothing else; lists, conditions, files.
+
+mod support;
+
+use std::collections::HashSet;
+
+use image::RgbImage;
+use image::imageops::{self, FilterType};
+use lift_data::shapes::{Dice, Domain, Drawing, Pair, Purpose, draw};
+use support::{Workplace, shared};
+
+/// A busy drawing of its own for each number.
+fn picture(number: u64) -> RgbImage {
+    let pairs = Pair::all();
+    let label = number as usize % pairs.len();
+    let mut dice = Dice::new(77, Purpose::Train, label as u32, number);
+    draw(&Drawing::random(pairs[label], Domain::Dataset, &mut dice))
+}
+
+fn save(place: &Workplace, path: &str, picture: &RgbImage) {
+    let path = place.path(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    picture.save(path).unwrap();
+}
+
+/// Two classes; a flaw of each kind, two equal images, one of them across splits and classes.
+fn flawed(place: &Workplace) {
+    for i in 0..6 {
+        save(place, &format!("photos/train/cat/{i}.png"), &picture(i));
+        save(
+            place,
+            &format!("photos/train/dog/{i}.png"),
+            &picture(100 + i),
+        );
+    }
+    save(place, "photos/train/dog/equal.png", &picture(100));
+    save(place, "photos/test/cat/leaked.png", &picture(101));
+    save(place, "photos/test/dog/fine.png", &picture(200));
+    let pixel = |value: u8| RgbImage::from_pixel(64, 64, image::Rgb([value; 3]));
+    save(place, "photos/train/cat/flat.png", &pixel(128));
+    let grain = |x: u32, y: u32| (x * 7 + y * 13) % 32;
+    let dark = RgbImage::from_fn(64, 64, |x, y| image::Rgb([grain(x, y) as u8, 9, 9]));
+    save(place, "photos/train/cat/dark.png", &dark);
+    let bright = RgbImage::from_fn(64, 64, |x, y| {
+        image::Rgb([223 + grain(x, y) as u8, 250, 240])
+    });
+    save(place, "photos/train/cat/bright.png", &bright);
+    let grey = RgbImage::from_fn(64, 64, |x, y| image::Rgb([(x * 3 + (y * y) % 60) as u8; 3]));
+    save(place, "photos/train/dog/grey.png", &grey);
+    save(
+        place,
+        "photos/train/dog/blurry.png",
+        &imageops::blur(&picture(300), 12.0),
+    );
+    let long = imageops::resize(&picture(301), 240, 60, FilterType::Triangle);
+    save(place, "photos/train/dog/long.png", &long);
+    place.write("photos/train/dog/broken.png", "no image");
+    place.run("build folder --source photos --out shards --max-bad 1");
+}
+
+#[test]
+fn planted_flaws_are_found_and_nothing_else() {
+    let place = Workplace::new();
+    flawed(&place);
+    let run = place.run("report shards --json r.json --md r.md --flags flags --threads 1");
+    assert!(run.starts_with("exit 0"), "{run}");
+    insta::assert_snapshot!("terminal", run);
+    insta::assert_snapshot!("json", place.read("r.json"));
+    insta::assert_snapshot!("markdown", place.read("r.md"));
+    insta::assert_snapshot!("flags", place.read("flags/flags.csv"));
+    insta::assert_snapshot!("duplicates", place.read("flags/duplicates.csv"));
+    // Independent of the snapshots: which file has which flag.
+    let flags = place.read("flags/flags.csv");
+    let found: HashSet<(&str, &str)> = flags
+        .lines()
+        .skip(1)
+        .map(|line| {
+            let fields: Vec<_> = line.split(',').collect();
+            (fields[0], fields[4])
+        })
+        .collect();
+    let planted = [
+        ("blurry", "cat/flat.png"),
+        ("blurry", "dog/blurry.png"),
+        ("bright", "cat/bright.png"),
+        ("corrupt", "dog/broken.png"),
+        ("dark", "cat/dark.png"),
+        ("greyscale", "cat/flat.png"),
+        ("greyscale", "dog/grey.png"),
+        ("low_information", "cat/flat.png"),
+        ("odd_aspect", "dog/long.png"),
+    ];
+    assert_eq!(found, HashSet::from(planted));
+}
+
+#[test]
+fn a_report_does_not_depend_on_the_threads() {
+    let place = Workplace::new();
+    flawed(&place);
+    for threads in [1, 4] {
+        place.run(&format!(
+            "report shards --threads {threads} --json {threads}.json --html {threads}.html"
+        ));
+    }
+    assert_eq!(place.read("1.json"), place.read("4.json"));
+    assert_eq!(place.read("1.html"), place.read("4.html"));
+    assert!(place.read("1.html").len() < 2 << 20);
+}
+
+#[test]
+fn a_condition_decides_the_exit_code() {
+    let place = Workplace::new();
+    flawed(&place);
+    let run = |condition: &str| place.run_words(&["report", "shards", "--fail-if", condition]);
+    assert!(run("leaked > 5 or corrupt > 0.5").starts_with("exit 0"));
+    let failed = run("leaked > 0 or corrupt > 0.001 or dark > 0.9");
+    assert!(failed.starts_with("exit 1"), "{failed}");
+    let message = failed.split_once("----\n").unwrap().1;
+    // One of 22 images was corrupt.
+    assert_eq!(
+        message,
+        "error: shards: --fail-if holds:\n  leaked (1) > 0\n  corrupt (0.045454545454545456) > 0.001\n"
+    );
+    for wrong in ["leakd > 0", "leaked >", "leaked = 0"] {
+        let run = run(wrong);
+        assert!(
+            run.starts_with("exit 2") && run.contains("--fail-if"),
+            "{run}"
+        );
+    }
+    // A list has no pixels.
+    place.write("lists/train.txt", "a/1.jpg 0\nb/1.jpg 1\n");
+    let run = place.run_words(&["report", "lists", "--fail-if", "blurry > 0"]);
+    assert!(
+        run.starts_with("exit 2") && run.contains("`blurry` is not known here"),
+        "{run}"
+    );
+}
+
+#[test]
+fn lists_are_compared_by_path() {
+    let place = Workplace::new();
+    place.write(
+        "lists/train.txt",
+        "a/1.jpg 0\na/2.jpg 0\nb/1.jpg 1\nb/1.jpg 0\n",
+    );
+    place.write("lists/test.txt", "a/2.jpg 0\nb/9.jpg 1\n");
+    place.write("lists/classnames.txt", "ant\nbee\ncow\n");
+    place.run("report lists --json r.json");
+    let report: serde_json::Value = serde_json::from_str(&place.read("r.json")).unwrap();
+    let leakage = &report["leakage"];
+    assert_eq!(leakage["leaked"], 1);
+    assert_eq!(leakage["duplicates"], 2);
+    assert_eq!(leakage["label_conflicts"], 1);
+    assert_eq!(report["splits"][0]["lacking"], serde_json::json!([2]));
+    assert_eq!(report["classes"][1]["name"], "bee");
+    assert_eq!(report["classes"][0]["images"], serde_json::json!([3, 1]));
+}
+
+#[test]
+fn names_that_are_markup_do_no_harm() {
+    let place = Workplace::new();
+    let name = "<script>window.harmed=1</script>\"'><img src=x onerror=alert(1)>\u{202e}";
+    place.write(
+        "lists/train.txt",
+        &format!("{}/1.jpg 0\nplain/2.jpg 1\n", name.replace('/', "|")),
+    );
+    place.write("lists/classnames.txt", &format!("{name}\nplain\n"));
+    place.run("report lists --html r.html --md r.md");
+    let html = place.read("r.html");
+    assert_eq!(html.matches("<script").count(), 1);
+    assert!(!html.contains("<img src=x") && !html.contains('\u{202e}'));
+    assert!(html.contains("&lt;script&gt;window.harmed=1"));
+    assert!(!place.read("r.md").contains("<script"));
+}
+
+/// Copies, encoded again, resized and brightened, of pictures among as many others; counts how many pairs
+/// are found, and found wrongly.
+fn planted(
+    place: &Workplace,
+    originals: &[RgbImage],
+    others: &[RgbImage],
+) -> (usize, usize, usize) {
+    for (i, original) in originals.iter().enumerate() {
+        let (width, height) = original.dimensions();
+        save(place, &format!("p/train/a/{i}-original.png"), original);
+        save(place, &format!("p/test/a/{i}-copy.png"), original);
+        let mut jpeg = Vec::new();
+        image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 60)
+            .encode_image(original)
+            .unwrap();
+        std::fs::write(place.path(&format!("p/test/a/{i}-jpeg.jpg")), jpeg).unwrap();
+        let small = imageops::resize(
+            original,
+            width * 3 / 5,
+            height * 3 / 5,
+            FilterType::Lanczos3,
+        );
+        save(place, &format!("p/test/a/{i}-small.png"), &small);
+        save(
+            place,
+            &format!("p/test/a/{i}-bright.png"),
+            &imageops::brighten(original, 20),
+        );
+    }
+    for (i, other) in others.iter().enumerate() {
+        save(place, &format!("p/train/a/other-{i}.png"), other);
+    }
+    place.run("build folder --source p --out p-shards");
+    place.run("report p-shards --flags p-flags");
+    let mut found = HashSet::new();
+    let mut wrong = 0;
+    let table = place.read("p-flags/duplicates.csv");
+    for line in table.lines().skip(1) {
+        let fields: Vec<_> = line.split(',').collect();
+        let number = |path: &str| {
+            path.trim_start_matches("a/")
+                .split('-')
+                .next()
+                .unwrap()
+                .to_owned()
+        };
+        let (a, b) = (fields[5], fields[10]);
+        if number(a) != number(b) || number(a) == "other" {
+            wrong += 1;
+        } else if a.ends_with("-original.png") {
+            found.insert(b.to_owned());
+        }
+    }
+    (found.len(), originals.len() * 4, wrong)
+}
+
+#[test]
+fn planted_duplicates_of_drawings_are_found() {
+    let place = Workplace::new();
+    let originals: Vec<_> = (0..100).map(picture).collect();
+    let others: Vec<_> = (1_000..1_400).map(picture).collect();
+    let (found, planted, wrong) = planted(&place, &originals, &others);
+    eprintln!("drawings: {found} of {planted} found, {wrong} wrong pairs");
+    assert!(
+        found * 100 >= planted * 95 && wrong == 0,
+        "{found} of {planted}, {wrong} wrong"
+    );
+}
+
+#[test]
+fn planted_duplicates_of_photographs_are_found() {
+    let Some(folder) = shared("data/imagenet-samples") else {
+        return;
+    };
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    let open = |path: &std::path::PathBuf| {
+        let photo = image::open(path).unwrap().into_rgb8();
+        imageops::thumbnail(&photo, photo.width() / 2, photo.height() / 2)
+    };
+    let photos: Vec<_> = files.iter().map(open).collect();
+    let place = Workplace::new();
+    let (found, planted, wrong) = planted(&place, &photos[..40], &photos[40..]);
+    eprintln!("photographs: {found} of {planted} found, {wrong} wrong pairs");
+    assert!(
+        found * 100 >= planted * 97 && wrong == 0,
+        "{found} of {planted}, {wrong} wrong"
+    );
+}
+
+#[test]
+fn flat_images_are_counted_and_not_compared() {
+    let place = Workplace::new();
+    for i in 0..600_u32 {
+        let grey = 100 + (i % 3) as u8;
+        let side = 4 + i % 5;
+        save(
+            &place,
+            &format!("f/train/a/{i}.png"),
+            &RgbImage::from_pixel(side, 4, image::Rgb([grey; 3])),
+        );
+    }
+    save(&place, "f/test/a/0.png", &picture(1));
+    place.run("build folder --source f --out f-shards");
+    place.run("report f-shards --json f.json");
+    let report: serde_json::Value = serde_json::from_str(&place.read("f.json")).unwrap();
+    // Fifteen kinds of flat images, forty of each.
+    assert_eq!(report["leakage"]["flat"], 600);
+    assert_eq!(report["leakage"]["duplicates"], 600 - 15);
+    assert_eq!(report["leakage"]["near_duplicates"], 0);
+    assert_eq!(report["leakage"]["clusters"], 15);
+    assert_eq!(report["leakage"]["largest_cluster"], 40);
+}
+
+#[test]
+fn help_fits_a_screen() {
+    let place = Workplace::new();
+    let lines = place.run("report -h").lines().count();
+    assert!(lines <= 42, "{lines} lines");
+    assert!(place.run("report --help").contains("Examples:"));
+}
