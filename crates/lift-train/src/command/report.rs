@@ -251,12 +251,8 @@ fn pictures(test: &ShardReader, pairs: &[Confused], judged: &[Judged]) -> Result
         let right = judged::rows(judged, pair.predicted, pair.predicted, 1);
         let captions = wrong
             .iter()
-            .map(|&row| (row, format!("{class}, taken for {other}")))
-            .chain(
-                right
-                    .iter()
-                    .map(|&row| (row, format!("{other}, and rightly so"))),
-            );
+            .map(|&row| (row, class.clone()))
+            .chain(right.iter().map(|&row| (row, format!("{other}, right"))));
         let mut images = Vec::new();
         for (row, caption) in captions {
             let thumbnail = Thumbnail::new(test.rgb(row, &mut decoder)?, THUMBNAIL)?;

@@ -1,6 +1,10 @@
 //! `lift-train consistency` and `lift-train report` on a run of a random tower: what they compute, keep and refuse.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use lift_train::{command, config::TrainConfig, provenance::Provenance, report::Report};
 use serde_json::Value;
@@ -168,4 +172,114 @@ fn a_folder_that_is_no_run_is_refused() {
         );
     }
     assert!(Report::read(dir.path()).is_err());
+}
+
+/// `.venv`'s Python, or the one that LIFT_TEST_PYTHON names, where it has aiohttp.
+fn python() -> Option<PathBuf> {
+    let own = || root().join(".venv/bin/python");
+    let python = std::env::var_os("LIFT_TEST_PYTHON").map_or_else(own, PathBuf::from);
+    let import = Command::new(&python)
+        .args(["-c", "import aiohttp"])
+        .output();
+    if import.is_ok_and(|output| output.status.success()) {
+        return Some(python);
+    }
+    eprintln!("skipped: no Python with aiohttp (cargo xtask test makes .venv)");
+    None
+}
+
+fn chromium() -> Option<&'static str> {
+    let runs = |name: &&str| {
+        let output = Command::new(name).arg("--version").output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    let found = names.into_iter().find(|name| runs(name));
+    if found.is_none() {
+        eprintln!("skipped: no Chromium (apt-get install chromium)");
+    }
+    found
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+#[test]
+fn the_page_of_a_run_works_in_chromium_whatever_its_classes_are_called() {
+    let (Some(python), Some(chromium)) = (python(), chromium()) else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let config = tiny(dir.path());
+    command::train(&config).unwrap();
+    let run = text(&config.out);
+    let made = lift_train(&["report", run]);
+    assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
+    let mut report = Report::read(&config.out).unwrap();
+    let harm = [
+        "<script>window.harmed=1</script>",
+        "\"><img src=x onerror=\"window.harmed=1\">",
+        "two\nlines",
+        "right\u{202e}left\u{2066}",
+        "</title></style><svg onload=window.harmed=1>",
+    ];
+    for (name, harm) in report.class_names.iter_mut().zip(harm) {
+        *name = harm.into();
+    }
+    report.name = "</h1><script>window.harmed=1</script>".into();
+    report.write(&config.out).unwrap();
+    let page = dir.path().join("page.html");
+    let output = lift_train(&["report", run, "--compare", run, "--html", text(&page)]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(
+        !stderr(&output).contains("computing"),
+        "{}",
+        stderr(&output)
+    );
+
+    // The fourth table is that of the classes, its second column the labels.
+    let output = Command::new(python)
+        .arg(root().join("xtask/pages/chromium.py"))
+        .arg(chromium)
+        .arg(&page)
+        .args(["--table", "3", "--sort", "1"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(seen["console"], serde_json::json!([]));
+    // The page itself and nothing else.
+    let requests = seen["requests"].as_array().unwrap();
+    assert_eq!(requests.len(), 1, "{requests:?}");
+    assert!(requests[0].as_str().unwrap().starts_with("file:"));
+    for (key, wanted) in [
+        ("harmed", false),
+        ("overflow", false),
+        ("overflow_on_a_phone", false),
+        ("focused", true),
+    ] {
+        assert_eq!(seen[key], wanted, "{key}");
+    }
+    assert_eq!(
+        (&seen["scripts"], &seen["handlers"]),
+        (&1.into(), &0.into())
+    );
+    // Each chart is drawn for wide and for narrow windows: four curves, frequency, two of calibration.
+    assert_eq!(seen["charts"], 14);
+    let labels = |key: &str| -> Vec<u32> {
+        let cells = seen[key].as_array().unwrap().iter();
+        cells
+            .map(|cell| cell.as_str().unwrap().trim().parse().unwrap())
+            .collect()
+    };
+    let ascending: Vec<u32> = (0..100).collect();
+    let descending: Vec<u32> = (0..100).rev().collect();
+    assert_eq!((labels("once"), labels("twice")), (descending, ascending));
+    assert_eq!(
+        (&seen["first"], &seen["second"]),
+        (&"descending".into(), &"ascending".into())
+    );
+    assert_eq!(seen["rows"], 100);
+    assert!(seen["found"].as_u64().unwrap() < 100);
 }

@@ -4,7 +4,7 @@ use lift_data::page::{Cell, Table, number};
 
 use crate::{
     consistency::{Consistency, Gap, QUANTILES},
-    run_report::{Accuracy, Compared, Confused, Reproduce, RunReport},
+    run_report::{Accuracy, Compared, Confused, Reproduce, RunReport, State},
 };
 
 /// Rows that a table of classes keeps: more would make the page too large.
@@ -28,11 +28,16 @@ fn text(value: Option<impl Into<String>>) -> Cell {
     value.map_or(Cell::Missing, |value| Cell::Text(value.into()))
 }
 
-/// The model that was judged, and how it looked at images where that is not plainly.
+/// The model that was judged, and how it looked at images where that is not plainly; short, for narrow windows.
 fn column(line: &Accuracy) -> String {
+    let state = match line.state {
+        State::BeforeTuning => "before",
+        State::AfterTuning => "after",
+        State::Untrained => "untrained",
+    };
     match line.test_time.as_str() {
-        "plain" => line.state.as_str().into(),
-        other => format!("{}, {other}", line.state.as_str()),
+        "plain" => state.into(),
+        other => format!("{state}, {other}"),
     }
 }
 
@@ -51,7 +56,7 @@ const FIGURES: [&str; 5] = ["overall", "mean class", "many", "medium", "few"];
 
 /// Accuracies by band, and the other figures that papers give.
 pub fn accuracy(lines: &[Accuracy]) -> Table {
-    let mut table = with_columns("Accuracy by band", lines);
+    let mut table = with_columns("Accuracy before and after tuning", lines);
     let mut row = |name: &str, cell: &dyn Fn(&Accuracy) -> Cell| {
         let mut row = vec![Cell::text(name)];
         row.extend(lines.iter().map(cell));
@@ -137,8 +142,7 @@ pub fn classes(report: &RunReport) -> Table {
         "#after",
         "#change",
         "95 % of after",
-        "taken for",
-        "#times",
+        "taken for most",
     ];
     let is_cut = report.per_class.len() > MOST_CLASSES;
     let caption = match is_cut {
@@ -158,7 +162,8 @@ pub fn classes(report: &RunReport) -> Table {
             .before
             .zip(line.after)
             .map(|(before, after)| after - before);
-        let (other, times) = line.taken_for.clone().unzip();
+        let other = line.taken_for.as_ref();
+        let other = other.map(|(class, images)| format!("{class} ({images})"));
         table.push(vec![
             Cell::text(&line.class),
             Cell::Count(line.label as u64),
@@ -170,7 +175,6 @@ pub fn classes(report: &RunReport) -> Table {
             percent(change),
             interval(line.interval),
             text(other),
-            count(times),
         ]);
     }
     table.first(MOST_CLASSES)
