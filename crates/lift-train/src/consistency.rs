@@ -123,17 +123,23 @@ impl Compared<'_> {
         progress.finish();
         let manifest = self.train.manifest();
         let count = manifest.num_classes();
-        let [before, after] =
-            [0, 1].map(|state: usize| (train[state].by_class(count), test[state].by_class(count)));
+        let [before, after] = [0, 1].map(|state: usize| Splits {
+            train: train[state].by_class(count),
+            test: test[state].by_class(count),
+        });
         let class = |label: usize| {
-            let of = |(train, test): &(Vec<Vec<&[f32]>>, Vec<Vec<&[f32]>>)| {
-                gap(&train[label], &test[label], self.seed, label as u64)
+            let of = |splits: &Splits| {
+                let (train, test) = (&splits.train[label], &splits.test[label]);
+                gap(train, test, self.seed, label as u64)
             };
             ClassConsistency {
                 label: label as u32,
                 class: manifest.class_names.as_slice()[label].clone(),
                 train_count: manifest.class_counts[label],
-                images: [before.0[label].len() as u64, before.1[label].len() as u64],
+                images: [
+                    before.train[label].len() as u64,
+                    before.test[label].len() as u64,
+                ],
                 before: of(&before),
                 after: of(&after),
             }
@@ -212,6 +218,12 @@ impl Compared<'_> {
 const FORMAT: &str = "lift-consistency/1";
 
 const MEASURE: &str = "Wasserstein-1 distance of the cosine distances of all pairs of a class's training images from those of its test images";
+
+/// The vectors of each class, of training and of test images.
+struct Splits<'a> {
+    train: Vec<Vec<&'a [f32]>>,
+    test: Vec<Vec<&'a [f32]>>,
+}
 
 /// Features of length one, one after the other.
 struct Features {

@@ -85,9 +85,9 @@ pub fn report(settings: &ReportSettings) -> Result<(RunReport, Vec<Group>)> {
         if !same {
             return Err(Error::BadRun {
                 path: run.join(BEFORE),
-                reason: format!(
+                reason:
                     "not of the images of the run's predictions\nhint: remove it, it is made anew"
-                ),
+                        .into(),
             });
         }
     }
