@@ -238,7 +238,7 @@ fn of_lists(options: &ReportOptions) -> Result<Report> {
     let edges = options.bands.unwrap_or_default();
     let mut notes = vec![
         "A list names images and classes; images are not opened. Quality, and duplicates by content, need shards: \
-         `lift-data build`, then `lift-data report` on them."
+         lift-data build, then lift-data report on what it built."
             .to_owned(),
     ];
     source.splits.sort_by_key(|list| list.split);

@@ -65,8 +65,10 @@ fn planted_flaws_are_found_and_nothing_else() {
     let run = place.run("report shards --json r.json --md r.md --flags flags --threads 1");
     assert!(run.starts_with("exit 0"), "{run}");
     insta::assert_snapshot!("terminal", run);
-    insta::assert_snapshot!("json", place.read("r.json"));
-    insta::assert_snapshot!("markdown", place.read("r.md"));
+    // The version says which JPEG decoder is in; these are PNGs.
+    let read = |file: &str| place.read(file).replace(lift_data::VERSION, "[version]");
+    insta::assert_snapshot!("json", read("r.json"));
+    insta::assert_snapshot!("markdown", read("r.md"));
     insta::assert_snapshot!("flags", place.read("flags/flags.csv"));
     insta::assert_snapshot!("duplicates", place.read("flags/duplicates.csv"));
     // Independent of the snapshots: which file has which flag.
@@ -297,4 +299,102 @@ fn help_fits_a_screen() {
     let lines = place.run("report -h").lines().count();
     assert!(lines <= 42, "{lines} lines");
     assert!(place.run("report --help").contains("Examples:"));
+}
+
+/// A JPEG whose EXIF tag says that it is to be turned by a quarter.
+fn turned(picture: &RgbImage) -> Vec<u8> {
+    let mut jpeg = Vec::new();
+    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 90)
+        .encode_image(picture)
+        .unwrap();
+    // Little-endian TIFF: one entry, tag 0x0112 (orientation), type SHORT, one value, 6.
+    let tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+    let payload = [&b"Exif\0\0"[..], tiff].concat();
+    let length = (payload.len() as u16 + 2).to_be_bytes();
+    [&jpeg[..2], &[0xFF, 0xE1], &length, &payload, &jpeg[2..]].concat()
+}
+
+#[test]
+fn stored_files_tell_cmyk_and_exif() {
+    let place = Workplace::new();
+    let pictures: Vec<_> = (0..3).map(picture).collect();
+    save(&place, "photos/train/a/plain.png", &pictures[0]);
+    std::fs::write(
+        place.path("photos/train/a/turned.jpg"),
+        turned(&pictures[1]),
+    )
+    .unwrap();
+    let mut cmyk = Vec::new();
+    let inks: Vec<u8> = pictures[2]
+        .pixels()
+        .flat_map(|p| [p[0], p[1], p[2], 200])
+        .collect();
+    let (width, height) = pictures[2].dimensions();
+    jpeg_encoder::Encoder::new(&mut cmyk, 90)
+        .encode(
+            &inks,
+            width as u16,
+            height as u16,
+            jpeg_encoder::ColorType::Cmyk,
+        )
+        .unwrap();
+    std::fs::write(place.path("photos/train/a/cmyk.jpg"), cmyk).unwrap();
+    save(&place, "photos/test/a/0.png", &picture(9));
+    let flagged = |encoding: &str| {
+        place.run(&format!(
+            "build folder --source photos --out {encoding} --encoding {encoding}"
+        ));
+        let run = place.run(&format!("report {encoding} --flags {encoding}-flags"));
+        let flags = place.read(&format!("{encoding}-flags/flags.csv"));
+        let named = |flag: &str| -> Vec<String> {
+            let lines = flags
+                .lines()
+                .filter(|line| line.starts_with(&format!("{flag},")));
+            lines
+                .map(|line| line.split(',').nth(4).unwrap().to_owned())
+                .collect()
+        };
+        (run, named("cmyk"), named("exif_rotated"))
+    };
+    let (_, cmyk, rotated) = flagged("original");
+    assert_eq!(
+        (cmyk, rotated),
+        (
+            vec!["a/cmyk.jpg".to_owned()],
+            vec!["a/turned.jpg".to_owned()]
+        )
+    );
+    // Other shards do not hold the files, and the report does not guess.
+    let (run, cmyk, rotated) = flagged("png");
+    assert!(run.contains("CMYK             not recorded"), "{run}");
+    assert!(cmyk.is_empty() && rotated.is_empty());
+}
+
+#[test]
+fn another_data_set_is_searched_for_the_same_images() {
+    let place = Workplace::new();
+    flawed(&place);
+    save(&place, "other/train/x/0.png", &picture(200));
+    save(&place, "other/train/x/1.png", &picture(900));
+    save(&place, "other/test/x/2.png", &picture(901));
+    place.run("build folder --source other --out other-shards");
+    place.run("report shards --compare other-shards --json r.json");
+    let report: serde_json::Value = serde_json::from_str(&place.read("r.json")).unwrap();
+    // test/dog/fine.png is in the other's training split, test/cat/leaked.png in its own.
+    assert_eq!(report["leakage"]["leaked"], 2);
+    let between = report["leakage"]["between"].as_array().unwrap();
+    let crossing = between
+        .iter()
+        .find(|row| row["found_in"] == "other train")
+        .unwrap();
+    assert_eq!(
+        (&crossing["images_of"], &crossing["exact"]),
+        (&"test".into(), &1.into())
+    );
+    assert_eq!(report["compared"][0]["images"], 2);
+    let refused = place.run("report photos --compare other-shards");
+    assert!(
+        refused.starts_with("exit 1") && refused.contains("hint: report on shards"),
+        "{refused}"
+    );
 }

@@ -114,6 +114,9 @@ impl Axis {
     }
 }
 
+/// Places: across and up.
+pub type Points = Vec<(f64, f64)>;
+
 /// What a series looks like.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Mark {
@@ -185,7 +188,7 @@ impl Plot {
     }
 
     /// Lines, one a series, in the usual colours.
-    pub fn lines(x: Axis, y: Axis, series: Vec<(String, Vec<(f64, f64)>)>) -> Self {
+    pub fn lines(x: Axis, y: Axis, series: Vec<(String, Points)>) -> Self {
         let colours = Colour::SERIES.into_iter().cycle();
         let series = series
             .into_iter()
@@ -207,7 +210,7 @@ impl Plot {
 
     /// Points with a smoothed line through them all ([`smooth`]), one series a group: its name, colour
     /// and points.
-    pub fn scatter(x: Axis, y: Axis, groups: Vec<(String, Colour, Vec<(f64, f64)>)>) -> Self {
+    pub fn scatter(x: Axis, y: Axis, groups: Vec<(String, Colour, Points)>) -> Self {
         let all: Vec<_> = groups
             .iter()
             .flat_map(|(.., points)| points.clone())

@@ -184,6 +184,15 @@ pub struct Flagged {
     pub value: f32,
 }
 
+/// How many images of a split have a flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct FlagCount {
+    /// The flag.
+    pub flag: Flag,
+    /// Images that have it; `None` where the shards do not tell.
+    pub images: Option<u64>,
+}
+
 /// Quantiles of a measurement: each is the value of an image.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Distribution {
@@ -210,8 +219,8 @@ pub struct SplitQuality {
     pub corrupt: u64,
     /// Those images with the reasons, as the build wrote them down.
     pub quarantine: Vec<Quarantined>,
-    /// Images with each flag; `None` where the shards do not tell.
-    pub flags: Vec<(Flag, Option<u64>)>,
+    /// How many images have each flag.
+    pub flags: Vec<FlagCount>,
     /// The flagged images, by flag and row. Not in the JSON: `--flags` writes them.
     #[serde(skip)]
     pub flagged: Vec<Flagged>,
@@ -228,7 +237,7 @@ pub struct SplitQuality {
 impl SplitQuality {
     /// Images with a flag; `None` where the shards do not tell.
     pub fn count(&self, flag: Flag) -> Option<u64> {
-        self.flags.iter().find(|(of, _)| *of == flag)?.1
+        self.flags.iter().find(|count| count.flag == flag)?.images
     }
 }
 
@@ -335,20 +344,22 @@ impl Totals {
         let count = |flag: Flag| {
             let known = keeps_files || !matches!(flag, Flag::Cmyk | Flag::ExifRotated);
             let count = self.flagged.iter().filter(|f| f.flag == flag).count() as u64;
-            (flag, known.then_some(count))
+            FlagCount {
+                flag,
+                images: known.then_some(count),
+            }
         };
         let flags = Flag::ALL.map(count).to_vec();
         let images = self.measures[0].len() as u64;
         let pixels = self.pixels.max(1) as f64;
         let channel_mean = self.sums.map(|sum| sum as f64 / pixels / 255.0);
-        let mut channel_std = [0.0; 3];
-        for channel in 0..3 {
+        let n = u128::from(self.pixels.max(1));
+        let channel_std = [0, 1, 2].map(|channel| {
             // Whole numbers up to the last division: n * sum(x^2) - sum(x)^2.
-            let n = u128::from(self.pixels.max(1));
-            let spread =
-                (n * self.squares[channel]).saturating_sub(self.sums[channel] * self.sums[channel]);
-            channel_std[channel] = (spread as f64).sqrt() / pixels / 255.0;
-        }
+            let (sum, square) = (self.sums[channel], self.squares[channel]);
+            let spread = (n * square).saturating_sub(sum * sum);
+            (spread as f64).sqrt() / pixels / 255.0
+        });
         let distributions = self
             .measures
             .into_iter()

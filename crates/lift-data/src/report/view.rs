@@ -31,10 +31,10 @@ pub struct Pair {
 
 /// Lays the report out.
 pub fn page(report: &Report, pairs: &[Pair]) -> Page {
-    let name = report
-        .dataset
-        .clone()
-        .unwrap_or_else(|| report.path.display().to_string());
+    let name = report.dataset.clone().unwrap_or_else(|| {
+        let last = report.path.file_name().unwrap_or(report.path.as_os_str());
+        last.to_string_lossy().into_owned()
+    });
     let images: u64 = report.splits.iter().map(|tail| tail.stats.images).sum();
     let splits: Vec<String> = report.splits.iter().map(split_name).collect();
     let kind = match report.encoding {
@@ -89,7 +89,10 @@ fn overview(report: &Report) -> Section {
             "in the top 10 % of classes",
             Cell::Percent(train.top_tenth_share, 1),
         )
-        .note(format!("{} classes", train.top_tenth_classes)),
+        .note(format!(
+            "{} of {} classes",
+            train.top_tenth_classes, train.stats.classes
+        )),
     ];
     let leakage = &report.leakage;
     figures.push(
@@ -109,7 +112,7 @@ fn overview(report: &Report) -> Section {
     parts.extend(lacking.map(|tail| Part::Warning(lacks(report, tail))));
     if leakage.leaked > 0 {
         parts.push(Part::Warning(format!(
-            "{} of validation and test images are, equal or nearly, training images as well: accuracy on them says \
+            "Images of validation and test splits that are, equal or nearly, training images as well: {}. Accuracy on them says \
              less than it seems to.",
             number::grouped(leakage.leaked)
         )));

@@ -20,8 +20,8 @@ pub fn smooth(points: &[(f64, f64)], scale: Scale) -> Vec<(f64, f64)> {
         .collect();
     let from = placed.iter().map(|p| p.0).fold(f64::INFINITY, f64::min);
     let to = placed.iter().map(|p| p.0).fold(f64::NEG_INFINITY, f64::max);
-    // Also false where there is no point at all.
-    if !(to > from) {
+    // Without any point the ends are infinite, the wrong way round.
+    if from >= to {
         return Vec::new();
     }
     let width = (to - from) / 12.0;
