@@ -1,9 +1,9 @@
 """Opens a page in headless Chromium and looks at it: prints what happened as JSON, and takes pictures.
 
-    python chromium.py CHROMIUM PAGE [--sort N] [--shot FILE WIDTH SCHEME HEIGHT]...
+    python chromium.py CHROMIUM PAGE [--sort N] [--table N] [--shot FILE WIDTH SCHEME HEIGHT]...
 
 Speaks the DevTools protocol through aiohttp, which the tests' environment has for other reasons. HEIGHT 0
-is the whole page. The JSON says: console messages, requests, tables, the first column before and after the
+is the whole page. What is sorted and searched is table N, the last one if it is not given. The JSON says: console messages, requests, tables, the first column before and after the
 button of column N was pressed by the keyboard, aria-sort, and whether the page is wider than its window."""
 
 import argparse
@@ -17,7 +17,7 @@ import tempfile
 import aiohttp
 
 LOOK = """(() => {
-  const table = [...document.querySelectorAll('table')].at(-1);
+  const tables = [...document.querySelectorAll('table')], table = tables.at(TABLE);
   const column = at => [...table.tBodies[0].rows].map(row => row.cells[at].textContent);
   const shown = () => [...table.tBodies[0].rows].filter(row => !row.hidden).length;
   const head = table.querySelectorAll('thead th')[SORT];
@@ -28,7 +28,8 @@ LOOK = """(() => {
   const once = column(SORT), first = head.getAttribute('aria-sort');
   head.querySelector('button').click();
   const twice = column(SORT), second = head.getAttribute('aria-sort');
-  const field = document.querySelector('input[type=search]');
+  const long = tables.filter(table => table.tBodies[0].rows.length >= 25);
+  const field = document.querySelectorAll('input[type=search]')[long.indexOf(table)];
   let found = null;
   if (field) {
     field.value = table.tBodies[0].rows[0].cells[0].textContent;
@@ -86,7 +87,7 @@ async def look(arguments, port):
             await size(tab, 390, "light")
             narrow = await evaluate(tab, "document.documentElement.scrollWidth > window.innerWidth")
             await size(tab, 1280, "light")
-            seen = await evaluate(tab, LOOK.replace("SORT", str(arguments.sort)))
+            seen = await evaluate(tab, LOOK.replace("SORT", str(arguments.sort)).replace("TABLE", str(arguments.table)))
             seen["overflow_on_a_phone"] = narrow
             wrong = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
             seen["console"] = [json.dumps(e["params"])[:300] for e in tab.events if e["method"] in wrong]
@@ -120,6 +121,7 @@ async def main():
     parser.add_argument("chromium")
     parser.add_argument("page")
     parser.add_argument("--sort", type=int, default=0)
+    parser.add_argument("--table", type=int, default=-1)
     parser.add_argument("--shot", nargs=4, action="append", default=[])
     arguments = parser.parse_args()
     # The browser's own children may still write into it for a moment.

@@ -1,4 +1,4 @@
-//! `cargo xtask examples`: reports of three data sets with a picture of each, into `target/examples/`.
+//! `cargo xtask examples`: reports of three data sets and of a run with a picture of each, into `target/examples/`.
 //!
 //! `shapes-lt` is drawn; CIFAR-100-LT and the lists of Places-LT are left out, with the reason, where the
 //! folder of real data is not there. Invariant: only [`publish`] changes files that git knows.
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::checkout::Checkout;
 use crate::steps::{Steps, succeed};
-use crate::{demo, libtorch, python_env, tools};
+use crate::{demo, libtorch, python_env, run_example, tools};
 
 const FOLDER: &str = "target/examples";
 const IMAGES: &str = "docs/images";
@@ -128,6 +128,22 @@ pub fn build(checkout: &Checkout, steps: &mut Steps) -> Result<Vec<PathBuf>> {
                 .arg(chromium)
                 .arg(&page);
             command
+                .arg("--shot")
+                .arg(&picture)
+                .args(["1280", "light", "1330"]);
+            look(&mut command)
+        })?;
+        pictures.push(picture);
+    }
+    let page = run_example::build(checkout, steps)?;
+    if let Some(chromium) = &chromium {
+        let picture = checkout.root.join(format!("{FOLDER}/report-run.png"));
+        steps.run("picture of a run", || {
+            let mut command = checkout.command(checkout.root.join(".venv/bin/python"));
+            command
+                .arg("xtask/pages/chromium.py")
+                .arg(chromium)
+                .arg(&page)
                 .arg("--shot")
                 .arg(&picture)
                 .args(["1280", "light", "1330"]);

@@ -10,6 +10,7 @@ mod dispatch;
 mod examples;
 mod libtorch;
 mod python_env;
+mod run_example;
 mod steps;
 mod suite;
 mod tools;

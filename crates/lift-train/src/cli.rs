@@ -1,6 +1,7 @@
 //! The command line of `lift-train`: what was typed becomes settings here, and commands run.
 
 mod bench;
+mod report;
 
 use std::path::PathBuf;
 
@@ -69,6 +70,15 @@ enum Command {
         #[command(flatten)]
         shown: ShownArgs,
     },
+    /// Write a run's report as a page, JSON or Markdown, or print it
+    ///
+    /// What the run did not record, its predictions before tuning and its consistency, is computed once and kept in
+    /// its folder.
+    #[command(after_long_help = "Example:
+  lift-train report runs/first --compare runs/second --html report.html")]
+    Report(report::ReportArgs),
+    /// Compare training with test images of each class in feature space, before and after tuning
+    Consistency(report::ConsistencyArgs),
     /// Replay a reference run and print how far this program lies from it
     ///
     /// Exits with 1 above tolerance: losses 1e-4 relative, logits and final tensors 1e-3 absolute.
@@ -358,7 +368,10 @@ impl Cli {
                 if dry_run {
                     return command::dry_run(&config);
                 }
-                let report = command::train_until(&config, &Stop::on_signals()?)?;
+                let typed: Vec<String> = std::env::args_os()
+                    .map(|word| word.to_string_lossy().into_owned())
+                    .collect();
+                let report = command::train_until(&config, &typed, &Stop::on_signals()?)?;
                 command::print_run(report, &config.out)?;
             }
             Some(Command::Resume(args)) => {
@@ -403,6 +416,12 @@ impl Cli {
             }
             Some(Command::Compare { runs, shown }) => {
                 command::print(&command::compare(&runs)?, shown.output())?;
+            }
+            Some(Command::Report(args)) => args.run()?,
+            Some(Command::Consistency(args)) => {
+                let (config, settings) = args.settings()?;
+                let found = command::consistency(&config, &settings)?;
+                command::print_consistency(&found, args.json)?;
             }
             Some(Command::Parity(args)) => {
                 let output = if args.json {

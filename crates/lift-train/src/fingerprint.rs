@@ -50,14 +50,33 @@ impl Origins {
     /// # Errors
     /// When they differ, or cannot be read.
     pub fn require_files(&self, config: &TrainConfig) -> Result<()> {
-        require(
-            &self.shards,
-            &of_file(&manifest_of(config)?)?,
-            &config.shards,
-            "shards",
-        )?;
+        self.require_shards(config)?;
         match (&self.head, &config.head) {
             (Some(wanted), Some(path)) => require(wanted, &of_file(path)?, path, "classifier file"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses other training shards than these.
+    ///
+    /// # Errors
+    /// When they differ, or cannot be read.
+    pub fn require_shards(&self, config: &TrainConfig) -> Result<()> {
+        let found = of_file(&manifest_of(config)?)?;
+        require(&self.shards, &found, &config.shards, "shards")
+    }
+
+    /// Refuses what was started from anything else.
+    ///
+    /// # Errors
+    /// When it was.
+    pub fn require_same(&self, found: &Self, config: &TrainConfig) -> Result<()> {
+        require(&self.shards, &found.shards, &config.shards, "shards")?;
+        require(&self.model, &found.model, &config.model, "model")?;
+        match (&self.head, &found.head, &config.head) {
+            (Some(wanted), Some(found), Some(path)) => {
+                require(wanted, found, path, "classifier file")
+            }
             _ => Ok(()),
         }
     }
@@ -133,7 +152,7 @@ fn require(wanted: &str, found: &str, path: &Path, what: &str) -> Result<()> {
     Err(Error::BadRun {
         path: path.into(),
         reason: format!(
-            "not the {what} that the run was started with (hash {found}, the checkpoint has {wanted})\n\
+            "not the {what} that the run was started with (hash {found}, the run has {wanted})\n\
              hint: bring it back, or start a new run"
         ),
     })

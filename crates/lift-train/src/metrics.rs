@@ -3,14 +3,16 @@
 //! A class never predicted right counts as 0 in every mean; a band or a mean without classes is `None`, never NaN.
 
 mod bootstrap;
+mod wilson;
 
 use lift_data::split::{Band, BandEdges};
 use serde::{Deserialize, Serialize};
 
 pub use bootstrap::Intervals;
+pub use wilson::wilson;
 
 /// Equal bins of confidence in the calibration error (Guo et al. 2017).
-const CALIBRATION_BINS: usize = 15;
+pub const CALIBRATION_BINS: usize = 15;
 
 /// What the model said of one image.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -142,13 +144,17 @@ impl Tally {
     }
 }
 
+/// The bin of a confidence, from 0. Bins are open below and closed above, as in the paper.
+pub fn calibration_bin(confidence: f32) -> usize {
+    let bin = (f64::from(confidence) * CALIBRATION_BINS as f64).ceil() as usize;
+    bin.clamp(1, CALIBRATION_BINS) - 1
+}
+
 fn calibration_error(judged: &[Judged]) -> f64 {
     let mut bins = [(0u64, 0.0, 0.0); CALIBRATION_BINS];
     for one in judged {
         let confidence = f64::from(one.confidence);
-        // Bins are open below and closed above, as in the paper.
-        let bin = (confidence * CALIBRATION_BINS as f64).ceil() as usize;
-        let (images, right, sum) = &mut bins[bin.clamp(1, CALIBRATION_BINS) - 1];
+        let (images, right, sum) = &mut bins[calibration_bin(one.confidence)];
         *images += 1;
         *right += f64::from(u8::from(one.label == one.predicted));
         *sum += confidence;

@@ -2,14 +2,17 @@
 //!
 //! Invariant: a file appears whole or not at all; rows follow the shards' order.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fs::File, path::Path, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, Float32Array, Int32Array, Int64Array, RecordBatch, StringArray},
+    array::{
+        Array, ArrayRef, AsArray, Float32Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    },
+    datatypes::{Float32Type, Int32Type},
     error::ArrowError,
 };
 use lift_data::{ClassNames, atomic, shard::ShardReader};
-use parquet::arrow::ArrowWriter;
+use parquet::arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder};
 
 use crate::{
     error::{Error, Result},
@@ -41,6 +44,54 @@ pub fn write_predictions(path: &Path, reader: &ShardReader, judged: &[Judged]) -
         ("rank", integers(judged.iter().map(|one| one.rank))),
     ];
     write(path, RecordBatch::try_from_iter(columns))
+}
+
+/// Reads what [`write_predictions`] wrote of images of so many classes, in the rows' order.
+///
+/// # Errors
+/// When the file cannot be read, has other columns, or a label that is no class.
+pub fn read_predictions(path: &Path, num_classes: usize) -> Result<Vec<Judged>> {
+    let bad = |reason: String| Error::BadRun {
+        path: path.into(),
+        reason: format!("{reason}\nhint: remove it, it is made anew"),
+    };
+    let file = File::open(path).map_err(Error::io(path))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file)
+        .map_err(|e| bad(format!("not a file of predictions: {e}")))?;
+    let batches = builder.build().map_err(|e| bad(e.to_string()))?;
+    let mut judged = Vec::new();
+    for batch in batches {
+        let batch = batch.map_err(|e| bad(e.to_string()))?;
+        let column = |name: &str| {
+            let column = batch.column_by_name(name);
+            column.ok_or_else(|| bad(format!("no column {name}")))
+        };
+        let whole = |name: &str| {
+            let numbers = column(name)?.as_primitive_opt::<Int32Type>();
+            let numbers = numbers.filter(|numbers| numbers.null_count() == 0);
+            numbers.ok_or_else(|| bad(format!("column {name} does not hold whole numbers")))
+        };
+        let (labels, predicted, ranks) = (whole("label")?, whole("predicted")?, whole("rank")?);
+        let confidence = column("confidence")?.as_primitive_opt::<Float32Type>();
+        let confidence = confidence
+            .filter(|numbers| numbers.null_count() == 0)
+            .ok_or_else(|| bad("column confidence does not hold numbers".into()))?;
+        let class = |label: i32| match usize::try_from(label) {
+            Ok(class) if class < num_classes => Ok(label as u32),
+            _ => Err(bad(format!(
+                "label {label}, there are {num_classes} classes"
+            ))),
+        };
+        for row in 0..batch.num_rows() {
+            judged.push(Judged {
+                label: class(labels.value(row))?,
+                predicted: class(predicted.value(row))?,
+                confidence: confidence.value(row),
+                rank: u32::try_from(ranks.value(row)).map_err(|_| bad("a negative rank".into()))?,
+            });
+        }
+    }
+    Ok(judged)
 }
 
 /// Writes a row for each pair of true and predicted class that occurs: `label`, `class`, `predicted`,

@@ -5,7 +5,7 @@ mod table;
 use std::{fs, path::Path};
 
 use lift_clip::Precision;
-use lift_data::atomic;
+use lift_data::{atomic, split::BandEdges};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use table::aligned;
@@ -38,6 +38,9 @@ pub struct Report {
     /// Training images of each class, where they are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train_counts: Option<Vec<u64>>,
+    /// Where the bands end, where training counts are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bands: Option<BandEdges>,
     /// The model that was judged.
     pub model: String,
     /// The prompt of the classifier file.
@@ -74,6 +77,9 @@ pub struct Training {
     pub images_per_second: f64,
     /// Share of the time in which the step waited for data.
     pub data_wait_share: f64,
+    /// The most memory of the host that the process had resident, evaluation included; not that of a GPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<u64>,
 }
 
 impl Report {

@@ -215,6 +215,7 @@ pub fn train(
         seconds: at.total.seconds,
         images_per_second: at.total.images_per_second(),
         data_wait_share: at.total.data_wait_share(),
+        peak_memory_bytes: None,
     })
 }
 

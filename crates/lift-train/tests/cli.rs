@@ -16,6 +16,8 @@ mod options;
 mod parity;
 #[path = "cli/resume.rs"]
 mod resume;
+#[path = "cli/run_report.rs"]
+mod run_report;
 #[path = "cli/tensorboard.rs"]
 mod tensorboard;
 

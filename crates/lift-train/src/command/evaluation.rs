@@ -1,13 +1,14 @@
 //! Evaluating a run again, and zero-shot classification.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use lift_clip::{Head, Normalisation, Precision, hub};
 use lift_data::{layout::split_dir, manifest::Manifest, shard::ShardReader, split::Split};
-use tch::Device;
+use tch::{Device, Kind, Tensor};
 
 use super::{check_classes, class_texts, load_tower, read_head, report_of, warn_of_expand};
 use crate::{
@@ -79,7 +80,7 @@ impl EvalSettings {
 /// When the run or the shards cannot be used, or their classes differ.
 pub fn eval(run: &Path, model: Option<&Path>, settings: &EvalSettings) -> Result<Report> {
     let config = run::read_config(run)?;
-    let tuned = Tuned::read(run)?;
+    let mut tuned = Tuned::read(run)?;
     let dir = split_dir(&settings.shards, settings.split)?;
     let test = Arc::new(ShardReader::open(&dir)?);
     check_classes(
@@ -91,23 +92,17 @@ pub fn eval(run: &Path, model: Option<&Path>, settings: &EvalSettings) -> Result
     )?;
 
     let model_path = hub::fetch(model.unwrap_or(&config.model))?;
-    let visual = load_tower(&model_path, settings.resolution)?;
-    warn_of_expand(settings.look, &visual);
-    let (device, kind) = (settings.device, settings.precision.kind());
-    let tensors = tuned.file.tensors;
-    let model = TunedModel::from_tuned(
-        visual,
+    let place = (settings.device, settings.precision.kind());
+    let tensors = std::mem::take(&mut tuned.file.tensors);
+    let (model, normalisation) = load_tuned(
+        run,
+        &config,
         tensors,
-        config.classifier,
-        config.scale,
-        device,
-        kind,
-    )
-    .map_err(|e| Error::BadRun {
-        path: run.join("tuned.safetensors"),
-        reason: format!("{e}\nhint: evaluate with the model that the run was trained with"),
-    })?;
-    let normalisation = Normalisation::of_model(&model_path, model.visual.usual_normalisation())?;
+        &model_path,
+        settings.resolution,
+        place,
+    )?;
+    warn_of_expand(settings.look, &model.visual);
     let counts = Some(tuned.class_counts.as_slice());
     let groups = groups(settings, &test)?;
     let groups = groups.as_ref();
@@ -116,6 +111,7 @@ pub fn eval(run: &Path, model: Option<&Path>, settings: &EvalSettings) -> Result
         parameters: Some(model.parameter_counts()),
         config: Some(config),
         template: tuned.template,
+        bands: Some(test.manifest().bands),
         train_counts: Some(
             groups.map_or(tuned.class_counts.clone(), |g| g.sums(&tuned.class_counts)),
         ),
@@ -128,6 +124,28 @@ pub fn eval(run: &Path, model: Option<&Path>, settings: &EvalSettings) -> Result
             groups,
         )
     })
+}
+
+/// The model of a run from its tuned tensors and the files of its frozen tower, with that tower's constants.
+pub(super) fn load_tuned(
+    run: &Path,
+    config: &TrainConfig,
+    tensors: BTreeMap<String, Tensor>,
+    model: &Path,
+    resolution: Option<u32>,
+    (device, kind): (Device, Kind),
+) -> Result<(TunedModel, Normalisation)> {
+    let visual = load_tower(model, resolution)?;
+    let (classifier, scale) = (config.classifier, config.scale);
+    let tuned =
+        TunedModel::from_tuned(visual, tensors, classifier, scale, device, kind).map_err(|e| {
+            Error::BadRun {
+                path: run.join("tuned.safetensors"),
+                reason: format!("{e}\nhint: evaluate with the model that the run was trained with"),
+            }
+        })?;
+    let normalisation = Normalisation::of_model(model, tuned.visual.usual_normalisation())?;
+    Ok((tuned, normalisation))
 }
 
 /// Classifies by the nearest class text in the joint space, without any training.
@@ -164,9 +182,19 @@ pub fn zero_shot(
     let counts = train_counts.as_deref();
     let groups = groups(settings, &test)?;
     let groups = groups.as_ref();
+    if let Some(out) = out {
+        std::fs::create_dir_all(out).map_err(Error::io(out))?;
+    }
+    let file = format!("predictions-{}.parquet", settings.look.tte.as_str());
+    let kept = out.filter(|_| groups.is_none()).map(|out| out.join(file));
+    let settings = &EvalSettings {
+        predictions: settings.predictions.clone().or(kept),
+        ..settings.clone()
+    };
     let evaluation = judge(settings, &test, &tower, normalisation, counts, groups)?;
     let name = out.unwrap_or(Path::new("zero-shot"));
     let report = Report {
+        bands: train_counts.as_ref().map(|_| test.manifest().bands),
         template: head.template.clone(),
         train_counts: train_counts.map(|counts| groups.map_or(counts.clone(), |g| g.sums(&counts))),
         ..report_of(
@@ -179,7 +207,6 @@ pub fn zero_shot(
         )
     };
     if let Some(out) = out {
-        std::fs::create_dir_all(out).map_err(Error::io(out))?;
         report.write(out)?;
     }
     Ok(report)

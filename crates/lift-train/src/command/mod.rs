@@ -3,10 +3,12 @@
 //! [`training`] trains, [`evaluation`] judges; here is what both check and how reports are printed.
 
 mod bench;
+mod consistency;
 mod evaluation;
 mod init;
 mod inputs;
 mod parity;
+mod report;
 mod training;
 
 use std::{
@@ -19,9 +21,11 @@ use lift_data::{ClassNames, manifest::Manifest};
 use tch::Tensor;
 
 pub use bench::{BenchReport, BenchSettings, Form, Length, Speed, bench, print_bench};
+pub use consistency::{ConsistencySettings, IMAGES_PER_CLASS, consistency, print_consistency};
 pub use evaluation::{EvalSettings, eval, zero_shot};
 pub use init::{InitSettings, init};
 pub use parity::parity;
+pub use report::{ReportSettings, report};
 pub use training::{dry_run, resume, train, train_until};
 
 use crate::{
@@ -161,6 +165,7 @@ fn report_of(
         class_hash: class_names.hash(),
         class_names: class_names.as_slice().to_vec(),
         train_counts: None,
+        bands: None,
         model: model.display().to_string(),
         template: String::new(),
         precision: settings.precision,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lift_clip::{Head, Normalisation};
 use lift_data::shard::ShardReader;
+use nix::sys::resource::{UsageWho, getrusage};
 use tch::Device;
 
 use super::{
@@ -21,6 +22,7 @@ use crate::{
     loader::Loader,
     model::TunedModel,
     plan::Plan,
+    provenance::Provenance,
     report::Report,
     run::{self, Tuned},
     stop::Stop,
@@ -29,7 +31,7 @@ use crate::{
 };
 
 /// The classifier file that `--init` made, in the run's folder.
-const MADE_HEAD: &str = "head.safetensors";
+pub(super) const MADE_HEAD: &str = "head.safetensors";
 
 /// Prints what a run would do.
 ///
@@ -53,14 +55,14 @@ pub fn dry_run(config: &TrainConfig) -> Result<()> {
 /// # Errors
 /// When an input cannot be used, the run's folder exists, or training fails.
 pub fn train(config: &TrainConfig) -> Result<Report> {
-    train_until(config, &Stop::default())
+    train_until(config, &[], &Stop::default())
 }
 
-/// As [`train`], with a checkpoint and an end when `stop` wants it.
+/// As [`train`], with a checkpoint and an end when `stop` wants it; `command` is what was typed.
 ///
 /// # Errors
 /// As [`train`], and when it is stopped.
-pub fn train_until(config: &TrainConfig, stop: &Stop) -> Result<Report> {
+pub fn train_until(config: &TrainConfig, command: &[String], stop: &Stop) -> Result<Report> {
     let device = config.device_choice()?.resolve_with_note()?;
     run::require_empty(&config.out)?;
     let inputs = Inputs::open(config, device, None)?;
@@ -68,6 +70,7 @@ pub fn train_until(config: &TrainConfig, stop: &Stop) -> Result<Report> {
     let plan = Plan::new(config, &inputs.model, inputs.train.manifest(), device)?;
     run::create(config)?;
     let _lock = run::lock(&config.out)?;
+    Provenance::new(command, &inputs.origins).write(&config.out)?;
     eprint!("{plan}");
     finish(device, inputs, None, stop)
 }
@@ -126,7 +129,7 @@ fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop)
         loader.set_depth(batches);
     }
     let keeper = Keeper::new(config, &origins);
-    let training = train::train(
+    let mut training = train::train(
         &mut model,
         &loader,
         config,
@@ -167,7 +170,9 @@ fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop)
             None,
         )?);
     }
+    training.peak_memory_bytes = peak_memory_bytes();
     let report = Report {
+        bands: Some(manifest.bands),
         parameters: Some(model.parameter_counts()),
         training: Some(training),
         config: Some(config.clone()),
@@ -191,6 +196,13 @@ fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop)
     report.write(&config.out)?;
     checkpoint::remove(&config.out)?;
     Ok(report)
+}
+
+/// The most memory that this process had resident so far, the mapped shards included; not that of a GPU.
+fn peak_memory_bytes() -> Option<u64> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    // Linux counts in KiB.
+    u64::try_from(usage.max_rss()).ok().map(|kib| kib * 1024)
 }
 
 /// The accuracies of one evaluation, at the last step of training.

@@ -45,8 +45,8 @@ pub struct TrainArgs {
     /// New folder for the run's files
     #[arg(long, value_name = "RUN")]
     pub out: Option<PathBuf>,
-    /// Named settings of the papers [default: lift+]
-    #[arg(long, value_enum)]
+    /// Named settings: lift+, lift, lp, fft, aft, coop, zs [default: lift+]
+    #[arg(long, value_enum, hide_possible_values = true)]
     pub preset: Option<Preset>,
     /// Modules (lora:8,adaptformer) or none [default: the preset's]
     ///
@@ -160,8 +160,10 @@ pub struct TrainArgs {
     /// Seed of order, crops and initial values [default: 0]
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Test-time ensembling after training, besides the plain evaluation [default: five-crop]
-    #[arg(long, value_enum)]
+    /// Test-time ensembling after training [default: five-crop]
+    ///
+    /// Besides the plain evaluation: none, five-crop, ten-crop or random-crops.
+    #[arg(long, value_enum, hide_possible_values = true)]
     pub tte: Option<Tte>,
     /// Pixels beyond the resolution for ensembling [default: 24]
     ///

@@ -20,6 +20,9 @@ const RESAMPLES: usize = 1000;
 pub struct Intervals {
     /// Of the accuracy over all images.
     pub overall: [f64; 2],
+    /// Of the mean of the per-class accuracies; none in reports of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_class: Option<[f64; 2]>,
     /// Of the bands' mean class accuracies.
     pub many: Option<[f64; 2]>,
     /// As `many`.
@@ -39,19 +42,23 @@ impl Intervals {
             .map(|class| (right[class], total[class], band_of(class)))
             .collect();
         let mut overall = Vec::with_capacity(RESAMPLES);
+        let mut mean_class = Vec::with_capacity(RESAMPLES);
         let mut bands = [const { Vec::new() }; 3];
         for _ in 0..RESAMPLES {
             let mut right_images = 0;
+            let mut sum_of_classes = 0.0;
             let mut sums = [(0.0, 0u64); 3];
             for &(right, total, band) in &classes {
                 let drawn = binomial(&mut rng, right, total);
                 right_images += drawn;
+                sum_of_classes += drawn as f64 / total as f64;
                 if let Some(band) = band {
                     let (sum, n) = &mut sums[band as usize];
                     *sum += drawn as f64 / total as f64;
                     *n += 1;
                 }
             }
+            mean_class.push(sum_of_classes / classes.len().max(1) as f64);
             overall.push(right_images as f64 / images.max(1) as f64);
             for (values, (sum, n)) in bands.iter_mut().zip(sums) {
                 if n > 0 {
@@ -62,6 +69,7 @@ impl Intervals {
         let [many, medium, few] = bands.map(interval);
         Self {
             overall: interval(overall).unwrap_or_default(),
+            mean_class: interval(mean_class).filter(|_| !classes.is_empty()),
             many,
             medium,
             few,

@@ -85,6 +85,8 @@ fn intervals_hold_the_accuracy_and_are_as_wide_as_the_binomials() {
     assert!((low - (0.8 - 1.96 * 0.02)).abs() < 0.01, "{low}");
     assert!((high - (0.8 + 1.96 * 0.02)).abs() < 0.01, "{high}");
     assert_eq!(metrics.intervals.many, Some([low, high]));
+    // One class has images, and is all of the mean.
+    assert_eq!(metrics.intervals.mean_class, Some([low, high]));
     let again = Metrics::new(
         &judged(&pairs),
         Classes {

@@ -142,6 +142,7 @@ mod tests {
             calibration_error: 0.125,
             intervals: Intervals {
                 overall: [0.4, 0.6],
+                mean_class: None,
                 many: None,
                 medium: Some([0.0, 0.1]),
                 few: Some([0.0, 0.0]),
@@ -166,6 +167,7 @@ mod tests {
             class_hash: String::new(),
             class_names: vec!["red star".into(), "ring".into()],
             train_counts: Some(vec![500, 5]),
+            bands: None,
             model: String::new(),
             template: String::new(),
             precision: Precision::Fp32,

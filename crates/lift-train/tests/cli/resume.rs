@@ -68,7 +68,7 @@ pub fn with_stops(config: &TrainConfig, steps: &[usize]) {
     for &step in steps {
         let stop = Stop::after(step);
         outcome = Some(match outcome {
-            None => command::train_until(config, &stop),
+            None => command::train_until(config, &[], &stop),
             Some(_) => command::resume(config, &stop),
         });
         let stopped = matches!(outcome, Some(Err(Error::Stopped { step: at, .. })) if at == step);
@@ -204,7 +204,7 @@ fn other_inputs_and_settings_are_refused_by_name() {
         message.replace(&dir.path().display().to_string(), "DIR")
     };
     assert!(refused(&config).starts_with("DIR/run/config.toml: No such file"));
-    command::train_until(&config, &Stop::after(5)).unwrap_err();
+    command::train_until(&config, &[], &Stop::after(5)).unwrap_err();
 
     // The same classes, another row.
     let head = Head::read(config.head.as_deref().unwrap()).unwrap();

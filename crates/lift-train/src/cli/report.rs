@@ -1,0 +1,166 @@
+//! `lift-train consistency` and `lift-train report`, as typed.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use lift_clip::DeviceChoice;
+use lift_data::atomic;
+
+use crate::{
+    command::{self, ConsistencySettings, IMAGES_PER_CLASS, ReportSettings},
+    config::{TrainConfig, check_ranges},
+    error::{Error, Result},
+    run::read_config,
+    run_report::{page::page, summary},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct ConsistencyArgs {
+    /// Folder of the run
+    #[arg(long, value_name = "RUN")]
+    run: PathBuf,
+    #[command(flatten)]
+    moved: MovedArgs,
+    /// The most images of a class that are taken of each split
+    #[arg(long, value_name = "N", default_value_t = IMAGES_PER_CLASS)]
+    images_per_class: usize,
+    /// Seed of the images' draw
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Images a forward pass
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    batch_size: usize,
+    /// Threads that prepare batches; 0: one a core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+    /// One JSON document, with every class, instead of a table
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Where things lie now.
+#[derive(Debug, Args)]
+pub(super) struct MovedArgs {
+    /// Folder with its train/ and test/ shards [default: the run's]
+    #[arg(long, value_name = "DIR")]
+    shards: Option<PathBuf>,
+    /// Its model: folder, file or org/name [default: the run's]
+    #[arg(long, value_name = "MODEL")]
+    model: Option<PathBuf>,
+    /// auto, cpu or cuda:N [default: the run's]
+    #[arg(long)]
+    device: Option<String>,
+}
+
+impl MovedArgs {
+    fn apply(&self, recorded: TrainConfig) -> TrainConfig {
+        TrainConfig {
+            shards: self.shards.clone().unwrap_or(recorded.shards),
+            model: self.model.clone().unwrap_or(recorded.model),
+            device: self.device.clone().unwrap_or(recorded.device),
+            ..recorded
+        }
+    }
+}
+
+impl ConsistencyArgs {
+    pub(super) fn settings(&self) -> Result<(TrainConfig, ConsistencySettings)> {
+        check_ranges(&[
+            ("images-per-class", self.images_per_class as f64, 2.0, 1e6),
+            ("batch-size", self.batch_size as f64, 1.0, 1e6),
+            ("threads", self.threads as f64, 0.0, 1024.0),
+        ])?;
+        let config = self.moved.apply(read_config(&self.run)?);
+        let choice: DeviceChoice = config.device.parse().map_err(Error::Usage)?;
+        let settings = ConsistencySettings {
+            run: self.run.clone(),
+            images_per_class: self.images_per_class,
+            seed: self.seed,
+            batch_size: self.batch_size,
+            device: choice.resolve_with_note()?,
+            threads: self.threads,
+        };
+        Ok((config, settings))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReportArgs {
+    /// Folder of the run
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// Runs with the same classes to set beside it
+    #[arg(long, value_name = "RUN", num_args = 1..)]
+    compare: Vec<PathBuf>,
+    /// Write the report as one HTML page
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write it as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write it as Markdown
+    #[arg(long, value_name = "FILE")]
+    md: Option<PathBuf>,
+    /// Take what the run's folder holds: compute nothing, read no image
+    #[arg(long)]
+    recorded: bool,
+    #[command(flatten)]
+    moved: MovedArgs,
+}
+
+/// Rows of a table that Markdown keeps.
+const MARKDOWN_ROWS: usize = 100;
+
+impl ReportArgs {
+    pub(super) fn run(&self) -> Result<()> {
+        let settings = self.settings()?;
+        let (report, pictures) = command::report(&settings)?;
+        if let Some(path) = &self.json {
+            let json = serde_json::to_string_pretty(&report).expect("a report is plain data");
+            atomic::write(path, (json + "\n").as_bytes())?;
+        }
+        if self.html.is_some() || self.md.is_some() {
+            let page = page(&report, pictures);
+            if let Some(path) = &self.html {
+                atomic::write(path, page.html().as_bytes())?;
+            }
+            if let Some(path) = &self.md {
+                atomic::write(path, page.markdown(MARKDOWN_ROWS).as_bytes())?;
+            }
+        }
+        let written: Vec<&PathBuf> = [&self.html, &self.json, &self.md]
+            .into_iter()
+            .flatten()
+            .collect();
+        if written.is_empty() {
+            return command::write_stdout(summary(&report).as_bytes());
+        }
+        for path in written {
+            eprintln!("report: {}", path.display());
+        }
+        Ok(())
+    }
+
+    fn settings(&self) -> Result<ReportSettings> {
+        // A zero-shot run has a report and no settings.
+        let config = match self.run.join("config.toml").exists() {
+            true => Some(self.moved.apply(read_config(&self.run)?)),
+            false => None,
+        };
+        let device = match &config {
+            Some(config) => config.device.as_str(),
+            None => "cpu",
+        };
+        let choice: DeviceChoice = device.parse().map_err(Error::Usage)?;
+        Ok(ReportSettings {
+            run: self.run.clone(),
+            compare: self.compare.clone(),
+            compute: match self.recorded {
+                true => None,
+                false => Some(choice.resolve_with_note()?),
+            },
+            config,
+            shards: self.moved.shards.clone(),
+        })
+    }
+}

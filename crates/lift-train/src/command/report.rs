@@ -1,0 +1,275 @@
+//! `lift-train report`: finds what a run recorded, computes what it did not, and keeps that in the run's folder.
+//!
+//! Kept are `predictions-before.parquet`, `predictions-plain.parquet` of runs that have none, and `consistency.json`;
+//! asked again, a report computes nothing. Invariant: recorded predictions that do not give the recorded accuracy are
+//! refused.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use lift_clip::Head;
+use lift_data::{
+    decode::Decoder,
+    layout::split_dir,
+    page::{Group, Thumbnail, escape::visible},
+    shard::ShardReader,
+    split::Split,
+};
+use tch::Device;
+
+use super::{
+    consistency::{self, ConsistencySettings, IMAGES_PER_CLASS},
+    evaluation::{EvalSettings, eval, judge},
+    inputs::Inputs,
+    training::MADE_HEAD,
+};
+use crate::{
+    classifier::Classifier,
+    config::TrainConfig,
+    error::{Error, Result},
+    eval::Tte,
+    head_init::HeadInit,
+    metrics::Judged,
+    predictions::read_predictions,
+    provenance::Provenance,
+    report::Report,
+    run_report::{Confused, Recorded, RunReport, curves, judged, page::PICTURE_BYTES, plain_of},
+};
+
+const BEFORE: &str = "predictions-before.parquet";
+
+/// Images of a pair that are shown, and of the class it is taken for.
+const IMAGES_A_PAIR: usize = 3;
+
+/// The longest side of a thumbnail, in pixels.
+const THUMBNAIL: u32 = 72;
+
+/// What a report is made of.
+#[derive(Clone, Debug)]
+pub struct ReportSettings {
+    /// The run's folder.
+    pub run: PathBuf,
+    /// Folders of runs it is compared with.
+    pub compare: Vec<PathBuf>,
+    /// Where to compute what is missing; none: nothing is computed, and no image is read.
+    pub compute: Option<Device>,
+    /// Where things lie now, with the settings of the run; none for a run without training.
+    pub config: Option<TrainConfig>,
+    /// Shards that example images are read from, where the run does not say.
+    pub shards: Option<PathBuf>,
+}
+
+/// The report of a run, and images of its confused pairs.
+///
+/// # Errors
+/// When the run, or what is needed to compute what it did not record, cannot be used.
+pub fn report(settings: &ReportSettings) -> Result<(RunReport, Vec<Group>)> {
+    let run = &settings.run;
+    let report = Report::read(run)?;
+    let compared = super::compare(&settings.compare)?;
+    let trained = settings.config.as_ref().filter(|config| config.epochs > 0);
+    let config = settings.config.as_ref();
+    let mut missing = Vec::new();
+
+    let after = after(run, &report, settings, &mut missing)?;
+    let before = match trained {
+        Some(config) => before(run, &report, config, settings.compute, &mut missing)?,
+        None => None,
+    };
+    if let (Some(before), Some(after)) = (&before, &after) {
+        let same = before.len() == after.len()
+            && before.iter().zip(after).all(|(a, b)| a.label == b.label);
+        if !same {
+            return Err(Error::BadRun {
+                path: run.join(BEFORE),
+                reason:
+                    "not of the images of the run's predictions\nhint: remove it, it is made anew"
+                        .into(),
+            });
+        }
+    }
+    let mut found = None;
+    if let Some(config) = trained {
+        found = consistency::read(run)?;
+        if let (None, Some(device)) = (&found, settings.compute) {
+            eprintln!("computing: training against test images in feature space");
+            let settings = ConsistencySettings {
+                run: run.clone(),
+                images_per_class: IMAGES_PER_CLASS,
+                seed: 0,
+                batch_size: config.batch_size,
+                device,
+                threads: config.threads,
+            };
+            found = Some(consistency::consistency(config, &settings)?);
+        }
+        if found.is_none() {
+            missing.push("consistency, which `lift-train consistency` measures".into());
+        }
+    }
+    let shards = settings
+        .shards
+        .as_ref()
+        .or(config.map(|config| &config.shards));
+    let test = match (shards, settings.compute) {
+        (Some(shards), Some(_)) => Some(ShardReader::open(&split_dir(shards, Split::Test)?)?),
+        _ => None,
+    };
+    let text = run.join("config.toml");
+    let recorded = Recorded {
+        before: before.as_deref(),
+        after: after.as_deref(),
+        log: &curves::read(run)?,
+        consistency: found,
+        provenance: Provenance::read(run)?,
+        settings: match text.exists() {
+            true => Some(fs::read_to_string(&text).map_err(Error::io(&text))?),
+            false => None,
+        },
+        compared: &compared,
+        bands: test.as_ref().map(|test| test.manifest().bands),
+        missing,
+    };
+    let joined = RunReport::of(&report, recorded)?;
+    let pictures = match (&test, &after) {
+        (Some(test), Some(after)) => pictures(test, &joined.confused, after)?,
+        _ => Vec::new(),
+    };
+    Ok((joined, pictures))
+}
+
+/// What the run's model said in the plain evaluation, computed where it was not kept.
+fn after(
+    run: &Path,
+    report: &Report,
+    settings: &ReportSettings,
+    missing: &mut Vec<String>,
+) -> Result<Option<Vec<Judged>>> {
+    let evaluation = plain_of(report)?;
+    let path = run.join(format!("predictions-{}.parquet", evaluation.tte.as_str()));
+    if !path.exists() {
+        let (Some(device), Some(config), Tte::None) =
+            (settings.compute, &settings.config, evaluation.tte)
+        else {
+            missing.push(
+                "confusion, calibration and intervals of classes: the run kept no predictions"
+                    .into(),
+            );
+            return Ok(None);
+        };
+        eprintln!("computing: predictions after tuning");
+        let settings = EvalSettings {
+            predictions: Some(path.clone()),
+            ..EvalSettings::of_run(config, Tte::None, device)
+        };
+        eval(run, Some(&config.model), &settings)?;
+    }
+    let judged = read_predictions(&path, report.num_classes)?;
+    let right = judged
+        .iter()
+        .filter(|one| one.label == one.predicted)
+        .count();
+    let overall = right as f64 / judged.len().max(1) as f64;
+    let images = judged.len() as u64;
+    let recorded = &evaluation.metrics;
+    // Another machine may round some logits differently: then one image in a thousand may change sides.
+    if images != recorded.images || (overall - recorded.overall).abs() > 1e-3 {
+        return Err(Error::BadRun {
+            path,
+            reason: format!(
+                "{:.2} % of {images} images are right, report.json says {:.2} % of {}\nhint: remove it, it is made anew",
+                100.0 * overall,
+                100.0 * recorded.overall,
+                recorded.images
+            ),
+        });
+    }
+    Ok(Some(judged))
+}
+
+/// What the run's model said before its first step, computed where it was not kept.
+fn before(
+    run: &Path,
+    report: &Report,
+    config: &TrainConfig,
+    compute: Option<Device>,
+    missing: &mut Vec<String>,
+) -> Result<Option<Vec<Judged>>> {
+    let path = run.join(BEFORE);
+    if !path.exists() {
+        let Some(device) = compute else {
+            missing.push("accuracy before tuning".into());
+            return Ok(None);
+        };
+        eprintln!("computing: predictions before tuning");
+        let inputs = Inputs::open(config, device, None)?;
+        if let Some(provenance) = Provenance::read(run)? {
+            provenance.origins.require_same(&inputs.origins, config)?;
+        }
+        let Inputs {
+            mut model,
+            test,
+            normalisation,
+            ..
+        } = inputs;
+        if config.init != HeadInit::Head {
+            let head = Head::read(&run.join(MADE_HEAD))?;
+            let (kind, scale) = (config.classifier, config.scale);
+            model.start_from(Classifier::new(kind, &head.weight, scale));
+        }
+        model.update_texts();
+        let settings = EvalSettings {
+            predictions: Some(path.clone()),
+            ..EvalSettings::of_run(config, Tte::None, device)
+        };
+        judge(
+            &settings,
+            &Arc::new(test),
+            &model,
+            normalisation,
+            None,
+            None,
+        )?;
+    }
+    read_predictions(&path, report.num_classes).map(Some)
+}
+
+/// The first images of each confused pair, and of the class it is taken for, while there is room on a page.
+fn pictures(test: &ShardReader, pairs: &[Confused], judged: &[Judged]) -> Result<Vec<Group>> {
+    if test.len() != judged.len() {
+        return Ok(Vec::new());
+    }
+    let mut decoder = Decoder::default();
+    let mut room = PICTURE_BYTES;
+    let mut groups = Vec::new();
+    for pair in pairs {
+        let (class, other) = (visible(&pair.class), visible(&pair.predicted_class));
+        let wrong = judged::rows(judged, pair.label, pair.predicted, IMAGES_A_PAIR);
+        let right = judged::rows(judged, pair.predicted, pair.predicted, 1);
+        let captions = wrong
+            .iter()
+            .map(|&row| (row, class.clone()))
+            .chain(right.iter().map(|&row| (row, format!("{other}, right"))));
+        let mut images = Vec::new();
+        for (row, caption) in captions {
+            let thumbnail = Thumbnail::new(test.rgb(row, &mut decoder)?, THUMBNAIL)?;
+            images.push((thumbnail, caption));
+        }
+        let bytes: usize = images.iter().map(|(image, _)| image.page_bytes()).sum();
+        if bytes > room {
+            break;
+        }
+        room -= bytes;
+        groups.push(Group {
+            caption: format!(
+                "{} for {} ({} of {})",
+                pair.class, pair.predicted_class, pair.images, pair.of
+            ),
+            images,
+        });
+    }
+    Ok(groups)
+}

@@ -1,0 +1,217 @@
+//! The report of a run as a page: sections of figures, tables and charts, for HTML and Markdown.
+//!
+//! It computes nothing that is not in [`RunReport`]. Invariant: the page stays below 2 MB, whatever the number of
+//! classes: long tables keep their most telling rows and say so, and thumbnails are added while there is room.
+
+mod charts;
+mod tables;
+
+use lift_data::page::{Cell, Figure as ChartFigure, Group, KeyFigure, Page, Part, Section, number};
+
+use super::{RunReport, State, summary::subject};
+
+/// The most bytes of thumbnails on a page.
+pub const PICTURE_BYTES: usize = 500_000;
+
+const CONSISTENCY: &str = "Class-conditional consistency";
+
+/// The page of a report, with example images of its confused pairs.
+pub fn page(report: &RunReport, pictures: Vec<Group>) -> Page {
+    let all = [
+        accuracy(report),
+        training(report),
+        frequency(report),
+        classes(report),
+        confused(report, pictures),
+        calibration(report),
+        consistency(report),
+        compared(report),
+        reproduce(report),
+    ];
+    Page {
+        title: format!("Run {}", report.name),
+        subtitle: subject(report),
+        sections: all.into_iter().flatten().collect(),
+        footer: format!("lift-train {}", report.reproduce.tool_version),
+    }
+}
+
+fn section(heading: &str, parts: Vec<Part>) -> Option<Section> {
+    (!parts.is_empty()).then(|| Section {
+        heading: heading.into(),
+        parts,
+    })
+}
+
+fn accuracy(report: &RunReport) -> Option<Section> {
+    let mut figures = Vec::new();
+    if let Some(last) = report.accuracy.last() {
+        let note = format!("{}, {}", last.state.as_str(), last.test_time);
+        figures.push(
+            KeyFigure::new("overall accuracy", Cell::Percent(last.overall.value, 1)).note(note),
+        );
+        if let Some(few) = last.few {
+            let mut figure = KeyFigure::new("rare classes", Cell::Percent(few.value, 1));
+            let plain = |state: State| {
+                let lines = report
+                    .accuracy
+                    .iter()
+                    .filter(|line| line.test_time == "plain");
+                lines
+                    .filter(|line| line.state == state)
+                    .find_map(|line| line.few)
+            };
+            let both = plain(State::BeforeTuning).zip(plain(State::AfterTuning));
+            if let Some((before, after)) = both {
+                figure = figure.note(format!(
+                    "plain: {:.1} % before tuning, {:.1} % after",
+                    100.0 * before.value,
+                    100.0 * after.value
+                ));
+            }
+            figures.push(figure);
+        }
+    }
+    if let Some(p) = &report.parameters {
+        let note = format!(
+            "{} of {} parameters",
+            number::grouped(p.modules),
+            number::grouped(p.frozen)
+        );
+        figures
+            .push(KeyFigure::new("tuned in modules", Cell::Percent(p.module_share, 2)).note(note));
+    }
+    if let Some(cost) = &report.cost {
+        let note = format!(
+            "{} steps on {}",
+            number::grouped(cost.steps as u64),
+            report.device
+        );
+        figures
+            .push(KeyFigure::new("seconds of training", Cell::Float(cost.seconds, 0)).note(note));
+    }
+    let mut parts: Vec<Part> = report
+        .missing
+        .iter()
+        .map(|missing| Part::Warning(format!("Not in this report: {missing}.")))
+        .collect();
+    parts.push(Part::KeyFigures(figures));
+    parts.push(Part::Table(tables::accuracy(&report.accuracy)));
+    parts.push(Part::Table(tables::intervals(&report.accuracy)));
+    let (many, few) = (report.bands.many_above, report.bands.few_below);
+    parts.push(Part::Text(format!(
+        "Bands go by training images: many above {many}, few below {few}. Their accuracy is the mean of their classes' \
+         accuracies. Before tuning is the run's own model before its first step. Intervals are bootstraps of the images \
+         within each class (1,000 resamples)."
+    )));
+    section("Accuracy", parts)
+}
+
+fn training(report: &RunReport) -> Option<Section> {
+    let mut parts: Vec<Part> = charts::curves(&report.curves)
+        .into_iter()
+        .map(Part::Chart)
+        .collect();
+    parts.extend(tables::effort(report).map(Part::Table));
+    section("Training", parts)
+}
+
+fn frequency(report: &RunReport) -> Option<Section> {
+    let chart = charts::frequency(report)?;
+    section("Accuracy and class frequency", vec![Part::Chart(chart)])
+}
+
+fn classes(report: &RunReport) -> Option<Section> {
+    let note =
+        "The interval is Wilson's, 95 %, of the accuracy after tuning in the plain evaluation.";
+    section(
+        "Classes",
+        vec![
+            Part::Table(tables::classes(report)),
+            Part::Text(note.into()),
+        ],
+    )
+}
+
+fn confused(report: &RunReport, pictures: Vec<Group>) -> Option<Section> {
+    if report.confused.is_empty() {
+        return None;
+    }
+    let mut parts = vec![Part::Table(tables::confused(&report.confused))];
+    if !pictures.is_empty() {
+        parts.push(Part::Gallery(lift_data::page::Gallery {
+            caption: "The first test images of each pair".into(),
+            groups: pictures,
+        }));
+    }
+    section("Confused classes", parts)
+}
+
+fn calibration(report: &RunReport) -> Option<Section> {
+    let all = [
+        ("before tuning", &report.calibration.before),
+        ("after tuning", &report.calibration.after),
+    ];
+    let is_untrained = report.accuracy.iter().all(|a| a.state == State::Untrained);
+    let charts: Vec<ChartFigure> = all
+        .into_iter()
+        .filter_map(|(state, bins)| {
+            let state = if is_untrained { "untrained" } else { state };
+            Some(charts::calibration(state, bins.as_ref()?))
+        })
+        .collect();
+    section("Calibration", charts.into_iter().map(Part::Chart).collect())
+}
+
+fn consistency(report: &RunReport) -> Option<Section> {
+    let found = report.consistency.as_ref()?;
+    if found.bands.is_empty() {
+        let none = "No class has two images of each split: there is nothing to compare.";
+        return section(CONSISTENCY, vec![Part::Text(none.into())]);
+    }
+    let [train, test] = found.images;
+    let how = format!(
+        "Whether a class's training and test images lie alike in feature space, which LIFT gives as the reason why heavy \
+         tuning hurts rare classes. For each class, cosine distances of all pairs of its training images, and of its test \
+         images; apart is the Wasserstein-1 distance of the two distributions, by chance what it is when the same images \
+         are dealt to the two at random. Features of {} training and {} test images in the plain centre crop, at most {} \
+         of a class and split (seed {}); bands are means over classes.",
+        number::grouped(train),
+        number::grouped(test),
+        found.images_per_class,
+        found.seed
+    );
+    let mut parts = vec![Part::Text(how), Part::Table(tables::consistency(found))];
+    parts.extend(charts::apart(found).map(Part::Chart));
+    parts.extend(charts::distances(found).into_iter().map(Part::Chart));
+    parts.push(Part::Table(tables::quantiles(found)));
+    section(CONSISTENCY, parts)
+}
+
+fn compared(report: &RunReport) -> Option<Section> {
+    if report.compared.is_empty() {
+        return None;
+    }
+    section(
+        "Compared with other runs",
+        vec![
+            Part::Table(tables::runs(&report.compared)),
+            Part::Table(tables::differences(report)),
+        ],
+    )
+}
+
+fn reproduce(report: &RunReport) -> Option<Section> {
+    let r = &report.reproduce;
+    let mut parts = Vec::new();
+    if let Some(command) = &r.command {
+        parts.push(Part::Heading("The command".into()));
+        parts.push(Part::Code(command.clone()));
+    }
+    parts.push(Part::Table(tables::hashes(r)));
+    if let Some(settings) = &r.settings {
+        parts.push(Part::Heading("The settings that it meant".into()));
+        parts.push(Part::Code(settings.clone()));
+    }
+    section("Reproduce", parts)
+}

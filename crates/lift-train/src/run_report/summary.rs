@@ -1,0 +1,107 @@
+//! The report of a run in a few lines, for a terminal.
+
+use lift_data::page::{escape::visible, number};
+
+use super::{Accuracy, Confused, RunReport};
+use crate::{consistency, report::aligned};
+
+/// Pairs of classes that are named.
+const PAIRS: usize = 5;
+
+/// What a run came to: its accuracies with 95 % intervals, its cost, consistency by band, and its usual mistakes.
+pub fn summary(report: &RunReport) -> String {
+    let mut out = format!("{}: {}\n\n", visible(&report.name), subject(report));
+    out += &accuracies(&report.accuracy);
+    out += "±: half of the 95 % interval\n";
+    if let Some(line) = cost(report) {
+        out += &format!("\n{line}\n");
+    }
+    if let Some(found) = report
+        .consistency
+        .as_ref()
+        .filter(|found| !found.bands.is_empty())
+    {
+        out += "\ncosine distances within a class, and how far training and test lie apart (Wasserstein-1)\n";
+        out += &consistency::table(found);
+    }
+    if !report.confused.is_empty() {
+        let pairs: Vec<String> = report.confused.iter().take(PAIRS).map(mistake).collect();
+        out += &format!("\ntaken for another most: {}\n", pairs.join(", "));
+    }
+    for missing in &report.missing {
+        out += &format!("not here: {missing}\n");
+    }
+    out
+}
+
+/// What was tuned, on what.
+pub(super) fn subject(report: &RunReport) -> String {
+    let mut text = visible(&report.dataset);
+    if let Some(images) = report.train_images {
+        text += &format!(", {} training images", number::grouped(images));
+    }
+    text += &format!(
+        ", {} test images, {} classes; {}",
+        number::grouped(report.test_images),
+        number::grouped(report.num_classes as u64),
+        visible(&report.model)
+    );
+    if let Some(p) = &report.parameters {
+        text += &format!(
+            "; {} ({} parameters, {:.2} % of the tower; classifier {})",
+            p.tuner,
+            number::grouped(p.modules),
+            100.0 * p.module_share,
+            number::grouped(p.classifier)
+        );
+    }
+    text
+}
+
+fn accuracies(lines: &[Accuracy]) -> String {
+    let header = [
+        "",
+        "test-time",
+        "overall",
+        "mean class",
+        "many",
+        "medium",
+        "few",
+    ];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    for line in lines {
+        let mut row = vec![line.state.as_str().to_owned(), line.test_time.clone()];
+        row.extend(line.figures().map(|figure| match figure {
+            None => "-".into(),
+            Some(figure) => match figure.interval {
+                None => format!("{:.1}", 100.0 * figure.value),
+                Some([low, high]) => {
+                    format!("{:.1} ±{:.1}", 100.0 * figure.value, 50.0 * (high - low))
+                }
+            },
+        }));
+        rows.push(row);
+    }
+    aligned(&rows, 2)
+}
+
+fn cost(report: &RunReport) -> Option<String> {
+    let cost = report.cost.as_ref()?;
+    let mut text = format!(
+        "{} steps in {:.0} s, {:.0} images/s, {:.0} % of the time waiting for data",
+        number::grouped(cost.steps as u64),
+        cost.seconds,
+        cost.images_per_second,
+        100.0 * cost.data_wait_share
+    );
+    if let Some(bytes) = cost.peak_memory_bytes {
+        text += &format!("; at most {} of memory", number::bytes(bytes));
+    }
+    Some(text)
+}
+
+fn mistake(pair: &Confused) -> String {
+    let Confused { images, of, .. } = pair;
+    let (class, other) = (visible(&pair.class), visible(&pair.predicted_class));
+    format!("{class} for {other} ({images} of {of})")
+}
