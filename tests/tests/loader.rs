@@ -122,6 +122,28 @@ fn memory_readahead_and_exactness_change_no_byte_of_small_images() {
 }
 
 #[test]
+fn only_large_jpegs_are_decoded_at_a_fraction_and_not_when_exact() {
+    let dir = tempfile::tempdir().unwrap();
+    for encoding in [Encoding::Rgb8, Encoding::Jpeg] {
+        let reader = shards(&dir.path().join(format!("{encoding:?}")), encoding);
+        // 64 pixels for crops of 8: eight times as many.
+        let load = |exact| -> Vec<Vec<u8>> {
+            let mut loader = Loader::new(Arc::clone(&reader), 8, 16, 1).unwrap();
+            loader.set_exact(exact);
+            let batches = loader.batches(all(&reader), View::Center);
+            batches
+                .map(|batch| batch.unwrap().pixels.to_vec())
+                .collect()
+        };
+        let (exact, usual) = (load(true).concat(), load(false).concat());
+        assert_eq!(exact == usual, encoding == Encoding::Rgb8);
+        let apart = exact.iter().zip(&usual).map(|(a, b)| a.abs_diff(*b));
+        let mean = apart.map(f64::from).sum::<f64>() / exact.len() as f64;
+        assert!(mean < 4.0, "{mean}");
+    }
+}
+
+#[test]
 fn buffers_go_round() {
     let dir = tempfile::tempdir().unwrap();
     let reader = shards(dir.path(), Encoding::Rgb8);

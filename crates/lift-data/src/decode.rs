@@ -3,7 +3,7 @@
 //! The format is recognised by content, never by file name. Greyscale, 16-bit, palette and CMYK
 //! images become RGB8, transparency is laid over white, colour profiles are ignored. It does not
 //! resize, but of a JPEG no more is decoded than is wanted, in rows, columns and size.
-//! JPEGs are decoded by zune-jpeg, or by libjpeg-turbo with the feature `turbojpeg`. Invariant: no
+//! JPEGs are decoded by libjpeg-turbo; what it refuses, and all without the feature `turbojpeg`, by zune-jpeg. Invariant: no
 //! input makes it panic or allocate more than its limits allow.
 
 mod jpeg;
@@ -131,22 +131,22 @@ pub struct Part<'a> {
     pub image: RgbView<'a>,
     /// The wanted rectangle in it; its edges are rounded where the size is a fraction.
     pub crop: CropBox,
+    /// Width and height of the image as it is stored, upright.
+    pub size: (u32, u32),
 }
 
 /// Decodes images one after the other, each into the place of the one before: one a thread.
 #[derive(Debug, Default)]
 pub struct Decoder {
     image: RgbImage,
-    tools: Tools,
 }
 
-/// What decoding an image can take over from the one before.
-#[derive(Debug, Default)]
-struct Tools {
-    /// Memory for pixels, of any length; it holds those of the image before.
-    pixels: Vec<u8>,
-    #[cfg(feature = "turbojpeg")]
-    turbo: turbo::Turbo,
+/// What became of an image.
+struct Decoded {
+    image: RgbImage,
+    /// See [`Part`].
+    crop: CropBox,
+    size: (u32, u32),
 }
 
 impl Decoder {
@@ -172,20 +172,22 @@ impl Decoder {
         orientation: Orientation,
         wanted: Wanted,
     ) -> Result<Part<'_>, DecodeError> {
-        self.tools.pixels = std::mem::take(&mut self.image.pixels);
-        let (image, crop) = decode_with(&mut self.tools, bytes, orientation, wanted)?;
-        self.image = image;
+        // Memory for pixels, of any length.
+        let mut reused = std::mem::take(&mut self.image.pixels);
+        let decoded = decode_with(&mut reused, bytes, orientation, wanted)?;
+        self.image = decoded.image;
         Ok(Part {
             image: self.image.view(),
-            crop,
+            crop: decoded.crop,
+            size: decoded.size,
         })
     }
 }
 
 /// Decodes one image; `orientation` says whether EXIF turns it.
 pub fn decode_rgb(bytes: &[u8], orientation: Orientation) -> Result<RgbImage, DecodeError> {
-    let decoded = decode_with(&mut Tools::default(), bytes, orientation, Wanted::All);
-    decoded.map(|(image, _)| image)
+    let decoded = decode_with(&mut Vec::new(), bytes, orientation, Wanted::All);
+    decoded.map(|decoded| decoded.image)
 }
 
 /// Width and height of an image once it is upright, from its header. A JPEG must have its end, nothing else is
@@ -196,16 +198,17 @@ pub fn decode_rgb(bytes: &[u8], orientation: Orientation) -> Result<RgbImage, De
 pub fn size(bytes: &[u8], orientation: Orientation) -> Result<(u32, u32), DecodeError> {
     let format = format_of(bytes)?;
     let name = format_name(format).ok_or(DecodeError::UnknownFormat)?;
-    let ((width, height), turn) = match format {
-        ImageFormat::Jpeg => {
-            let size = jpeg::size(bytes).ok_or_else(|| DecodeError::Malformed {
-                format: name,
-                reason: "it has no frame".to_owned(),
-            })?;
+    let of_jpeg = match format {
+        ImageFormat::Jpeg => jpeg::size(bytes),
+        _ => None,
+    };
+    let ((width, height), turn) = match of_jpeg {
+        Some(size) => {
             let turn = jpeg::exif(bytes).and_then(Turn::from_exif_chunk);
             (size, turn.unwrap_or(Turn::NoTransforms))
         }
-        _ => panic::catch_unwind(AssertUnwindSafe(|| size_as(bytes, format, name)))
+        // A JPEG with stray bytes between its segments too.
+        None => panic::catch_unwind(AssertUnwindSafe(|| size_as(bytes, format, name)))
             .unwrap_or(Err(DecodeError::Panicked { format: name }))?,
     };
     check_pixels(width, height)?;
@@ -238,17 +241,17 @@ fn check_pixels(width: u32, height: u32) -> Result<(), DecodeError> {
 }
 
 fn decode_with(
-    tools: &mut Tools,
+    reused: &mut Vec<u8>,
     bytes: &[u8],
     orientation: Orientation,
     wanted: Wanted,
-) -> Result<(RgbImage, CropBox), DecodeError> {
+) -> Result<Decoded, DecodeError> {
     let format = format_of(bytes)?;
     let name = format_name(format).ok_or(DecodeError::UnknownFormat)?;
     #[cfg(feature = "turbojpeg")]
     if format == ImageFormat::Jpeg {
         // What it refuses or only warns of is for the other decoder to judge.
-        if let Some(decoded) = turbo::decode(tools, bytes, orientation, wanted) {
+        if let Some(decoded) = turbo::decode(reused, bytes, orientation, wanted) {
             return Ok(decoded);
         }
     }
@@ -257,7 +260,7 @@ fn decode_with(
         if format == ImageFormat::Jpeg && jpeg::is_sequential_in_scans(bytes) {
             return scans::decode(bytes, orientation);
         }
-        decode_as(tools, bytes, format, name, orientation)
+        decode_as(reused, bytes, format, name, orientation)
     }))
     .unwrap_or(Err(DecodeError::Panicked { format: name }))?;
     let crop = match wanted {
@@ -270,7 +273,8 @@ fn decode_with(
         }
         Wanted::Crop { crop, .. } => crop,
     };
-    Ok((image, crop))
+    let size = (image.width, image.height);
+    Ok(Decoded { image, crop, size })
 }
 
 /// The format that the bytes begin as; a JPEG must have its end too.
@@ -286,7 +290,7 @@ fn format_of(bytes: &[u8]) -> Result<ImageFormat, DecodeError> {
 }
 
 fn decode_as(
-    tools: &mut Tools,
+    reused: &mut Vec<u8>,
     bytes: &[u8],
     format: ImageFormat,
     name: &'static str,
@@ -309,7 +313,7 @@ fn decode_as(
     };
     let upright = turn == Turn::NoTransforms;
     if decoder.color_type() == ColorType::Rgb8 && upright {
-        let mut pixels = std::mem::take(&mut tools.pixels);
+        let mut pixels = std::mem::take(reused);
         // Zeroed: a run-length coded BMP may leave pixels out, which must not show the image before.
         pixels.clear();
         pixels.resize(width as usize * height as usize * 3, 0);

@@ -72,7 +72,9 @@ pub enum Error {
         source_path: String,
     },
     /// A stored image cannot be decoded.
-    #[error("{path}: cannot decode: {source}")]
+    #[error(
+        "{path}: cannot decode: {source}\nhint: build the shards again with --check decode, which finds such images, and --max-bad"
+    )]
     Decode {
         /// The image's path, as in the shard.
         path: String,

@@ -24,7 +24,7 @@ const MAX_MEGABYTES: c_int = 3 << 10;
 #[derive(Debug)]
 struct Handle(NonNull<c_void>);
 
-// SAFETY: an instance may be used by any thread, by one at a time; `&mut` sees to that.
+// SAFETY: an instance may be used by any thread, by one at a time; nothing here shares one.
 unsafe impl Send for Handle {}
 
 impl Handle {
@@ -57,13 +57,14 @@ impl Drop for Handle {
     }
 }
 
-/// Decodes JPEGs one after the other.
+/// Decodes one JPEG. For the next one there must be a new one: an instance keeps a file's tables, and would decode
+/// another that has none with them.
 #[derive(Debug)]
 pub(crate) struct Decompressor(Handle);
 
 /// A JPEG whose header was read.
 pub(crate) struct Opened<'a> {
-    handle: &'a mut Handle,
+    handle: Handle,
     bytes: &'a [u8],
     /// Pixels a row, as stored.
     pub(crate) width: u32,
@@ -85,8 +86,8 @@ impl Decompressor {
     }
 
     /// Reads a JPEG's header.
-    pub(crate) fn open<'a>(&'a mut self, bytes: &'a [u8]) -> Option<Opened<'a>> {
-        let handle = &mut self.0;
+    pub(crate) fn open(self, bytes: &[u8]) -> Option<Opened<'_>> {
+        let handle = self.0;
         // SAFETY: the instance lives, and it reads no more than the slice.
         let read = unsafe {
             sys::tj3DecompressHeader(
@@ -96,6 +97,13 @@ impl Decompressor {
             )
         };
         if read != 0 {
+            return None;
+        }
+        // Lossless files are decoded at their full size, whatever fraction is asked for; and samples of more than 8
+        // bits are not for the function that is called below.
+        if handle.get(sys::TJPARAM_TJPARAM_LOSSLESS) != 0
+            || handle.get(sys::TJPARAM_TJPARAM_PRECISION) != 8
+        {
             return None;
         }
         let colours = handle.get(sys::TJPARAM_TJPARAM_COLORSPACE) as sys::TJCS;
@@ -144,18 +152,23 @@ impl Opened<'_> {
             (Some(part), Some(block)) => around(part, (width, height), scaled(block)),
             _ => CropBox::whole(width, height),
         };
-        let is_whole = region == CropBox::whole(width, height);
-        // Nothing but zeros says that there is no rectangle.
+        // A rectangle even where it is the whole, so that the library writes no more than that whatever the file says
+        // when it is read again; nothing but zeros, where it takes none.
+        let side = |side: u32| match self.block_width {
+            Some(_) => side as c_int,
+            None => 0,
+        };
         let rectangle = sys::tjregion {
-            x: if is_whole { 0 } else { region.left as c_int },
-            y: if is_whole { 0 } else { region.top as c_int },
-            w: if is_whole { 0 } else { region.width as c_int },
-            h: if is_whole { 0 } else { region.height as c_int },
+            x: side(region.left),
+            y: side(region.top),
+            w: side(region.width),
+            h: side(region.height),
         };
         pixels.resize(region.width as usize * region.height as usize * 3, 0);
         // SAFETY: the instance lives and has read the header of these bytes. It writes the rectangle's rows of
         // `width * 3` bytes each, for which `pixels` has just been given room, or fails: it checks that the
-        // rectangle lies in the scaled image.
+        // rectangle lies in the scaled image. Without a rectangle that is the image at the scale that was set:
+        // `open` refuses lossless files, the only ones that it does not scale.
         let done = unsafe {
             sys::tj3SetScalingFactor(instance, scale) == 0
                 && sys::tj3SetCroppingRegion(instance, rectangle) == 0

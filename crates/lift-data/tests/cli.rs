@@ -340,6 +340,61 @@ fn an_unfinished_split_is_not_passed_over() {
 }
 
 #[test]
+fn images_that_stay_as_they_are_are_looked_at_as_well_as_asked() {
+    let place = Workplace::new();
+    place.class_folders("photos");
+    // A PNG whose header is whole and whose pixels are not.
+    let path = place.path("photos/train/cat/0.png");
+    let mut file = std::fs::read(&path).unwrap();
+    let data = file.windows(4).position(|bytes| bytes == b"IDAT").unwrap();
+    file[data + 6..data + 12].fill(0xFF);
+    std::fs::write(&path, file).unwrap();
+    let build = "build folder --source photos --encoding original --split train";
+    let has = |command: &str, parts: &[&str]| {
+        let said = place.run(command);
+        assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+    };
+    has(
+        &format!("{build} --out quick"),
+        &["exit 0", "train: 16 images"],
+    );
+    let check = format!("{build} --check decode --out thorough");
+    let bad = "cat/0.png: cannot decode: PNG: ";
+    has(&check, &["exit 1", bad, "hint: repair or remove the file"]);
+    has(
+        &format!("{check} --max-bad 1"),
+        &["exit 0", "15 images of 3 classes, 1 bad left out"],
+    );
+    // What was not looked at shows when it is loaded, with the way to find all that is like it.
+    has(
+        "inspect quick/train --row 0 --png row.png",
+        &[
+            "exit 1",
+            bad,
+            "hint: build the shards again with --check decode",
+        ],
+    );
+}
+
+#[test]
+fn a_bench_prepares_and_writes_nothing() {
+    let place = Workplace::new();
+    place.class_folders("photos");
+    let before = place.files(".");
+    let report = place.run("bench folder --source photos --split train --seconds 0 --json");
+    assert!(report.starts_with("exit 0"), "{report}");
+    assert!(report.contains("\"sampled\": 16"), "{report}");
+    assert_eq!(place.files("."), before);
+    let usage = place.run("bench folder --source photos --seconds=-1");
+    assert!(usage.starts_with("exit 2"), "{usage}");
+    let failed = place.run("bench folder --source nowhere --split train");
+    assert!(
+        failed.starts_with("exit 1") && failed.contains("nowhere"),
+        "{failed}"
+    );
+}
+
+#[test]
 fn a_recipe_gives_what_flags_do_not() {
     let place = Workplace::new();
     place.class_folders("photos");
@@ -359,7 +414,7 @@ fn a_recipe_gives_what_flags_do_not() {
     insta::assert_snapshot!(place.run("build --config typo.toml --out no"), @r"
     exit 1
     ----
-    error: typo.toml: line 3: unknown field `shortside`, expected one of `dataset`, `dataset_file`, `source`, `out`, `split`, `encoding`, `quality`, `subsampling`, `short_side`, `enlarge`, `orientation`, `threads`, `seed`, `imbalance_ratio`, `profile`, `pareto_power`, `max_per_class`, `min_per_class`, `holdout`, `bands`, `path_column`, `label_column`, `image_column`, `root`, `lists`, `download`, `list_url`, `any_list`, `taxonomy`, `classnames`, `max_bad`, `shard_mib`, `order`
+    error: typo.toml: line 3: unknown field `shortside`, expected one of `dataset`, `dataset_file`, `source`, `out`, `split`, `encoding`, `quality`, `subsampling`, `short_side`, `enlarge`, `orientation`, `exact`, `check`, `threads`, `seed`, `imbalance_ratio`, `profile`, `pareto_power`, `max_per_class`, `min_per_class`, `holdout`, `bands`, `path_column`, `label_column`, `image_column`, `root`, `lists`, `download`, `list_url`, `any_list`, `taxonomy`, `classnames`, `max_bad`, `shard_mib`, `order`
     hint: [data] takes the flags of `lift-data build` with underscores, and `dataset`
     ");
     insta::assert_snapshot!(place.run("build --out no"), @r"

@@ -262,6 +262,9 @@ struct HowArgs {
     /// Threads that prepare batches; 0: one a core
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
+    /// Decode large JPEGs at their full size before they are shrunk; as in training if that was with it
+    #[arg(long)]
+    exact: bool,
     #[command(flatten)]
     shown: ShownArgs,
 }
@@ -318,6 +321,7 @@ struct HowDefaults {
     expand: u32,
     resolution: Option<u32>,
     precision: Precision,
+    exact: bool,
 }
 
 impl HowArgs {
@@ -344,6 +348,7 @@ impl HowArgs {
             precision: self.precision.unwrap_or(defaults.precision),
             device: choice.resolve_with_note()?,
             threads: self.threads,
+            exact: self.exact || defaults.exact,
             predictions: self.predictions.clone(),
             confusion: self.confusion.clone(),
             level: self
@@ -394,6 +399,7 @@ impl Cli {
                     expand: config.expand,
                     resolution: config.resolution,
                     precision: config.precision,
+                    exact: config.exact,
                 };
                 let settings = args.how.settings(shards, defaults)?;
                 let report = command::eval(&args.run, args.model.as_deref(), &settings)?;
@@ -409,6 +415,7 @@ impl Cli {
                     expand: recipe.expand.unwrap_or(24),
                     resolution: recipe.resolution,
                     precision: recipe.precision.unwrap_or_default(),
+                    exact: recipe.exact.unwrap_or(false),
                 };
                 let settings = args.how.settings(shards, defaults)?;
                 let report = command::zero_shot(&model, &head, args.out.as_deref(), &settings)?;

@@ -103,6 +103,8 @@ pub struct Compared<'a> {
     pub batch_size: usize,
     /// Loader threads; 0: one a core.
     pub threads: usize,
+    /// Whether large JPEGs are decoded at their full size before they are shrunk.
+    pub exact: bool,
     /// The most images of a class that are taken of each split, at least 2.
     pub images_per_class: usize,
     /// Of the images' draw and of the splits by chance.
@@ -182,12 +184,13 @@ impl Compared<'_> {
     ) -> Result<[Features; 2]> {
         let tower = &self.model.visual;
         let resolution = tower.config().resolution as u32;
-        let loader = Loader::new(
+        let mut loader = Loader::new(
             Arc::clone(reader),
             resolution,
             self.batch_size,
             self.threads,
         )?;
+        loader.set_exact(self.exact);
         let device = tower.device();
         let mut both = [
             Features::new(tower.config().width),

@@ -119,6 +119,8 @@ pub struct Source<'a> {
     pub batch_size: usize,
     /// Loader threads; 0: one a core.
     pub threads: usize,
+    /// Whether large JPEGs are decoded at their full size before they are shrunk.
+    pub exact: bool,
     /// Of random rows, and of the images that class means are taken over.
     pub seed: u64,
 }
@@ -213,7 +215,8 @@ impl Source<'_> {
     fn each_batch(&self, rows: Vec<usize>, mut take: impl FnMut(&Tensor, &[i64])) -> Result<()> {
         let resolution = self.tower.config().resolution as u32;
         let reader = Arc::clone(&self.train);
-        let loader = Loader::new(reader, resolution, self.batch_size, self.threads)?;
+        let mut loader = Loader::new(reader, resolution, self.batch_size, self.threads)?;
+        loader.set_exact(self.exact);
         let device = self.tower.device();
         let progress = Reporting::Stderr.start("features", rows.len() as u64);
         let (wanted, mut done) = (rows.len(), 0);

@@ -10,11 +10,11 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::effort::{Effort, timed};
-use crate::decode::{self, DecodeError, Decoder, Orientation, RgbImage, Wanted};
+use crate::decode::{self, DecodeError, Decoder, Orientation, Part, RgbImage, Wanted};
 use crate::encode::{self, JpegEncoder};
 use crate::error::Result;
 use crate::manifest::{Check, Encoding, Subsampling};
-use crate::resize::{CropBox, Resizer, RgbView, short_side_size};
+use crate::resize::{Resizer, short_side_size};
 use crate::source::{Content, Item};
 
 /// What is done to every image.
@@ -152,8 +152,9 @@ impl<'a> Preparer<'a> {
         let part = timed(&mut effort.decode, || {
             decoder.part(bytes, preprocess.orientation, wanted)
         });
-        let image = part.map_err(BadImage::Decode)?.image;
-        let resized = timed(&mut effort.resize, || resize(resizer, image, *preprocess));
+        let part = part.map_err(BadImage::Decode)?;
+        let image = part.image;
+        let resized = timed(&mut effort.resize, || resize(resizer, &part, *preprocess));
         let resized = resized.map_err(|err| BadImage::Encode(err.to_string()))?;
         let stored = resized.as_ref().map_or(image, RgbImage::view);
         let (width, height) = (stored.width, stored.height);
@@ -217,15 +218,16 @@ fn read_slice(file: &Path, offset: u64, num_bytes: u64, out: &mut Vec<u8>) -> io
 /// Resizes to the short side, and enlarges only where that is asked for; `None` where the image keeps its size.
 fn resize(
     resizer: &mut Resizer,
-    image: RgbView<'_>,
+    part: &Part<'_>,
     preprocess: Preprocess,
 ) -> Result<Option<RgbImage>> {
-    let side = image.width.min(image.height);
+    let side = part.size.0.min(part.size.1);
     let short = match preprocess.short_side {
         Some(short) if side > short || (preprocess.enlarge && side < short) => short,
         _ => return Ok(None),
     };
-    let (width, height) = short_side_size(image.width, image.height, short);
+    // Of the stored size: a fraction of it is rounded.
+    let (width, height) = short_side_size(part.size.0, part.size.1, short);
     // A thin strip that is enlarged can become longer than any memory.
     if u64::from(width) * u64::from(height) > decode::MAX_PIXELS {
         return Err(crate::Error::Resize {
@@ -236,8 +238,7 @@ fn resize(
         });
     }
     let mut pixels = vec![0; width as usize * height as usize * 3];
-    let whole = CropBox::whole(image.width, image.height);
-    resizer.crop_resize(image, whole, width, height, &mut pixels)?;
+    resizer.crop_resize(part.image, part.crop, width, height, &mut pixels)?;
     Ok(Some(RgbImage {
         width,
         height,

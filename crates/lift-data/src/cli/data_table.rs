@@ -64,7 +64,7 @@ pub(super) struct DataTable {
     /// Decode large JPEGs at their full size before they are shrunk (slower)
     #[arg(long, hide_short_help = true)]
     pub(super) exact: bool,
-    /// What is looked at with --encoding original: header, or decode all of it [default: header]
+    /// How images are checked with --encoding original: header, or decode (slower) [default: header]
     #[arg(long, value_enum, hide_short_help = true)]
     pub(super) check: Option<Check>,
     /// Threads that decode and resize [default: all cores]

@@ -234,6 +234,7 @@ fn a_scan_for_each_colour_makes_no_difference() {
 }
 
 /// A photo-like image: soft hills with hard edges of colour.
+#[cfg(feature = "turbojpeg")]
 fn hills(width: u32, height: u32) -> image::RgbImage {
     image::RgbImage::from_fn(width, height, |x, y| {
         let wave = |a: u32, b: u32| {
@@ -319,6 +320,120 @@ proptest::proptest! {
             }
         }
     }
+}
+
+#[cfg(feature = "turbojpeg")]
+#[test]
+fn a_part_at_a_fraction_has_the_pixels_of_the_whole_at_it() {
+    let (width, height) = (1037, 811);
+    for bytes in jpegs(width, height) {
+        for target in [200, 90, 40] {
+            let decode = |crop: CropBox| {
+                let wanted = Wanted::Crop {
+                    size: (width, height),
+                    crop,
+                    target: Some((target, target)),
+                };
+                let mut decoder = Decoder::default();
+                let part = decoder.part(&bytes, Orientation::Exif, wanted).unwrap();
+                (part.crop, crop_of(part.image, part.crop))
+            };
+            let place = CropBox {
+                left: 333,
+                top: 127,
+                width: 480,
+                height: 496,
+            };
+            let (inside, part) = decode(place);
+            let (_, whole) = decode(CropBox::whole(width, height));
+            let eighths = match inside.width {
+                480 => 8,
+                240 => 4,
+                120 => 2,
+                other => panic!("{other} columns"),
+            };
+            // The whole is decoded at the same fraction, or at a smaller one that its size allows.
+            let scaled = |side: u32| (side * eighths).div_ceil(8);
+            if whole.len() != (scaled(width) * scaled(height) * 3) as usize {
+                continue;
+            }
+            let view = RgbView {
+                width: scaled(width),
+                height: scaled(height),
+                pixels: &whole,
+            };
+            let there = CropBox {
+                left: (place.left * eighths + 4) / 8,
+                top: (place.top * eighths + 4) / 8,
+                ..inside
+            };
+            assert!(part == crop_of(view, there), "{eighths} eighths");
+        }
+    }
+}
+
+#[cfg(feature = "turbojpeg")]
+#[test]
+fn the_stored_size_is_known_at_a_fraction() {
+    use crate::resize::short_side_size;
+    let image = image::RgbImage::from_pixel(3075, 2050, Rgb([9, 8, 7]));
+    let bytes = encode(&image.into(), ImageFormat::Jpeg);
+    let mut decoder = Decoder::default();
+    let wanted = Wanted::ShortSide(256);
+    let part = decoder.part(&bytes, Orientation::Exif, wanted).unwrap();
+    assert_eq!((part.image.width, part.image.height), (769, 513));
+    assert_eq!(part.size, (3075, 2050));
+    // floor(256 * 3075 / 2050); of the fraction it would be 383.
+    assert_eq!(short_side_size(part.size.0, part.size.1, 256), (384, 256));
+}
+
+#[cfg(feature = "turbojpeg")]
+#[test]
+fn a_lossless_jpeg_is_left_to_the_other_decoder() {
+    // SOF3 and a scan: libjpeg-turbo would decode it at its full size into room for a fraction.
+    let bytes = lossless_jpeg(1100, 1100);
+    let mut decoder = Decoder::default();
+    for wanted in [Wanted::All, Wanted::ShortSide(64)] {
+        assert!(decoder.part(&bytes, Orientation::Exif, wanted).is_err());
+    }
+}
+
+/// A lossless grey JPEG (ITU-T T.81, process 14): predictor 1, all differences of category 0.
+#[cfg(feature = "turbojpeg")]
+fn lossless_jpeg(width: u16, height: u16) -> Vec<u8> {
+    let mut file = vec![0xFF, 0xD8, 0xFF, 0xC3, 0, 11, 8];
+    file.extend(height.to_be_bytes());
+    file.extend(width.to_be_bytes());
+    file.extend([1, 1, 0x11, 0]);
+    // One code of one bit, for category 0.
+    file.extend([0xFF, 0xC4, 0, 20, 0]);
+    file.extend([1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    file.extend([0xFF, 0xDA, 0, 8, 1, 1, 0, 1, 0, 0]);
+    file.resize(
+        file.len() + (usize::from(width) * usize::from(height)).div_ceil(8),
+        0,
+    );
+    file.extend([0xFF, 0xD9]);
+    file
+}
+
+#[test]
+fn tables_of_the_image_before_are_not_used() {
+    let whole = encode(&gradient(40, 30), ImageFormat::Jpeg);
+    // Without its quantisation tables.
+    let at = whole
+        .windows(2)
+        .position(|pair| pair == [0xFF, 0xDB])
+        .unwrap();
+    let length = usize::from(u16::from_be_bytes([whole[at + 2], whole[at + 3]]));
+    let mut bare = whole.clone();
+    bare.drain(at..at + 2 + length);
+    let mut decoder = Decoder::default();
+    decoder.decode(&whole, Orientation::Exif).unwrap();
+    let after = decoder
+        .decode(&bare, Orientation::Exif)
+        .map(|view| view.pixels.to_vec());
+    assert_eq!(after, decode(&bare).map(|image| image.pixels));
 }
 
 #[cfg(feature = "turbojpeg")]
@@ -427,8 +542,11 @@ fn the_size_is_that_of_the_decoded_image() {
     assert_eq!(size(&jpeg[..jpeg.len() / 2], Orientation::Exif), Err(cut));
     assert_eq!(size(b"", Orientation::Exif), Err(DecodeError::Empty));
     let no_frame = [&jpeg[..2], &[0xFF, 0xDA, 0, 2, 0xFF, 0xD9]].concat();
-    let err = size(&no_frame, Orientation::Exif).unwrap_err();
-    assert_eq!(err.to_string(), "JPEG: it has no frame");
+    assert!(size(&no_frame, Orientation::Exif).is_err());
+    // Stray bytes after the first segment, which decoders skip.
+    let stray = [&jpeg[..20], &[0, 0, 0], &jpeg[20..]].concat();
+    let decoded = decode(&stray).map(|image| (image.width, image.height));
+    assert_eq!(size(&stray, Orientation::Exif), decoded);
 }
 
 #[test]

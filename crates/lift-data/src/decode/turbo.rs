@@ -7,7 +7,7 @@
 use image::metadata::Orientation as Turn;
 
 use super::scans::turned;
-use super::{Orientation, RgbImage, Tools, Wanted, check_pixels, jpeg};
+use super::{Decoded, Orientation, RgbImage, Wanted, check_pixels, jpeg};
 use crate::libjpeg::Decompressor;
 use crate::resize::CropBox;
 
@@ -18,21 +18,14 @@ const SPARE: u32 = 2;
 /// The fractions, in eighths: those that the library has fast code for.
 const FRACTIONS: [u32; 3] = [1, 2, 4];
 
-/// The library's decoder, from the first JPEG on.
-#[derive(Debug, Default)]
-pub(super) struct Turbo(Option<Decompressor>);
-
 /// Decodes what is wanted of a JPEG; see [`super::Decoder::part`].
 pub(super) fn decode(
-    tools: &mut Tools,
+    reused: &mut Vec<u8>,
     bytes: &[u8],
     orientation: Orientation,
     wanted: Wanted,
-) -> Option<(RgbImage, CropBox)> {
-    if tools.turbo.0.is_none() {
-        tools.turbo.0 = Some(Decompressor::new()?);
-    }
-    let opened = tools.turbo.0.as_mut()?.open(bytes)?;
+) -> Option<Decoded> {
+    let opened = Decompressor::new()?.open(bytes)?;
     let (width, height) = (opened.width, opened.height);
     if opened.is_cmyk || check_pixels(width, height).is_err() {
         return None;
@@ -42,6 +35,10 @@ pub(super) fn decode(
         Orientation::Ignore => None,
     };
     let turn = turn.filter(|turn| *turn != Turn::NoTransforms);
+    let upright = match turn.is_some_and(jpeg::swaps_sides) {
+        true => (height, width),
+        false => (width, height),
+    };
     let fraction = |sides, target| match opened.is_sampled_as_usual() {
         true => fraction(sides, target),
         false => 8,
@@ -53,10 +50,6 @@ pub(super) fn decode(
             (fraction((short, short), (side, side)), None)
         }
         Wanted::Crop { size, crop, target } => {
-            let upright = match turn.is_some_and(jpeg::swaps_sides) {
-                true => (height, width),
-                false => (width, height),
-            };
             if size != upright {
                 return None;
             }
@@ -71,7 +64,7 @@ pub(super) fn decode(
     };
     // A turned image is decoded whole: they are few.
     let part = crop.filter(|_| turn.is_none());
-    let mut pixels = std::mem::take(&mut tools.pixels);
+    let mut pixels = std::mem::take(reused);
     let decoded = opened.decode(eighths, part, &mut pixels)?;
     let image = RgbImage {
         width: decoded.width,
@@ -88,7 +81,11 @@ pub(super) fn decode(
         top: crop.top - decoded.top,
         ..crop
     };
-    Some((image, crop))
+    Some(Decoded {
+        image,
+        crop,
+        size: upright,
+    })
 }
 
 /// The smallest fraction of its size, in eighths, at which a rectangle has [`SPARE`] times the target's sides.

@@ -182,7 +182,8 @@ impl ShardReader {
                 height: row.height,
                 pixels: bytes,
             };
-            return Ok(Part { image, crop });
+            let size = (row.width, row.height);
+            return Ok(Part { image, crop, size });
         }
         let decoded = decoder.part(bytes, self.manifest.orientation, wanted);
         decoded.map_err(|source| Error::Decode {

@@ -74,6 +74,7 @@ pub fn consistency(config: &TrainConfig, settings: &ConsistencySettings) -> Resu
         normalisation,
         batch_size: settings.batch_size,
         threads: settings.threads,
+        exact: config.exact,
         images_per_class: settings.images_per_class,
         seed: settings.seed,
     };

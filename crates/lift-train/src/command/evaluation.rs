@@ -44,6 +44,8 @@ pub struct EvalSettings {
     pub device: Device,
     /// Loader threads; 0: one a core.
     pub threads: usize,
+    /// Whether large JPEGs are decoded at their full size before they are shrunk.
+    pub exact: bool,
     /// File for what was said of each image.
     pub predictions: Option<PathBuf>,
     /// File for the confusion matrix.
@@ -67,6 +69,7 @@ impl EvalSettings {
             precision: config.precision,
             device,
             threads: config.threads,
+            exact: config.exact,
             predictions: None,
             confusion: None,
             level: None,
@@ -249,7 +252,8 @@ pub(super) fn judge(
     let crops = settings.look.view().crops();
     let images = (settings.batch_size / crops).max(1);
     let resolution = model.visual.config().resolution as u32;
-    let loader = Loader::new(Arc::clone(test), resolution, images, settings.threads)?;
+    let mut loader = Loader::new(Arc::clone(test), resolution, images, settings.threads)?;
+    loader.set_exact(settings.exact);
     let options = EvalOptions {
         normalisation,
         device: settings.device,

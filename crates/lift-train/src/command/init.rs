@@ -57,6 +57,7 @@ pub fn init(settings: &InitSettings, out: &Path) -> Result<()> {
         normalisation: Normalisation::of_model(model, usual)?,
         batch_size: settings.batch_size,
         threads: settings.threads,
+        exact: false,
         seed: settings.seed,
     };
     let head = source.head(*init)?;

@@ -108,6 +108,8 @@ fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop)
     let manifest = train.manifest().clone();
 
     let mut train = train;
+    // Asked again: a run that goes on has no plan.
+    config.cache.plan(train.num_bytes())?;
     config.cache.fill(&mut train)?;
     let train = Arc::new(train);
     let made = config.out.join(MADE_HEAD);
@@ -239,6 +241,7 @@ fn initial_head(
         normalisation,
         batch_size: config.batch_size,
         threads: config.threads,
+        exact: config.exact,
         seed: config.seed,
     };
     source.head(config.init)

@@ -78,6 +78,7 @@ impl Bare {
                             pixels: bytes,
                         },
                         crop,
+                        size: (row.width, row.height),
                     }),
                     _ => {
                         let part = decoder.part(bytes, self.orientation, wanted);

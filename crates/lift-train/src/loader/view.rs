@@ -111,13 +111,13 @@ impl Cutter {
             } => {
                 let mut rng = draw_rng(seed, epoch, row.id, repeat);
                 let crop = mda_crop(width, height, smallest_area, &mut rng);
-                let Part { image, crop } = load(wanted(crop, (side, side)))?;
+                let Part { image, crop, .. } = load(wanted(crop, (side, side)))?;
                 self.resizer.crop_resize(image, crop, side, side, out)?;
             }
             View::Classic { seed, epoch } => {
                 let mut rng = draw_rng(seed, epoch, row.id, repeat);
                 let crop = classic::crop(width, height, &mut rng);
-                let Part { image, crop } = load(wanted(crop, (side, side)))?;
+                let Part { image, crop, .. } = load(wanted(crop, (side, side)))?;
                 self.resizer.crop_resize(image, crop, side, side, out)?;
                 classic::flip(out, side, &mut rng);
             }
@@ -127,7 +127,7 @@ impl Cutter {
             | View::RandomCrops { .. } => {
                 let (w, h) = short_side_size(width, height, view.short_side(side));
                 let whole = CropBox::whole(width, height);
-                let Part { image, crop } = load(wanted(whole, (w, h)))?;
+                let Part { image, crop, .. } = load(wanted(whole, (w, h)))?;
                 self.resized.resize(w as usize * h as usize * 3, 0);
                 self.resizer
                     .crop_resize(image, crop, w, h, &mut self.resized)?;
