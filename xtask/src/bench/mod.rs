@@ -76,7 +76,7 @@ pub fn run(checkout: &Checkout, steps: &mut Steps, options: &BenchOptions) -> Re
             [500, 375],
             Some(&samples),
         )?;
-        photos::write(&bench.folder.join("large"), 200, [1600, 1200], None)
+        photos::write(&bench.folder.join("large"), 640, [1600, 1200], None)
     })?;
     let mut skipped = Vec::new();
     let peers = match options.peers {
