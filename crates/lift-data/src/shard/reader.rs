@@ -19,7 +19,7 @@ use crate::resize::{CropBox, RgbView};
 
 /// Bytes that may be lent before the files' pages are taken out of the process's memory again: without it
 /// a process seems to grow to the size of its dataset.
-const BYTES_KEPT: u64 = 256 << 20;
+const BYTES_KEPT: u64 = 64 << 20;
 
 /// An opened shard folder: one split of one dataset. Threads may read from it at the same time.
 #[derive(Debug)]
