@@ -30,7 +30,7 @@ use rayon::prelude::*;
 pub use bare::{BareReport, bare};
 pub use choose::{Dataset, read_source};
 pub use commit::commit;
-pub use effort::{Shares, peak_memory_bytes};
+pub use effort::{Shares, cpu_seconds, peak_memory_bytes};
 pub use forecast::{Forecast, forecast};
 pub use part::Part;
 pub use pipeline::{Quarantined, THREAD_NAME};

@@ -6,7 +6,7 @@
 //! JPEGs are decoded by libjpeg-turbo; what it refuses, and all without the feature `turbojpeg`, by zune-jpeg. Invariant: no
 //! input makes it panic or allocate more than its limits allow.
 
-mod jpeg;
+pub(crate) mod jpeg;
 mod scans;
 #[cfg(feature = "turbojpeg")]
 mod turbo;

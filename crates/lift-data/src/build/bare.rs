@@ -6,10 +6,9 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use nix::sys::resource::{UsageWho, getrusage};
 use serde::Serialize;
 
-use super::effort::{Effort, Shares};
+use super::effort::{Effort, Shares, cpu_seconds};
 use super::prepare::Preparer;
 use super::{BuildOptions, read_source};
 use crate::error::{Error, Result};
@@ -105,13 +104,4 @@ fn bad(item: &Item, fault: &super::prepare::BadImage) -> Error {
         path: item.path.clone(),
         reason: fault.to_string(),
     }
-}
-
-/// User and system time of this process so far.
-fn cpu_seconds() -> f64 {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("a process may ask for its own usage");
-    [usage.user_time(), usage.system_time()]
-        .map(|time| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6)
-        .iter()
-        .sum()
 }

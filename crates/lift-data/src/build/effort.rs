@@ -5,6 +5,7 @@
 use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{UsageWho, getrusage};
 use serde::Serialize;
 
 /// Time that threads spent in each step.
@@ -65,6 +66,15 @@ pub(crate) fn timed<T>(spent: &mut Duration, step: impl FnOnce() -> T) -> T {
     let value = step();
     *spent += start.elapsed();
     value
+}
+
+/// User and system time of this process so far, in seconds.
+pub fn cpu_seconds() -> f64 {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("a process may ask for its own usage");
+    [usage.user_time(), usage.system_time()]
+        .map(|time| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6)
+        .iter()
+        .sum()
 }
 
 /// The most memory that this process has had, in bytes; `None` where the system does not say.

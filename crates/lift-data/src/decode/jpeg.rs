@@ -51,15 +51,27 @@ pub(super) fn is_sequential_in_scans(bytes: &[u8]) -> bool {
 
 /// Width and height as the frame says, not turned.
 pub(super) fn size(bytes: &[u8]) -> Option<(u32, u32)> {
+    let &[_, high, low, wide, narrow, ..] = frame(bytes)? else {
+        return None;
+    };
+    let side = |high, low| u32::from(u16::from_be_bytes([high, low]));
+    Some((side(wide, narrow), side(high, low)))
+}
+
+/// How many channels a JPEG has; `None` for what is no JPEG or has no frame.
+pub(crate) fn channels(bytes: &[u8]) -> Option<u8> {
+    let is_jpeg = bytes.starts_with(&[0xFF, 0xD8]);
+    frame(bytes).filter(|_| is_jpeg)?.get(5).copied()
+}
+
+/// The frame header's payload, as far as it is there.
+fn frame(bytes: &[u8]) -> Option<&[u8]> {
     Segments::new(bytes).find_map(|segment| match segment {
         // Frames of all kinds; C4, C8 and CC are none.
         Segment::Header {
             marker: 0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF,
-            payload: &[_, high, low, wide, narrow, ..],
-        } => {
-            let side = |high, low| u32::from(u16::from_be_bytes([high, low]));
-            Some((side(wide, narrow), side(high, low)))
-        }
+            payload,
+        } => Some(payload),
         _ => None,
     })
 }
@@ -84,7 +96,7 @@ pub(super) fn swaps_sides(turn: Turn) -> bool {
 }
 
 enum Segment<'a> {
-    /// A segment with a length, before the first scan.
+    /// A segment with a length, before the first scan; its payload as far as the bytes go.
     Header { marker: u8, payload: &'a [u8] },
     /// The first scan; nothing follows it here.
     Scan { start: usize },
@@ -134,7 +146,8 @@ impl<'a> Iterator for Segments<'a> {
                 (_, Some(length)) => {
                     let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
                     self.at += 2 + length;
-                    let payload = self.bytes.get(start + 4..self.at).unwrap_or_default();
+                    let end = self.at.min(self.bytes.len());
+                    let payload = self.bytes.get(start + 4..end).unwrap_or_default();
                     return Some(Segment::Header { marker, payload });
                 }
             }

@@ -6,6 +6,8 @@ use image::metadata::Orientation;
 use image::{ImageDecoder, ImageReader};
 use serde::{Deserialize, Serialize};
 
+use crate::decode::jpeg;
+
 /// Facts of an image file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
@@ -18,7 +20,7 @@ pub struct Facts {
 /// Reads the header of an image file's bytes; what cannot be read is not there.
 pub fn facts(bytes: &[u8]) -> Facts {
     Facts {
-        is_cmyk: jpeg_channels(bytes) == Some(4),
+        is_cmyk: jpeg::channels(bytes) == Some(4),
         is_turned: is_turned(bytes),
     }
 }
@@ -30,28 +32,6 @@ fn is_turned(bytes: &[u8]) -> bool {
     };
     let orientation = decoder.orientation();
     orientation.is_ok_and(|orientation| orientation != Orientation::NoTransforms)
-}
-
-/// The number of channels in a JPEG's frame header.
-fn jpeg_channels(bytes: &[u8]) -> Option<u8> {
-    let mut rest = bytes.strip_prefix(&[0xFF, 0xD8])?;
-    loop {
-        let (marker, after) = rest.split_first_chunk::<2>()?;
-        if marker[0] != 0xFF {
-            return None;
-        }
-        // Fill bytes may stand before a marker.
-        if marker[1] == 0xFF {
-            rest = &rest[1..];
-            continue;
-        }
-        let length = usize::from(u16::from_be_bytes(*after.first_chunk::<2>()?));
-        let is_frame = matches!(marker[1], 0xC0..=0xCF) && !matches!(marker[1], 0xC4 | 0xC8 | 0xCC);
-        if is_frame {
-            return after.get(7).copied();
-        }
-        rest = after.get(length.max(2)..)?;
-    }
 }
 
 #[cfg(test)]
@@ -67,10 +47,10 @@ mod tests {
             bytes.push(channels);
             bytes
         };
-        assert_eq!(jpeg_channels(&header(4)), Some(4));
+        assert_eq!(jpeg::channels(&header(4)), Some(4));
         assert!(facts(&header(4)).is_cmyk && !facts(&header(3)).is_cmyk);
         for cut in 0..19 {
-            assert_eq!(jpeg_channels(&header(4)[..cut.min(18)]), None);
+            assert_eq!(jpeg::channels(&header(4)[..cut.min(18)]), None);
         }
     }
 }

@@ -5,8 +5,12 @@
 
 use std::{hint::black_box, path::PathBuf, sync::Arc, time::Instant};
 
-use lift_data::{Split, build::peak_memory_bytes, manifest::Encoding, shard::ShardReader};
-use nix::sys::resource::{UsageWho, getrusage};
+use lift_data::{
+    Split,
+    build::{cpu_seconds, peak_memory_bytes},
+    manifest::Encoding,
+    shard::ShardReader,
+};
 use serde::Serialize;
 
 use super::write_stdout;
@@ -250,15 +254,6 @@ impl Clock {
             cpu_seconds: cpu_seconds() - self.cpu,
         }
     }
-}
-
-/// User and system time of this process so far.
-fn cpu_seconds() -> f64 {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("a process may ask for its own usage");
-    [usage.user_time(), usage.system_time()]
-        .map(|time| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6)
-        .iter()
-        .sum()
 }
 
 struct Round {

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use lift_clip::{Head, Normalisation};
-use lift_data::shard::ShardReader;
-use nix::sys::resource::{UsageWho, getrusage};
+use lift_data::{build::peak_memory_bytes, shard::ShardReader};
 use tch::Device;
 
 use super::{
@@ -198,13 +197,6 @@ fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop)
     report.write(&config.out)?;
     checkpoint::remove(&config.out)?;
     Ok(report)
-}
-
-/// The most memory that this process had resident so far, the mapped shards included; not that of a GPU.
-fn peak_memory_bytes() -> Option<u64> {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
-    // Linux counts in KiB.
-    u64::try_from(usage.max_rss()).ok().map(|kib| kib * 1024)
 }
 
 /// The accuracies of one evaluation, at the last step of training.
