@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use lift_clip::{Clip, Hooks, Parameter, Place};
+use lift_clip::{Clip, Hooks, MlpInput, Parameter, Place};
 use lift_tests::{demo_model, largest_difference};
 use lift_train::{
     classifier::{Classifier, ClassifierKind},
@@ -90,7 +90,7 @@ impl Hooks for Spy<'_> {
     fn linear(&self, layer: usize, place: Place, input: &Tensor, output: Tensor) -> Tensor {
         self.tuner.linear(layer, place, input, output)
     }
-    fn mlp(&self, layer: usize, input: &Tensor, output: Tensor) -> Tensor {
+    fn mlp(&self, layer: usize, input: MlpInput, output: Tensor) -> Tensor {
         self.tuner.mlp(layer, input, output)
     }
 }

@@ -1,15 +1,19 @@
 //! The pre-norm transformer block that both towers are made of, and the places where tuners hang in.
 //!
 //! Field names are OpenAI's checkpoint names. LayerNorm always computes in fp32, whatever the weights' precision.
-//! The block itself knows no tuner: a [`Hooks`] implementation sees and may change what passes through it.
+//! The block itself knows no tuner: a [`Hooks`] implementation sees and may change what passes through it. Blocks that are
+//! frozen can be folded ([`crate::fold`]): they compute the same with fewer passes over memory.
 
 use tch::{Device, Kind, Tensor};
 
 use crate::{
     checkpoint::Weights,
     config::Activation,
-    hooks::{Hooks, Parameter, Place},
+    hooks::{Hooks, MlpInput, Parameter, Place},
 };
+
+/// The factor of QuickGELU, `x * sigmoid(1.702 x)`.
+pub(crate) const QUICK_GELU: f64 = 1.702;
 
 /// The block that runs, and who may change what it does.
 struct At<'a, H> {
@@ -25,6 +29,9 @@ impl<H: Hooks> At<'_, H> {
     }
 
     fn norm(&self, place: Place, norm: &LayerNorm, x: &Tensor) -> Tensor {
+        if norm.is_folded {
+            return norm.standardise(x);
+        }
         let (weight, bias) = self.parameters(place, &norm.weight, &norm.bias);
         layer_norm(x, &weight, &bias, norm.eps)
     }
@@ -55,6 +62,8 @@ pub struct LayerNorm {
     pub bias: Tensor,
     /// Added to the variance.
     pub eps: f64,
+    /// Whether scale and shift are 1 and 0, because the linear behind it has them.
+    pub(crate) is_folded: bool,
 }
 
 impl LayerNorm {
@@ -64,7 +73,14 @@ impl LayerNorm {
             weight: take("weight"),
             bias: take("bias"),
             eps,
+            is_folded: false,
         }
+    }
+
+    /// Mean 0 and variance 1 over the last dimension, in the kind that came in; sums are fp32.
+    fn standardise(&self, x: &Tensor) -> Tensor {
+        let none = None::<&Tensor>;
+        x.layer_norm([self.weight.size()[0]], none, none, self.eps, true)
     }
 
     /// Normalises (…, d), and returns the kind that came in.
@@ -127,11 +143,10 @@ impl Attention {
     fn forward(&self, x: &Tensor, mask: Mask, at: &At<impl Hooks>) -> Tensor {
         let qkv = at.linear(Place::Qkv, x, &self.in_proj_weight, &self.in_proj_bias);
         let (b, n, d) = (x.size()[0], x.size()[1], x.size()[2]);
-        // (b, n, 3 d) -> 3 x (b, heads, n, d / heads)
-        let qkv = qkv
-            .view([b, n, 3, self.heads, d / self.heads])
-            .permute([2, 0, 3, 1, 4]);
-        let (q, k, v) = (qkv.get(0), qkv.get(1), qkv.get(2));
+        // (b, n, 3 d) -> 3 x (b, heads, n, d / heads). Unbound at once, so that their gradients are stacked in one pass;
+        // each taken on its own would fill a tensor of all three.
+        let qkv = qkv.view([b, n, 3, self.heads, d / self.heads]).unbind(2);
+        let [q, k, v] = [&qkv[0], &qkv[1], &qkv[2]].map(|one| one.transpose(1, 2));
         let mixed = Tensor::scaled_dot_product_attention::<&Tensor>(
             &q,
             &k,
@@ -155,14 +170,17 @@ pub struct Mlp {
     pub c_fc: Linear,
     /// hidden -> d.
     pub c_proj: Linear,
-    activation: Activation,
+    pub(crate) activation: Activation,
+    /// Whether the factors of QuickGELU are in the two linears.
+    pub(crate) is_folded: bool,
 }
 
 impl Mlp {
     fn forward(&self, x: &Tensor, at: &At<impl Hooks>) -> Tensor {
         let hidden = at.linear(Place::MlpIn, x, &self.c_fc.weight, &self.c_fc.bias);
         let hidden = match self.activation {
-            Activation::QuickGelu => &hidden * (&hidden * 1.702).sigmoid(),
+            Activation::QuickGelu if self.is_folded => hidden.silu(),
+            Activation::QuickGelu => &hidden * (&hidden * QUICK_GELU).sigmoid(),
             Activation::Gelu => hidden.gelu("none"),
         };
         let out = &self.c_proj;
@@ -208,6 +226,7 @@ impl Block {
                 c_fc: Linear::load(weights, &format!("{name}.mlp.c_fc"), d, config.mlp_width),
                 c_proj: Linear::load(weights, &format!("{name}.mlp.c_proj"), config.mlp_width, d),
                 activation: config.activation,
+                is_folded: false,
             },
         }
     }
@@ -226,7 +245,11 @@ impl Block {
         let x = &x + self.attn.forward(&normalised, mask, &at);
         let normalised = at.norm(Place::Norm2, &self.ln_2, &x);
         let output = self.mlp.forward(&normalised, &at);
-        &x + hooks.mlp(layer, &x, output)
+        let input = MlpInput {
+            tokens: &x,
+            standardised: self.ln_2.is_folded.then_some((&normalised, self.ln_2.eps)),
+        };
+        &x + hooks.mlp(layer, input, output)
     }
 
     /// One of the block's own tensors.

@@ -118,6 +118,9 @@ pub enum Error {
         /// Why it cannot be used.
         reason: String,
     },
+    /// libtorch refused an operation that tch does not have.
+    #[error("libtorch: {0}")]
+    Libtorch(String),
     /// libtorch refused an operation.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),

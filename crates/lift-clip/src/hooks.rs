@@ -47,6 +47,11 @@ pub enum Parameter {
 ///
 /// Shapes: b images, n tokens, d width.
 pub trait Hooks {
+    /// Whether [`Hooks::parameter`] or [`Hooks::linear`] may change anything at this place of a block. Where they may not,
+    /// the tower may compute the same in another way ([`crate::VisionTower::fold`]).
+    fn changes(&self, _layer: usize, _place: Place) -> bool {
+        false
+    }
     /// The tokens (b, n, d) that enter a block; their number may change, the class token stays first.
     fn tokens(&self, _layer: usize, x: Tensor) -> Tensor {
         x
@@ -59,10 +64,19 @@ pub trait Hooks {
     fn linear(&self, _layer: usize, _place: Place, _input: &Tensor, output: Tensor) -> Tensor {
         output
     }
-    /// The MLP's output (b, n, d), before the residual sum; `input` (b, n, d) is what the second LayerNorm saw.
-    fn mlp(&self, _layer: usize, _input: &Tensor, output: Tensor) -> Tensor {
+    /// The MLP's output (b, n, d), before the residual sum.
+    fn mlp(&self, _layer: usize, _input: MlpInput, output: Tensor) -> Tensor {
         output
     }
+}
+
+/// What an MLP is given.
+#[derive(Clone, Copy, Debug)]
+pub struct MlpInput<'a> {
+    /// What the second LayerNorm saw (b, n, d).
+    pub tokens: &'a Tensor,
+    /// The same with mean 0 and variance 1 over d, where the block has it, and the eps that was added to the variance.
+    pub standardised: Option<(&'a Tensor, f64)>,
 }
 
 /// The frozen tower as it was trained.

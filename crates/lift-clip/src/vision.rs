@@ -150,7 +150,7 @@ impl VisionTower {
         self.conv1.device()
     }
 
-    /// Normalised images (b, 3, r, r) -> class-token features (b, d) after the last LayerNorm, fp32.
+    /// Normalised images (b, 3, r, r), or their patches, -> class-token features (b, d) after the last LayerNorm, fp32.
     pub fn features(&self, images: &Tensor, hooks: &impl Hooks) -> Tensor {
         let mut x = self.tokens(images);
         for layer in 0..self.resblocks.len() {
@@ -159,21 +159,17 @@ impl VisionTower {
         self.class_token(&x)
     }
 
-    /// Normalised images (b, 3, r, r) -> the tokens (b, n, d) that enter the first block.
+    /// Normalised images (b, 3, r, r), or their patches as [`VisionTower::patches`] cuts them, -> the tokens (b, n, d) that
+    /// enter the first block.
     pub fn tokens(&self, images: &Tensor) -> Tensor {
-        let p = self.config.patch_size;
-        let images = images.to_kind(self.kind());
-        let patches = images
-            .conv2d(
-                &self.conv1,
-                self.conv1_bias.as_ref(),
-                [p, p],
-                [0, 0],
-                [1, 1],
-                1,
-            )
-            .flatten(2, 3)
-            .transpose(1, 2);
+        let patches = match images.dim() {
+            3 => images.shallow_clone(),
+            _ => self.patches(images),
+        };
+        // The patch convolution: patches do not overlap.
+        let matrix = self.conv1.flatten(1, 3);
+        let patches = patches.to_kind(self.kind());
+        let patches = patches.linear(&matrix, self.conv1_bias.as_ref());
         let (b, d) = (patches.size()[0], self.config.width);
         let class = self
             .class_embedding
@@ -184,6 +180,17 @@ impl VisionTower {
             Some(ln_pre) => ln_pre.forward(&x),
             None => x,
         }
+    }
+
+    /// Images (b, 3, r, r) -> patches (b, (r / p)^2, 3 p^2): from left to right and down, each by channel and row, as the
+    /// rows of [`VisionTower::conv1`].
+    pub fn patches(&self, images: &Tensor) -> Tensor {
+        let (b, p) = (images.size()[0], self.config.patch_size);
+        let side = images.size()[3] / p;
+        images
+            .reshape([b, 3, side, p, side, p])
+            .permute([0, 2, 4, 1, 3, 5])
+            .reshape([b, side * side, 3 * p * p])
     }
 
     /// One block: tokens (b, n, d) -> (b, n, d), with as many tokens as the hooks make of them.

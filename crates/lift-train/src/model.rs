@@ -16,7 +16,7 @@ use crate::{
 /// A frozen image tower with what is tuned around it.
 #[derive(Debug)]
 pub struct TunedModel {
-    /// Frozen; none of its tensors requires a gradient.
+    /// Frozen and folded; none of its tensors requires a gradient.
     pub visual: VisionTower,
     /// The modules in its blocks.
     pub tuner: Tuner,
@@ -37,6 +37,7 @@ impl TunedModel {
         device: Device,
         kind: Kind,
     ) -> Self {
+        visual.fold(&tuner);
         visual.convert(device, kind);
         tuner.to_device(device);
         classifier.to_device(device);
@@ -81,7 +82,7 @@ impl TunedModel {
         self.classifier = classifier;
     }
 
-    /// Normalised images (b, 3, r, r) -> logits (b, K), fp32.
+    /// Normalised images (b, 3, r, r), or their patches, -> logits (b, K), fp32.
     pub fn forward(&self, images: &Tensor) -> Tensor {
         self.classify(&self.visual.features(images, &self.tuner))
     }

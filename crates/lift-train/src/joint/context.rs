@@ -176,6 +176,7 @@ impl Encoder {
             pieces.resize(pieces.len() + widest - row.len(), 0);
         }
         let used: Vec<i64> = place.keys().copied().collect();
+        tower.fold();
         tower.convert(device, kind);
         let used = Tensor::from_slice(&used).to_device(device);
         // The others of a large vocabulary are let go.

@@ -20,7 +20,10 @@ pub(super) const PARTS: [Part; 6] = bottleneck::parts([
 /// Adds the bottleneck of the MLP's output to it.
 pub(super) fn mlp(slots: &Slots, layer: usize, output: Tensor) -> Tensor {
     match slots.all(layer, &PARTS) {
-        Some(tensors) => &output + bottleneck::forward(&output, tensors),
+        Some(tensors) => {
+            let standardised = bottleneck::standardise(&output);
+            &output + bottleneck::forward(&standardised, tensors, None)
+        }
         None => output,
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! `mlp(norm2(x)) + s * bottleneck(x)`, with a learned scalar s that starts at 1.
 
+use lift_clip::MlpInput;
 use tch::Tensor;
 
 use super::{
-    bottleneck,
+    bottleneck::{self, LAYER_NORM_EPS},
     slots::{Part, Slots, Start},
 };
 
@@ -30,11 +31,15 @@ pub(super) const PARTS: [Part; 7] = {
 };
 
 /// Adds the bottleneck of the MLP's input to its output.
-pub(super) fn mlp(slots: &Slots, layer: usize, input: &Tensor, output: Tensor) -> Tensor {
+pub(super) fn mlp(slots: &Slots, layer: usize, input: MlpInput, output: Tensor) -> Tensor {
     match (slots.all(layer, &BOTTLENECK), slots.get(layer, SCALE.name)) {
         (Some(tensors), Some(scale)) => {
-            let scale = scale.to_kind(output.kind());
-            output + bottleneck::forward(input, tensors) * scale
+            let standardised = match input.standardised {
+                // The block's own LayerNorm has done it already.
+                Some((standardised, LAYER_NORM_EPS)) => standardised.shallow_clone(),
+                _ => bottleneck::standardise(input.tokens),
+            };
+            output + bottleneck::forward(&standardised, tensors, Some(scale))
         }
         _ => output,
     }

@@ -3,7 +3,7 @@
 //! `up` and all biases start at zero, so that training starts at the frozen model.
 
 use lift_clip::Place;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::slots::{
     Length::{self, Size, Width},
@@ -11,7 +11,8 @@ use super::slots::{
     Start::{Kaiming, Ones, Zeros},
 };
 
-const LAYER_NORM_EPS: f64 = 1e-5;
+/// Of its LayerNorm.
+pub(super) const LAYER_NORM_EPS: f64 = 1e-5;
 
 /// The six tensors of a bottleneck: norm (d), (d), down (r, d), (r), up (d, r), (d).
 pub(super) const fn parts(names: [&'static str; 6]) -> [Part; 6] {
@@ -31,24 +32,31 @@ const fn part(name: &'static str, shape: &'static [Length], start: super::slots:
     Part { name, shape, start }
 }
 
-/// (…, d) -> (…, d), in the kind that came in.
-pub(super) fn forward(x: &Tensor, tensors: [&Tensor; 6]) -> Tensor {
+/// Tokens (…, d) with mean 0 and variance 1, in the kind that came in; sums are fp32.
+pub(super) fn standardise(x: &Tensor) -> Tensor {
+    let d = x.size().last().copied().unwrap_or_default();
+    let none = None::<&Tensor>;
+    x.layer_norm([d], none, none, LAYER_NORM_EPS, true)
+}
+
+/// Standardised tokens (…, d) -> (…, d), in the kind that came in, times `scale`.
+///
+/// The LayerNorm's scale and shift are multiplied into `down`, and `scale` into `up`: these are small beside the tokens,
+/// which are passed over once.
+pub(super) fn forward(
+    standardised: &Tensor,
+    tensors: [&Tensor; 6],
+    scale: Option<&Tensor>,
+) -> Tensor {
     let [norm_weight, norm_bias, down, down_bias, up, up_bias] = tensors;
-    let kind = x.kind();
-    let cast = |t: &Tensor| t.to_kind(kind);
-    let d = norm_weight.size()[0];
-    let normalised = x
-        .to_kind(Kind::Float)
-        .layer_norm(
-            [d],
-            Some(norm_weight),
-            Some(norm_bias),
-            LAYER_NORM_EPS,
-            true,
-        )
-        .to_kind(kind);
-    let hidden = normalised
-        .linear(&cast(down), Some(&cast(down_bias)))
-        .relu();
-    hidden.linear(&cast(up), Some(&cast(up_bias)))
+    let kind = standardised.kind();
+    let linear = |x: &Tensor, weight: &Tensor, bias: &Tensor| {
+        x.linear(&weight.to_kind(kind), Some(&bias.to_kind(kind)))
+    };
+    let shift = down.mv(norm_bias) + down_bias;
+    let hidden = linear(standardised, &(down * norm_weight), &shift).relu();
+    match scale {
+        Some(scale) => linear(&hidden, &(up * scale), &(up_bias * scale)),
+        None => linear(&hidden, up, up_bias),
+    }
 }

@@ -99,26 +99,47 @@ pub(super) fn linear(
     input: &Tensor,
     output: Tensor,
 ) -> Tensor {
-    let target = match place {
-        Place::Qkv => return query_key_value(slots, layer, input, output),
-        Place::AttentionOut => LoraTarget::Out,
-        Place::MlpIn => LoraTarget::MlpIn,
-        Place::MlpOut => LoraTarget::MlpOut,
-        Place::Norm1 | Place::Norm2 => return output,
-    };
-    match target.update(slots, layer, input) {
-        Some(update) => output + update,
-        None => output,
+    match targets(place) {
+        [] => output,
+        [target] => match target.update(slots, layer, input) {
+            Some(update) => output + update,
+            None => output,
+        },
+        targets => stacked(targets, slots, layer, input, output),
     }
 }
 
-fn query_key_value(slots: &Slots, layer: usize, input: &Tensor, output: Tensor) -> Tensor {
-    let targets = [LoraTarget::Q, LoraTarget::K, LoraTarget::V];
-    let updates = targets.map(|target| target.update(slots, layer, input));
+/// Whether the linear at `place` has an update.
+pub(super) fn changes(slots: &Slots, layer: usize, place: Place) -> bool {
+    let mut targets = targets(place).iter();
+    targets.any(|target| slots.all(layer, &target.parts()).is_some())
+}
+
+/// The projections that the linear at `place` does.
+fn targets(place: Place) -> &'static [LoraTarget] {
+    match place {
+        Place::Qkv => &[LoraTarget::Q, LoraTarget::K, LoraTarget::V],
+        Place::AttentionOut => &[LoraTarget::Out],
+        Place::MlpIn => &[LoraTarget::MlpIn],
+        Place::MlpOut => &[LoraTarget::MlpOut],
+        Place::Norm1 | Place::Norm2 => &[],
+    }
+}
+
+/// Adds to each part of the output its own update.
+fn stacked(
+    targets: &[LoraTarget],
+    slots: &Slots,
+    layer: usize,
+    input: &Tensor,
+    output: Tensor,
+) -> Tensor {
+    let updates = targets.iter().map(|target| target.update(slots, layer, input));
+    let updates: Vec<Option<Tensor>> = updates.collect();
     if updates.iter().all(Option::is_none) {
         return output;
     }
-    let parts = output.chunk(3, -1).into_iter().zip(updates);
+    let parts = output.chunk(targets.len() as i64, -1).into_iter().zip(updates);
     let parts: Vec<Tensor> = parts
         .map(|(part, update)| match update {
             Some(update) => part + update,

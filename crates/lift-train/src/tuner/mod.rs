@@ -23,7 +23,7 @@ mod vpt;
 
 use std::{collections::BTreeMap, fmt};
 
-use lift_clip::{Hooks, Parameter, Place, VisionTower};
+use lift_clip::{Hooks, MlpInput, Parameter, Place, VisionTower};
 use tch::{Device, Kind, Tensor};
 
 pub use aft::AftPlace;
@@ -325,6 +325,19 @@ impl Tuner {
 }
 
 impl Hooks for Tuner {
+    fn changes(&self, layer: usize, place: Place) -> bool {
+        let changes = |Module { kind, slots }: &Module| match kind {
+            TunerKind::Full
+            | TunerKind::Bitfit
+            | TunerKind::LayerNorm
+            | TunerKind::Aft
+            | TunerKind::Ssf => slots.layers().any(|tuned| tuned == layer),
+            TunerKind::Lora => lora::changes(slots, layer, place),
+            _ => false,
+        };
+        self.modules.iter().any(changes)
+    }
+
     fn tokens(&self, layer: usize, x: Tensor) -> Tensor {
         self.through(x, |kind, slots, x| match kind {
             TunerKind::VptShallow | TunerKind::VptDeep => vpt::tokens(slots, layer, x),
@@ -350,7 +363,7 @@ impl Hooks for Tuner {
         })
     }
 
-    fn mlp(&self, layer: usize, input: &Tensor, output: Tensor) -> Tensor {
+    fn mlp(&self, layer: usize, input: MlpInput, output: Tensor) -> Tensor {
         self.through(output, |kind, slots, output| match kind {
             TunerKind::Adapter => adapter::mlp(slots, layer, output),
             TunerKind::Adaptformer => adaptformer::mlp(slots, layer, input, output),

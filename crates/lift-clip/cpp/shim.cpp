@@ -1,0 +1,97 @@
+// What libtorch has and tch does not, for src/libtorch.rs. ATen's and c10's headers alone: CUDA goes through their virtual
+// interfaces, so that neither a CUDA toolkit nor libtorch_cuda is needed to build or to start.
+#include <ATen/DeviceAccelerator.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/_amp_foreach_non_finite_check_and_unscale.h>
+#include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/_fused_sgd.h>
+#include <c10/core/AllocatorConfig.h>
+
+#include <cstdint>
+#include <exception>
+#include <optional>
+#include <string>
+
+using at::Tensor;
+
+static thread_local std::string message;
+
+// No exception may pass into Rust.
+template <typename Work> static int guarded(Work work) {
+  try {
+    at::NoGradGuard no_grad;
+    work();
+    return 0;
+  } catch (const std::exception &e) {
+    message = e.what();
+    return 1;
+  }
+}
+
+static std::optional<Tensor> optional(const Tensor *tensor) {
+  return tensor ? std::optional<Tensor>(*tensor) : std::nullopt;
+}
+
+extern "C" {
+
+const char *lift_message() { return message.c_str(); }
+
+int lift_set_grad(const Tensor *tensor, const Tensor *gradient) {
+  return guarded([&] {
+    TORCH_CHECK(tensor->is_leaf() && tensor->options().type_equal(gradient->options()) &&
+                    tensor->sizes() == gradient->sizes(),
+                "a gradient of shape ", gradient->sizes(), " for a tensor of shape ", tensor->sizes());
+    tensor->mutable_grad() = *gradient;
+  });
+}
+
+int lift_sgd(const Tensor *values, const Tensor *gradients, const Tensor *velocities, double lr, double momentum,
+             double weight_decay, const Tensor *overflow) {
+  return guarded([&] {
+    at::_fused_sgd_({*values}, {*gradients}, {*velocities}, weight_decay, momentum, lr, 0.0, false, false, false, {},
+                    optional(overflow));
+  });
+}
+
+int lift_adamw(const Tensor *values, const Tensor *gradients, const Tensor *means, const Tensor *squares,
+               const Tensor *steps, double lr, double beta_1, double beta_2, double weight_decay, double eps,
+               const Tensor *overflow) {
+  return guarded([&] {
+    at::_fused_adamw_({*values}, {*gradients}, {*means}, {*squares}, {}, {*steps}, lr, beta_1, beta_2, weight_decay, eps,
+                      false, false, {}, optional(overflow));
+  });
+}
+
+int lift_unscale(const Tensor *gradients, const Tensor *overflow, const Tensor *reciprocal_scale) {
+  return guarded([&] {
+    Tensor found = *overflow;
+    at::_amp_foreach_non_finite_check_and_unscale_({*gradients}, found, *reciprocal_scale);
+  });
+}
+
+// Bytes of an accelerator's memory: the most that tensors had, the most that was taken for them, free, in all.
+int lift_memory(int device, int64_t *bytes) {
+  return guarded([&] {
+    auto index = static_cast<c10::DeviceIndex>(device);
+    auto stats = at::accelerator::getDeviceStats(index);
+    auto memory = at::accelerator::getMemoryInfo(index);
+    bytes[0] = stats.allocated_bytes[0].peak;
+    bytes[1] = stats.reserved_bytes[0].peak;
+    bytes[2] = static_cast<int64_t>(memory.first);
+    bytes[3] = static_cast<int64_t>(memory.second);
+  });
+}
+
+int lift_reset_peak_memory(int device) {
+  return guarded([&] { at::accelerator::resetPeakStats(static_cast<c10::DeviceIndex>(device)); });
+}
+
+int lift_synchronize(int device) {
+  return guarded([&] { at::accelerator::synchronizeDevice(static_cast<c10::DeviceIndex>(device)); });
+}
+
+int lift_allocator_settings(const char *settings) {
+  return guarded([&] { c10::CachingAllocator::setAllocatorSettings(settings); });
+}
+}
