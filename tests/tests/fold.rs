@@ -58,7 +58,11 @@ fn a_folded_model_has_the_logits_and_gradients_of_a_plain_one() {
         .iter()
         .filter(|kind| !kind.is_between_towers());
     let mut cases: Vec<String> = kinds.map(ToString::to_string).collect();
-    cases.extend(["none".into(), "lora,adaptformer".into(), "ssf,adapter".into()]);
+    cases.extend([
+        "none".into(),
+        "lora,adaptformer".into(),
+        "ssf,adapter".into(),
+    ]);
     for tuners in cases {
         let (visual, tuner, classifier) = parts(&tuners);
         let plain = TunedModel {

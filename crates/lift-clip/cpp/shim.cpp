@@ -70,16 +70,21 @@ int lift_unscale(const Tensor *gradients, const Tensor *overflow, const Tensor *
   });
 }
 
-// Bytes of an accelerator's memory: the most that tensors had, the most that was taken for them, free, in all.
+// Bytes of an accelerator's memory: free, in all.
 int lift_memory(int device, int64_t *bytes) {
   return guarded([&] {
-    auto index = static_cast<c10::DeviceIndex>(device);
-    auto stats = at::accelerator::getDeviceStats(index);
-    auto memory = at::accelerator::getMemoryInfo(index);
+    auto memory = at::accelerator::getMemoryInfo(static_cast<c10::DeviceIndex>(device));
+    bytes[0] = static_cast<int64_t>(memory.first);
+    bytes[1] = static_cast<int64_t>(memory.second);
+  });
+}
+
+// The most bytes that tensors had at a time, and that were taken from the device for them. Wants a tensor made before.
+int lift_peak_memory(int device, int64_t *bytes) {
+  return guarded([&] {
+    auto stats = at::accelerator::getDeviceStats(static_cast<c10::DeviceIndex>(device));
     bytes[0] = stats.allocated_bytes[0].peak;
     bytes[1] = stats.reserved_bytes[0].peak;
-    bytes[2] = static_cast<int64_t>(memory.first);
-    bytes[3] = static_cast<int64_t>(memory.second);
   });
 }
 

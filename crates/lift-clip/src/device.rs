@@ -142,7 +142,7 @@ fn load_cuda_backend() -> std::result::Result<(), String> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// 32-bit floats: the default, and the faster one on CPUs.
+    /// 32-bit floats.
     #[default]
     Fp32,
     /// bfloat16 for the frozen weights; tuned tensors and LayerNorm stay fp32.
@@ -152,6 +152,14 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// What is usual on a device: bf16 on CUDA, fp32 on CPUs, most of which are slower in 16 bits.
+    pub fn usual(device: Device) -> Self {
+        match device {
+            Device::Cuda(_) => Self::Bf16,
+            _ => Self::Fp32,
+        }
+    }
+
     /// libtorch's name for it.
     pub fn kind(self) -> Kind {
         match self {

@@ -41,6 +41,7 @@ unsafe extern "C" {
         reciprocal_scale: *const C_tensor,
     ) -> c_int;
     fn lift_memory(device: c_int, bytes: *mut i64) -> c_int;
+    fn lift_peak_memory(device: c_int, bytes: *mut i64) -> c_int;
     fn lift_reset_peak_memory(device: c_int) -> c_int;
     fn lift_synchronize(device: c_int) -> c_int;
     fn lift_allocator_settings(settings: *const c_char) -> c_int;
@@ -105,7 +106,6 @@ pub fn adamw(
     constants: AdamWConstants,
     overflow: Option<&Tensor>,
 ) -> Result<()> {
-    // The kernel takes back what it added where the step is left out.
     let _ = steps.g_add_scalar_(1.0);
     // SAFETY: the tensors live for the length of the call; libtorch checks that they go together.
     check(unsafe {
@@ -122,7 +122,12 @@ pub fn adamw(
             constants.eps,
             pointer(overflow),
         )
-    })
+    })?;
+    if let Some(overflow) = overflow {
+        // It was no step.
+        let _ = steps.g_sub_(overflow);
+    }
+    Ok(())
 }
 
 /// Multiplies gradients by a number on their device, and sets `overflow` to 1 where one of them is not finite.
@@ -138,10 +143,6 @@ pub fn unscale(gradients: &Tensor, overflow: &Tensor, reciprocal_scale: &Tensor)
 /// Memory of a device, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceMemory {
-    /// The most that tensors had at a time.
-    pub peak_allocated: u64,
-    /// The most that was taken from the device for them.
-    pub peak_reserved: u64,
     /// What nobody has.
     pub free: u64,
     /// All of it.
@@ -156,19 +157,41 @@ pub fn memory(device: Device) -> Result<Option<DeviceMemory>> {
     let Some(number) = accelerator(device) else {
         return Ok(None);
     };
-    let mut bytes = [0i64; 4];
-    // SAFETY: the shim writes four numbers.
+    let mut bytes = [0i64; 2];
+    // SAFETY: the shim writes two numbers.
     check(unsafe { lift_memory(number, bytes.as_mut_ptr()) })?;
-    let [peak_allocated, peak_reserved, free, total] = bytes.map(|n| n.max(0) as u64);
-    Ok(Some(DeviceMemory {
-        peak_allocated,
-        peak_reserved,
-        free,
-        total,
+    let [free, total] = bytes.map(|n| n.max(0) as u64);
+    Ok(Some(DeviceMemory { free, total }))
+}
+
+/// The most memory of an accelerator that tensors had at a time, and that libtorch took for them, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeakMemory {
+    /// Of tensors.
+    pub allocated: u64,
+    /// With what is kept for later ones.
+    pub reserved: u64,
+}
+
+/// The peaks since the start or [`reset_peak_memory`], after a tensor was made there; `None` on the CPU.
+///
+/// # Errors
+/// When libtorch does not know the device.
+pub fn peak_memory(device: Device) -> Result<Option<PeakMemory>> {
+    let Some(number) = accelerator(device) else {
+        return Ok(None);
+    };
+    let mut bytes = [0i64; 2];
+    // SAFETY: the shim writes two numbers.
+    check(unsafe { lift_peak_memory(number, bytes.as_mut_ptr()) })?;
+    let [allocated, reserved] = bytes.map(|n| n.max(0) as u64);
+    Ok(Some(PeakMemory {
+        allocated,
+        reserved,
     }))
 }
 
-/// Lets the peaks of [`memory`] begin anew.
+/// Lets the peaks of [`peak_memory`] begin anew.
 ///
 /// # Errors
 /// When libtorch does not know the device.
@@ -249,10 +272,9 @@ mod tests {
     #[test]
     fn an_overflow_is_seen_and_leaves_the_step_out() {
         // By hand: g = 0.125 (4, 8), v = 0.8 v + g, p -= 0.5 v.
-        for (last, overflows, expected) in [
-            (8.0, 0.0, [0.55f32, 1.3]),
-            (f32::INFINITY, 1.0, [1.0, 2.0]),
-        ] {
+        for (last, overflows, expected) in
+            [(8.0, 0.0, [0.55f32, 1.3]), (f32::INFINITY, 1.0, [1.0, 2.0])]
+        {
             let [values, gradients, velocities] =
                 [[1.0f32, 2.0], [4.0, last], [0.5, 0.5]].map(|pair| Tensor::from_slice(&pair));
             let overflow = Tensor::from(0.0f32);
@@ -268,6 +290,7 @@ mod tests {
     #[test]
     fn the_cpu_has_no_memory_of_its_own() {
         assert_eq!(memory(Device::Cpu).unwrap(), None);
+        assert_eq!(peak_memory(Device::Cpu).unwrap(), None);
         synchronize(Device::Cpu).unwrap();
         reset_peak_memory(Device::Cpu).unwrap();
     }

@@ -20,11 +20,10 @@ use crate::{
     config::TrainConfig,
     error::{Error, Result},
     fingerprint::{Origins, of_tensors},
-    optim::LossScaler,
     train::Figures,
 };
 
-const FORMAT: &str = "lift-checkpoint/1";
+const FORMAT: &str = "lift-checkpoint/2";
 const FOLDER: &str = "checkpoint";
 const MODEL: &str = "model.";
 const OPTIMISER: &str = "optimiser.";
@@ -65,9 +64,6 @@ pub struct Position {
     pub total: Figures,
     /// Mean loss of the last whole epoch.
     pub last_epoch_loss: Option<f64>,
-    /// Factor on the loss, in fp16.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scaler: Option<LossScaler>,
 }
 
 /// A checkpoint as it was read.

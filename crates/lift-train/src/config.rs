@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use lift_clip::{DeviceChoice, Precision};
 use serde::{Deserialize, Serialize};
+use tch::Device;
 
 pub use args::{TrainArgs, precision, required};
 
@@ -13,10 +14,12 @@ use crate::{
     classifier::ClassifierKind,
     error::{Error, Result},
     eval::{Look, Tte},
+    footprint::{Footprint, parts},
     head_init::HeadInit,
     joint::{ContextPosition, USUAL_LENGTH},
     loader::{AreaSchedule, Augmentation, Cache, Sampler},
     loss::LossKind,
+    memory::MemorySize,
     optim::{OptimiserKind, ScheduleKind},
     preset::Preset,
     tuner::{AftPlace, Layers, LoraTarget, TunerKind, TunerOptions, Tuners},
@@ -124,8 +127,12 @@ pub struct TrainConfig {
     /// Whether large JPEGs are decoded at their full size before they are shrunk.
     #[serde(default)]
     pub exact: bool,
-    /// Kind of the frozen weights.
-    pub precision: Precision,
+    /// Kind of the frozen weights; none: by the device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
+    /// How much memory a step may take; none: what there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_memory: Option<MemorySize>,
     /// Side of the crops in pixels; none: the model's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolution: Option<u32>,
@@ -279,6 +286,48 @@ impl TrainConfig {
             );
         }
         Ok(())
+    }
+
+    /// The settings with what follows from the device where nothing was said.
+    pub fn on(&self, device: Device) -> Self {
+        Self {
+            precision: Some(self.precision.unwrap_or_else(|| Precision::usual(device))),
+            ..self.clone()
+        }
+    }
+
+    /// The settings with steps in so many parts that they keep to `max_memory`.
+    ///
+    /// # Errors
+    /// When a single image does not fit, or the loss wants whole steps.
+    pub(crate) fn fitting(&self, footprint: Footprint) -> Result<Self> {
+        let mut config = self.clone();
+        let Some(limit) = self.max_memory else {
+            return Ok(config);
+        };
+        let most = footprint.most_images(limit.bytes);
+        if most == 0 {
+            let bytes = footprint.bytes(1);
+            return Err(Error::Usage(format!(
+                "--max-memory {limit} is too little: a step of one image takes about {}\n\
+                 hint: --activation-checkpointing takes less",
+                MemorySize { bytes }
+            )));
+        }
+        config.accumulate = self.accumulate.max(parts(self.batch_size, most));
+        if config.accumulate > 1 && self.loss == LossKind::Lade {
+            return Err(Error::Usage(format!(
+                "--max-memory {limit} holds {most} images at once, and --loss lade looks at all {} of a step\n\
+                 hint: --batch-size {most}",
+                self.batch_size
+            )));
+        }
+        Ok(config)
+    }
+
+    /// Kind of the frozen weights; fp32 where it was neither said nor resolved.
+    pub fn precision(&self) -> Precision {
+        self.precision.unwrap_or_default()
     }
 
     /// How test images are looked at after training.

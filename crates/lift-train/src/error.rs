@@ -65,6 +65,16 @@ pub enum Error {
         /// What it probably comes from, and what to do.
         cause: String,
     },
+    /// Memory does not suffice for a step.
+    #[error("{device}: out of memory: {reason}\nhint: {hint}")]
+    OutOfMemory {
+        /// Where.
+        device: String,
+        /// What was asked for, and when.
+        reason: String,
+        /// What should fit.
+        hint: String,
+    },
     /// A run was stopped, and can be gone on with.
     #[error("{run}: stopped after step {step}; `lift-train resume {run}` goes on")]
     Stopped {

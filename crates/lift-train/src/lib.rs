@@ -1,7 +1,7 @@
 //! Tunes a frozen foundation model on long-tailed shards and evaluates it (LIFT+, arXiv 2504.13282).
 //!
 //! Shards -> [`loader`] -> [`model::TunedModel`] (frozen tower, [`tuner`], [`classifier`]) -> [`loss`] -> [`optim`];
-//! [`train`] is the loop, [`eval`] judges, [`parity`] compares with reference runs, [`run`] and [`report`] keep what came out,
+//! [`train`] is the loop, [`step`] what it does with a batch, [`eval`] judges, [`parity`] compares with reference runs, [`run`] and [`report`] keep what came out,
 //! [`checkpoint`] what a run that is stopped needs to go on. [`command`] holds one function
 //! a command of the program.
 
@@ -16,15 +16,17 @@ pub mod consistency;
 pub mod error;
 pub mod eval;
 pub mod fingerprint;
+mod footprint;
 pub mod head_init;
 pub mod joint;
 pub mod level;
 pub mod loader;
 pub mod loss;
-mod memory;
+pub mod memory;
 pub mod metrics;
 pub mod model;
 pub mod optim;
+mod out_of_memory;
 pub mod parity;
 pub mod plan;
 pub mod predictions;
@@ -34,6 +36,7 @@ mod recompute;
 pub mod report;
 pub mod run;
 pub mod run_report;
+pub mod step;
 pub mod stop;
 pub mod tensorboard;
 pub mod train;

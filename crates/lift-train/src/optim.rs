@@ -1,19 +1,23 @@
 //! Optimisers over the tuned tensors: modules and classifier are a group each, with a learning rate of their own.
 //!
-//! [`sgd`] and [`adamw`] hold the rules, [`schedule`] the learning rate over time, [`clip`] a bound on gradients,
-//! [`scaler`] their factor in fp16. Invariant: from the state of an optimiser, and the same gradients, the same steps
-//! follow bit for bit.
+//! [`sgd`] and [`adamw`] hold the rules, [`schedule`] the learning rate over time, `clip` a bound on gradients,
+//! [`scaler`] their factor in fp16. Nothing here waits for the device but what says so. Invariant: from the state of an
+//! optimiser, and the same gradients, the same steps follow bit for bit.
 
 pub mod adamw;
-pub mod clip;
+mod clip;
+mod flat;
 pub mod scaler;
 pub mod schedule;
 pub mod sgd;
 
 use std::{collections::BTreeMap, fmt};
 
+use lift_clip::Precision;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
+
+use flat::Flat;
 
 pub use adamw::AdamW;
 pub use scaler::LossScaler;
@@ -53,77 +57,99 @@ enum Rule {
     AdamW(AdamW),
 }
 
+impl Rule {
+    fn flat(&mut self) -> &mut Flat {
+        match self {
+            Self::Sgd(sgd) => &mut sgd.flat,
+            Self::AdamW(adamw) => &mut adamw.flat,
+        }
+    }
+}
+
 /// Tensors with one learning rate.
 #[derive(Debug)]
 struct Group {
     name: &'static str,
     lr: f64,
-    parameters: Vec<Tensor>,
     rule: Rule,
 }
 
-/// The groups of a model.
+/// The groups of a model that have tensors.
 #[derive(Debug)]
 pub struct Optimiser {
-    groups: [Group; 2],
+    groups: Vec<Group>,
+    largest_norm: Option<f64>,
+    scaler: Option<LossScaler>,
 }
 
 impl Optimiser {
-    /// Over what is tuned of `model`.
+    /// Over what is tuned of `model`, whose tensors become views of the optimiser's memory.
     pub fn new(model: &TunedModel, config: &TrainConfig) -> Self {
         let head_lr = config.head_lr.unwrap_or(config.lr);
         let group = |name, lr, tensors: Vec<(String, Tensor)>| {
             // By name: fresh modules and those of a checkpoint may come in another order.
             let tensors: BTreeMap<String, Tensor> = tensors.into_iter().collect();
-            let copies = || tensors.values().map(Tensor::shallow_clone).collect();
+            let tensors: Vec<Tensor> = tensors.into_values().collect();
             let decay = config.weight_decay;
-            Group {
+            (!tensors.is_empty()).then(|| Group {
                 name,
                 lr,
-                parameters: copies(),
                 rule: match config.optimizer {
-                    OptimiserKind::Sgd => Rule::Sgd(Sgd::new(copies(), config.momentum, decay)),
-                    OptimiserKind::Adamw => Rule::AdamW(AdamW::new(copies(), decay)),
+                    OptimiserKind::Sgd => Rule::Sgd(Sgd::new(tensors, config.momentum, decay)),
+                    OptimiserKind::Adamw => Rule::AdamW(AdamW::new(tensors, decay)),
                 },
-            }
+            })
         };
+        let modules = group("modules", config.lr, model.modules());
+        let classifier = group("classifier", head_lr, model.classifier.named());
+        let scales = config.precision() == Precision::Fp16;
         Self {
-            groups: [
-                group("modules", config.lr, model.modules()),
-                group("classifier", head_lr, model.classifier.named()),
-            ],
+            groups: modules.into_iter().chain(classifier).collect(),
+            largest_norm: config.clip_grad,
+            scaler: scales.then(|| LossScaler::new(model.visual.device())),
         }
     }
 
     /// Forgets the gradients of the last step.
     pub fn zero_grad(&mut self) {
-        let tensors = self
-            .groups
-            .iter_mut()
-            .flat_map(|group| &mut group.parameters);
-        tensors.for_each(Tensor::zero_grad);
+        let groups = self.groups.iter_mut();
+        groups.for_each(|group| group.rule.flat().zero_grad());
     }
 
-    /// Takes a factor on the loss out of the gradients; whether they are finite.
-    pub fn unscale(&self, scaler: &mut LossScaler) -> bool {
-        scaler.unscale(self.groups.iter().flat_map(|group| &group.parameters))
+    /// The factor that losses must have before `backward`, in fp16.
+    pub fn scaler(&self) -> Option<&LossScaler> {
+        self.scaler.as_ref()
     }
 
-    /// Scales the gradients of all groups down to this norm, where theirs is larger.
-    pub fn clip_gradients(&mut self, largest_norm: f64) {
-        let tensors = self.groups.iter().flat_map(|group| &group.parameters);
-        clip::clip_gradients(tensors, largest_norm);
-    }
-
-    /// One step of every group with its learning rate at this time.
-    pub fn step(&mut self, schedule: &Schedule, epoch: usize, step: usize) {
-        for group in &mut self.groups {
+    /// One step of every group with its learning rate at this time. In fp16 it is left out where a gradient overflowed.
+    ///
+    /// # Errors
+    /// When libtorch refuses it.
+    pub fn step(&mut self, schedule: &Schedule, epoch: usize, step: usize) -> Result<()> {
+        let Self {
+            groups,
+            largest_norm,
+            scaler,
+        } = self;
+        let mut gradients = Vec::with_capacity(groups.len());
+        for group in groups.iter_mut() {
+            gradients.push(group.rule.flat().gradients.shallow_clone());
+        }
+        let overflow = match scaler {
+            Some(scaler) => Some(scaler.unscale(gradients.iter())?),
+            None => None,
+        };
+        if let Some(norm) = largest_norm.filter(|_| !gradients.is_empty()) {
+            clip::clip_gradients(gradients.iter(), norm);
+        }
+        for group in groups {
             let lr = schedule.lr(group.lr, epoch, step);
             match &mut group.rule {
-                Rule::Sgd(sgd) => sgd.step(lr),
-                Rule::AdamW(adamw) => adamw.step(lr),
+                Rule::Sgd(sgd) => sgd.step(lr, overflow)?,
+                Rule::AdamW(adamw) => adamw.step(lr, overflow)?,
             }
         }
+        Ok(())
     }
 
     /// Copies of all that the rules keep, by names of their own.
@@ -133,12 +159,15 @@ impl Optimiser {
                 Rule::Sgd(sgd) => sgd.state(),
                 Rule::AdamW(adamw) => adamw.state(),
             };
-            let name = group.name;
-            state
-                .into_iter()
-                .map(move |(key, tensor)| (format!("{name}.{key}"), tensor))
+            under(group.name, state)
         };
-        self.groups.iter().flat_map(of_group).collect()
+        let scaler = self.scaler.iter();
+        let scaler = scaler.flat_map(|scaler| under(SCALER, scaler.state()));
+        self.groups
+            .iter()
+            .flat_map(of_group)
+            .chain(scaler)
+            .collect()
     }
 
     /// Goes on from a state.
@@ -147,41 +176,59 @@ impl Optimiser {
     /// When it is not that of such an optimiser over such tensors.
     pub fn restore(&mut self, mut state: BTreeMap<String, Tensor>) -> Result<()> {
         for group in &mut self.groups {
-            let prefix = format!("{}.", group.name);
-            let mut of_group = BTreeMap::new();
-            state.retain(|name, tensor| match name.strip_prefix(&prefix) {
-                Some(name) => {
-                    of_group.insert(name.to_owned(), tensor.shallow_clone());
-                    false
-                }
-                None => true,
-            });
+            let of_group = take_under(group.name, &mut state);
             match &mut group.rule {
                 Rule::Sgd(sgd) => sgd.restore(of_group)?,
                 Rule::AdamW(adamw) => adamw.restore(of_group)?,
             }
         }
+        if let Some(scaler) = &mut self.scaler {
+            scaler.restore(&mut take_under(SCALER, &mut state))?;
+        }
         none_left(&state)
     }
 }
 
-/// Moves a tensor of a state, which must have this shape, to where its parameter is.
-fn take_state(
-    state: &mut BTreeMap<String, Tensor>,
-    name: &str,
-    parameter: &Tensor,
-) -> Result<Option<Tensor>> {
-    match state.remove(name) {
-        Some(tensor) if tensor.size() != parameter.size() || tensor.kind() != Kind::Float => {
-            Err(Error::Tensors(format!(
-                "the optimiser's {name} is {:?} of shape {:?}, its tensor's shape is {:?}",
-                tensor.kind(),
-                tensor.size(),
-                parameter.size()
-            )))
+const SCALER: &str = "scaler";
+
+/// The tensors with a name before theirs.
+fn under(
+    name: &'static str,
+    state: BTreeMap<String, Tensor>,
+) -> impl Iterator<Item = (String, Tensor)> {
+    let tensors = state.into_iter();
+    tensors.map(move |(key, tensor)| (format!("{name}.{key}"), tensor))
+}
+
+/// Moves the tensors that have this name before theirs out of `state`.
+fn take_under(name: &str, state: &mut BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
+    let prefix = format!("{name}.");
+    let mut taken = BTreeMap::new();
+    state.retain(|name, tensor| match name.strip_prefix(&prefix) {
+        Some(name) => {
+            taken.insert(name.to_owned(), tensor.shallow_clone());
+            false
         }
-        found => Ok(found.map(|tensor| tensor.to_device(parameter.device()))),
+        None => true,
+    });
+    taken
+}
+
+/// Copies a tensor of a state, which must have its shape and kind, to its place.
+fn take_state(state: &mut BTreeMap<String, Tensor>, name: &str, mut place: Tensor) -> Result<()> {
+    let Some(tensor) = state.remove(name) else {
+        return Err(Error::Tensors(format!("the optimiser lacks its {name}")));
+    };
+    if tensor.size() != place.size() || tensor.kind() != Kind::Float {
+        return Err(Error::Tensors(format!(
+            "the optimiser's {name} is {:?} of shape {:?}, its tensor's shape is {:?}",
+            tensor.kind(),
+            tensor.size(),
+            place.size()
+        )));
     }
+    place.copy_(&tensor);
+    Ok(())
 }
 
 fn none_left(state: &BTreeMap<String, Tensor>) -> Result<()> {

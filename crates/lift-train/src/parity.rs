@@ -8,7 +8,7 @@ mod reference;
 
 use std::{collections::BTreeMap, path::Path};
 
-use lift_clip::VisionTower;
+use lift_clip::{Precision, VisionTower, device_name};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
@@ -27,6 +27,15 @@ const EPOCHS: usize = 2;
 const LOSS_TOLERANCE: f64 = 1e-4;
 const LOGIT_TOLERANCE: f64 = 1e-3;
 const TENSOR_TOLERANCE: f64 = 1e-3;
+
+/// What the references' fp32 is allowed is multiplied by this in 16 bits: bfloat16 keeps 8 of fp32's 24, half 11.
+fn leeway(precision: Precision) -> f64 {
+    match precision {
+        Precision::Fp32 => 1.0,
+        Precision::Bf16 => 500.0,
+        Precision::Fp16 => 60.0,
+    }
+}
 
 /// How far one kind of number lies from the reference at most.
 #[derive(Clone, Debug, Serialize)]
@@ -62,6 +71,10 @@ pub struct Parity {
     pub classifier: ClassifierKind,
     /// From its metadata.
     pub loss: LossKind,
+    /// Where it was replayed.
+    pub device: String,
+    /// In which kind.
+    pub precision: Precision,
     /// Parameters that were tuned.
     pub tuned_parameters: u64,
     /// Steps that were replayed.
@@ -77,11 +90,19 @@ impl Parity {
     }
 }
 
-/// Trains from the tensors that the reference run started from, and compares.
+/// Trains on `device` from the tensors that the reference run started from, and compares.
+///
+/// In 16 bits tolerances are wider, and losses are not scaled.
 ///
 /// # Errors
 /// When a file cannot be read, lacks a tensor or a setting, or the three do not go together.
-pub fn replay(model: &Path, inputs: &Path, run: &Path) -> Result<Parity> {
+pub fn replay(
+    model: &Path,
+    inputs: &Path,
+    run: &Path,
+    device: Device,
+    precision: Precision,
+) -> Result<Parity> {
     let inputs = Reference::read(inputs)?;
     let run = Reference::read(run)?;
     let visual = VisionTower::open(model)?;
@@ -92,8 +113,8 @@ pub fn replay(model: &Path, inputs: &Path, run: &Path) -> Result<Parity> {
         run.starting_with("init."),
         settings.classifier,
         settings.scale,
-        Device::Cpu,
-        Kind::Float,
+        device,
+        precision.kind(),
     )
     .map_err(|e| run.bad(e.to_string()))?;
     let tuned_parameters = model.parameter_counts().tuned();
@@ -108,7 +129,7 @@ pub fn replay(model: &Path, inputs: &Path, run: &Path) -> Result<Parity> {
     }
 
     let classes = model.classifier.weight.size()[0];
-    let batches = Batches::of(&inputs, resolution, classes)?;
+    let batches = Batches::of(&inputs, resolution, classes)?.to_device(device);
     let (steps, images) = (batches.labels.size()[0], batches.labels.size()[1]);
     let losses = run.tensor("losses", &[Some(steps)])?;
     let grad_norms = run.optional("grad_norms", &[Some(steps)])?;
@@ -124,7 +145,7 @@ pub fn replay(model: &Path, inputs: &Path, run: &Path) -> Result<Parity> {
         &batches.counts,
         settings.tau,
         settings.scale,
-        Device::Cpu,
+        device,
     );
     let mut optimiser = Sgd::new(
         model.tuned().into_values().collect(),
@@ -151,11 +172,8 @@ pub fn replay(model: &Path, inputs: &Path, run: &Path) -> Result<Parity> {
                 at_step,
             );
         }
-        optimiser.step(cosine_lr(
-            settings.lr,
-            step as usize / steps_per_epoch,
-            EPOCHS,
-        ));
+        let lr = cosine_lr(settings.lr, step as usize / steps_per_epoch, EPOCHS);
+        optimiser.step(lr, None)?;
     }
 
     let (mut eval, mut five_crop) = (Largest::default(), Largest::default());
@@ -173,12 +191,13 @@ pub fn replay(model: &Path, inputs: &Path, run: &Path) -> Result<Parity> {
         tensors.add(difference(tensor, &last[name]), || name.clone());
     }
 
+    let within = |tolerance: f64| Some(tolerance * leeway(precision));
     let mut deviations = vec![
-        loss.deviation("losses", true, Some(LOSS_TOLERANCE)),
-        first.deviation("first logits", false, Some(LOGIT_TOLERANCE)),
-        eval.deviation("eval logits", false, Some(LOGIT_TOLERANCE)),
-        five_crop.deviation("five-crop logits", false, Some(LOGIT_TOLERANCE)),
-        tensors.deviation("final tensors", false, Some(TENSOR_TOLERANCE)),
+        loss.deviation("losses", true, within(LOSS_TOLERANCE)),
+        first.deviation("first logits", false, within(LOGIT_TOLERANCE)),
+        eval.deviation("eval logits", false, within(LOGIT_TOLERANCE)),
+        five_crop.deviation("five-crop logits", false, within(LOGIT_TOLERANCE)),
+        tensors.deviation("final tensors", false, within(TENSOR_TOLERANCE)),
     ];
     if grad_norms.is_some() {
         deviations.push(norm.deviation("gradient norms", true, None));
@@ -189,6 +208,8 @@ pub fn replay(model: &Path, inputs: &Path, run: &Path) -> Result<Parity> {
         tuners: kinds.iter().map(ToString::to_string).collect(),
         classifier: settings.classifier,
         loss: settings.loss,
+        device: device_name(device),
+        precision,
         tuned_parameters,
         steps: steps as usize,
         deviations,
@@ -228,7 +249,8 @@ fn difference(ours: &Tensor, theirs: &Tensor) -> f64 {
     if ours.numel() == 0 {
         return 0.0;
     }
-    let difference = ours.detach().to_kind(Kind::Double) - theirs.to_kind(Kind::Double);
+    let on_cpu = |tensor: &Tensor| tensor.detach().to_device(Device::Cpu).to_kind(Kind::Double);
+    let difference = on_cpu(ours) - on_cpu(theirs);
     difference.abs().max().double_value(&[])
 }
 

@@ -4,14 +4,14 @@ use std::fmt;
 
 use lift_clip::device_name;
 use lift_data::manifest::Manifest;
-use tch::{Device, Kind};
+use tch::Device;
 
 use crate::{
     config::TrainConfig,
     error::Result,
+    footprint::Footprint,
     loader::Sampler,
     model::{ParameterCounts, TunedModel},
-    optim::OptimiserKind,
     tuner::{Choice, TunerKind},
 };
 
@@ -31,6 +31,7 @@ pub struct Plan {
     precision: String,
     device: String,
     bytes: u64,
+    parts: usize,
     start: Option<String>,
     cache: Option<String>,
 }
@@ -47,38 +48,9 @@ impl Plan {
         device: Device,
     ) -> Result<Self> {
         let parameters = model.parameter_counts();
-        let tower = model.visual.config();
-        let kind_bytes = if model.visual.kind() == Kind::Float {
-            4
-        } else {
-            2
-        };
-        // What backward keeps of a block, in multiples of the token width: the inputs of two LayerNorms, query, key,
-        // value and their mix, three hidden tensors of the MLP (4 each), and the module's LayerNorm. Frozen linears
-        // keep nothing: only the gradient of their input is wanted.
-        const KEPT_WIDTHS: u64 = 2 + 4 + 12 + 2;
         let part = config.batch_size.div_ceil(config.accumulate);
-        let tokens = tower.tokens() as u64 * part as u64;
-        // Backward goes down to the first block that has a module.
-        let layers = config.layers.of(tower.layers).unwrap_or_default();
-        let first = layers.first().copied().unwrap_or(0);
-        let in_blocks = |choice: &Choice| !choice.kind.is_between_towers();
-        let tuned_layers = match config.tuner.choices().iter().any(in_blocks) {
-            true => (tower.layers - first) as u64,
-            false => 0,
-        };
-        let kept_widths = match config.activation_checkpointing {
-            // What enters each block, and all of the one that is computed again.
-            true => KEPT_WIDTHS + tuned_layers,
-            false => KEPT_WIDTHS * tuned_layers,
-        };
-        let activations = tokens * tower.width as u64 * kept_widths.max(10) * kind_bytes;
-        // Tuned tensors, their gradients and what the optimiser keeps of them are fp32.
-        let tuned_bytes = match config.optimizer {
-            OptimiserKind::Sgd => 12,
-            OptimiserKind::Adamw => 16,
-        };
-        let weights = parameters.frozen * kind_bytes + parameters.tuned() * tuned_bytes;
+        let layers = config.layers.of(model.visual.config().layers);
+        let layers = layers.unwrap_or_default();
         Ok(Self {
             dataset: manifest.dataset.clone(),
             images: manifest.rows,
@@ -90,10 +62,11 @@ impl Plan {
             steps: manifest.rows.div_ceil(config.batch_size as u64) * config.epochs as u64,
             sampler: config.sampler,
             lr: config.lr,
-            precision: config.precision.to_string(),
+            precision: config.precision().to_string(),
             device: device_name(device),
-            bytes: weights + activations,
-            start: config.init.plan(manifest, tower.width),
+            bytes: Footprint::new(config, model).bytes(part),
+            parts: config.accumulate,
+            start: config.init.plan(manifest, model.visual.config().width),
             cache: config.cache.plan(manifest.bytes())?,
         })
     }
@@ -129,11 +102,15 @@ impl fmt::Display for Plan {
             other => writeln!(f, ", {} sampling", other.as_str())?,
         }
         let gib = self.bytes as f64 / (1u64 << 30) as f64;
-        writeln!(
+        write!(
             f,
             "run      {} on {}, about {gib:.2} GiB for weights and activations",
             self.precision, self.device
         )?;
+        match self.parts {
+            1 => writeln!(f)?,
+            parts => writeln!(f, ", steps in {parts} parts")?,
+        }
         for (name, line) in [("cache", &self.cache), ("start", &self.start)] {
             if let Some(line) = line {
                 writeln!(f, "{name:<8} {line}")?;

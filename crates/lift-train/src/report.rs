@@ -80,6 +80,9 @@ pub struct Training {
     /// The most memory of the host that the process had resident, evaluation included; not that of a GPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_memory_bytes: Option<u64>,
+    /// The most memory of the GPU that training took; none on the CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_device_bytes: Option<u64>,
 }
 
 impl Report {

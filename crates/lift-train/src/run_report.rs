@@ -222,6 +222,9 @@ pub struct Cost {
     pub evaluation_seconds: f64,
     /// The most memory of the host that the process had resident; not that of a GPU.
     pub peak_memory_bytes: Option<u64>,
+    /// The most memory of the GPU that training took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_device_bytes: Option<u64>,
 }
 
 /// One class.
@@ -462,6 +465,7 @@ fn cost(report: &Report, training: &Training) -> Cost {
         data_wait_share: training.data_wait_share,
         evaluation_seconds: report.evaluations.iter().map(|e| e.seconds).sum(),
         peak_memory_bytes: training.peak_memory_bytes,
+        peak_device_bytes: training.peak_device_bytes,
     }
 }
 

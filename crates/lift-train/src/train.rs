@@ -4,7 +4,7 @@ mod log;
 
 use std::time::Instant;
 
-use lift_clip::{Normalisation, Precision};
+use lift_clip::{Normalisation, Precision, libtorch};
 use lift_data::progress::Reporting;
 use tch::Tensor;
 
@@ -17,10 +17,10 @@ use crate::{
     config::TrainConfig,
     error::{Error, Result},
     loader::{Augmentation, Draws, Loader, View},
-    loss::Loss,
     model::TunedModel,
-    optim::{LossScaler, Optimiser, Schedule},
+    optim::LossScaler,
     report::Training,
+    step::Step,
     stop::Stop,
     tensorboard::EventFile,
 };
@@ -44,22 +44,14 @@ pub fn train(
     let device = model.visual.device();
     let rows = loader.reader().len();
     let counts = &loader.reader().manifest().class_counts;
-    let loss_function = Loss::new(config.loss, counts, config.tau, config.scale, device);
-    let mut optimiser = Optimiser::new(model, config);
-    let schedule = Schedule {
-        kind: config.schedule,
-        warmup: config.warmup,
-        epochs: config.epochs,
-        steps: rows.div_ceil(config.batch_size) * config.epochs,
-    };
-    let mut scaler = (config.precision == Precision::Fp16).then(LossScaler::default);
+    let steps = rows.div_ceil(config.batch_size) * config.epochs;
+    let mut step = Step::new(model, config, counts, steps);
     let labels: Vec<u32> = loader.reader().rows().iter().map(|row| row.label).collect();
     let mut at = Position::default();
     let is_new = from.is_none();
     if let Some(checkpoint) = from {
-        optimiser.restore(checkpoint.optimiser)?;
+        step.optimiser.restore(checkpoint.optimiser)?;
         at = checkpoint.position;
-        scaler = at.scaler.or(scaler);
     }
     let mut log = Log::open(config.out.join("metrics.jsonl"), at.log_bytes)?;
     let mut events = match config.tensorboard {
@@ -69,12 +61,12 @@ pub fn train(
     let progress = Reporting::Stderr.start("train", (rows * config.epochs) as u64);
     progress.advance((rows * at.epoch + at.rows_done) as u64);
     if is_new {
-        keeper.save(&at, &model.state(), &optimiser.state())?;
+        keeper.save(&at, &model.state(), &step.optimiser.state())?;
     }
 
     while at.epoch < config.epochs {
         let (epoch, seed) = (at.epoch, config.seed);
-        let mut lr = schedule.lr(config.lr, epoch, at.step);
+        let mut lr = step.lr(config.lr, epoch, at.step);
         let smallest_area = config.area_schedule.smallest_area(epoch, config.epochs);
         let view = match config.augment {
             Augmentation::Mda => View::Random {
@@ -99,42 +91,9 @@ pub fn train(
             let images = batch.labels.len();
             let labels = Tensor::from_slice(&batch.labels).to_device(device);
             let pixels = batch.images(&normalisation, device);
-            optimiser.zero_grad();
-            model.update_texts();
-            let whole = (config.accumulate > 1).then(|| loss_function.weight(&labels));
-            let part = images.div_ceil(config.accumulate) as i64;
-            for (pixels, labels) in pixels.split(part, 0).iter().zip(labels.split(part, 0)) {
-                let pass = model.forward_to_train(pixels);
-                let smoothing = config.label_smoothing;
-                let loss = loss_function.forward_smoothed(&pass.logits, &labels, smoothing);
-                // Parts of a step: their losses' weighted mean is the step's.
-                let loss = match &whole {
-                    Some(whole) => loss * (loss_function.weight(&labels) / whole),
-                    None => loss,
-                };
-                match &scaler {
-                    Some(scaler) => pass.backward(&(&loss * scaler.factor()), model),
-                    None => pass.backward(&loss, model),
-                }
-                window.loss_sum += loss.detach() * images as f64;
-            }
-            model.backward_texts();
+            window.loss_sum += step.run(model, &pixels, &labels, epoch, at.step)?;
             window.images += images as u64;
-            lr = schedule.lr(config.lr, epoch, at.step);
-            let is_finite = scaler
-                .as_mut()
-                .is_none_or(|scaler| optimiser.unscale(scaler));
-            if scaler.is_some_and(|scaler| scaler.has_failed()) {
-                return Err(diverged(f64::NAN, model, config, at.step + 1, epoch, lr));
-            }
-            // A step whose fp16 gradients overflowed is left out.
-            if is_finite {
-                if let Some(norm) = config.clip_grad {
-                    optimiser.clip_gradients(norm);
-                }
-                optimiser.step(&schedule, epoch, at.step);
-            }
-            at.scaler = scaler;
+            lr = step.lr(config.lr, epoch, at.step);
 
             at.step += 1;
             at.rows_done += images;
@@ -147,7 +106,8 @@ pub fn train(
                 continue;
             }
             let seen = window.figures();
-            if !seen.loss_sum.is_finite() {
+            let scaler = step.optimiser.scaler();
+            if !seen.loss_sum.is_finite() || scaler.is_some_and(LossScaler::has_failed) {
                 return Err(diverged(seen.loss(), model, config, at.step, epoch, lr));
             }
             at.window = seen;
@@ -159,7 +119,7 @@ pub fn train(
                     lr,
                     images_per_second: at.window.images_per_second(),
                     data_wait_share: at.window.data_wait_share(),
-                    loss_scale: scaler.map(|scaler| scaler.factor()),
+                    loss_scale: scaler.map(LossScaler::value),
                 };
                 at.log_bytes += log.write(&line)?;
                 if let Some(events) = &mut events {
@@ -177,7 +137,7 @@ pub fn train(
             }
             if saves && at.rows_done < rows {
                 log.sync()?;
-                keeper.save(&at, &model.state(), &optimiser.state())?;
+                keeper.save(&at, &model.state(), &step.optimiser.state())?;
             }
             if stops && at.rows_done < rows {
                 return Err(stopped(config, &at));
@@ -201,7 +161,7 @@ pub fn train(
         }
         if stops || is_last || keeper.is_due(at.step) {
             log.sync()?;
-            keeper.save(&at, &model.state(), &optimiser.state())?;
+            keeper.save(&at, &model.state(), &step.optimiser.state())?;
         }
         if stops {
             return Err(stopped(config, &at));
@@ -216,6 +176,7 @@ pub fn train(
         images_per_second: at.total.images_per_second(),
         data_wait_share: at.total.data_wait_share(),
         peak_memory_bytes: None,
+        peak_device_bytes: libtorch::peak_memory(device)?.map(|peak| peak.reserved),
     })
 }
 
@@ -261,7 +222,7 @@ fn diverged(
             config.lr,
             config.lr / usual
         )
-    } else if config.precision == Precision::Fp16 {
+    } else if config.precision() == Precision::Fp16 {
         "fp16 ends at 65,504; use --precision bf16 or fp32".into()
     } else {
         "a lower --lr, --warmup 100 or --clip-grad 1 is the usual cure".into()

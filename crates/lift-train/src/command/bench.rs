@@ -285,7 +285,7 @@ impl Speed {
 }
 
 /// The middle value, or the mean of the middle two; there is at least one.
-fn median(mut values: Vec<f64>) -> f64 {
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() % 2 {

@@ -62,7 +62,7 @@ pub fn consistency(config: &TrainConfig, settings: &ConsistencySettings) -> Resu
         Ok(Arc::new(reader))
     };
     let (train, test) = (open(Split::Train)?, open(Split::Test)?);
-    let place = (settings.device, config.precision.kind());
+    let place = (settings.device, config.precision().kind());
     let model_path = hub::fetch(&config.model)?;
     let resolution = config.resolution;
     let (model, normalisation) = load_tuned(run, config, tensors, &model_path, resolution, place)?;

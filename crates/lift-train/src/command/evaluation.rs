@@ -66,7 +66,7 @@ impl EvalSettings {
             },
             batch_size: config.batch_size,
             resolution: config.resolution,
-            precision: config.precision,
+            precision: config.precision(),
             device,
             threads: config.threads,
             exact: config.exact,

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use lift_clip::{Normalisation, Precision, hub};
+use lift_clip::{NoHooks, Normalisation, Precision, hub};
 use lift_data::{layout::split_dir, shard::ShardReader, split::Split};
 use tch::Device;
 
@@ -49,6 +49,8 @@ pub fn init(settings: &InitSettings, out: &Path) -> Result<()> {
     let mut tower = load_tower(model, settings.resolution)?;
     init.check(shards, train.manifest(), tower.config().width)?;
     let usual = tower.usual_normalisation();
+    // As training folds it, so that both make the same rows.
+    tower.fold(&NoHooks);
     tower.convert(settings.device, settings.precision.kind());
     let source = Source {
         train: Arc::new(train),

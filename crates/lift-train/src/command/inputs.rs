@@ -17,6 +17,7 @@ use crate::{
     config::TrainConfig,
     error::{Error, Result},
     fingerprint::Origins,
+    footprint::Footprint,
     head_init::head_of,
     joint::{Context, ContextPosition, Encoder, Joint, USUAL_LENGTH},
     model::{TunedModel, classifier_width},
@@ -129,7 +130,7 @@ impl Inputs {
             }
         };
         warn_of_expand(config.look(), &visual);
-        let kind = config.precision.kind();
+        let kind = config.precision().kind();
         let mut model = match checkpoint {
             None => fresh(config, visual, &head, words.as_ref(), device)?,
             Some(checkpoint) => {
@@ -143,6 +144,7 @@ impl Inputs {
             model.joint.encode_with(encoder);
         }
         model.recomputes = config.activation_checkpointing;
+        let config = &config.fitting(Footprint::new(config, &model))?;
         let usual = model.visual.usual_normalisation();
         let normalisation = Normalisation::of_model(&config.model, usual)?;
         Ok(Self {
@@ -178,7 +180,7 @@ fn fresh(
         _ => &head.weight,
     };
     let classifier = Classifier::new(config.classifier, rows, config.scale);
-    let kind = config.precision.kind();
+    let kind = config.precision().kind();
     Ok(TunedModel::new(visual, tuner, classifier, device, kind).with_joint(joint))
 }
 

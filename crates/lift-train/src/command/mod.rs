@@ -9,6 +9,7 @@ mod init;
 mod inputs;
 mod parity;
 mod report;
+mod stage;
 mod training;
 
 use std::{
@@ -26,6 +27,7 @@ pub use evaluation::{EvalSettings, eval, zero_shot};
 pub use init::{InitSettings, init};
 pub use parity::parity;
 pub use report::{ReportSettings, report};
+pub use stage::{Stage, StageReport, StageSettings, print_stage, stage};
 pub use training::{dry_run, resume, train, train_until};
 
 use crate::{

@@ -2,7 +2,8 @@
 
 use std::{fmt::Write, path::Path};
 
-use lift_clip::hub;
+use lift_clip::{Precision, hub};
+use tch::Device;
 
 use super::{Output, write_stdout};
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// Replays `run` on `model` and `inputs` and prints the deviations; `tuner`, where given, must be what the run's
-/// tensors belong to.
+/// tensors belong to. References are fp32; in other precisions tolerances are wider.
 ///
 /// # Errors
 /// When a file cannot be used, the tuner is another, or a deviation lies above its tolerance.
@@ -21,9 +22,10 @@ pub fn parity(
     inputs: &Path,
     run: &Path,
     tuner: Option<&Tuners>,
+    (device, precision): (Device, Precision),
     output: Output,
 ) -> Result<()> {
-    let parity = replay(&hub::fetch(model)?, inputs, run)?;
+    let parity = replay(&hub::fetch(model)?, inputs, run, device, precision)?;
     if let Some(tuner) = tuner {
         let asked: Vec<String> = tuner.choices().iter().map(|c| c.kind.to_string()).collect();
         if asked != parity.tuners {
@@ -65,13 +67,15 @@ fn named(parity: &Parity) -> String {
 
 fn table(parity: &Parity) -> String {
     let mut text = format!(
-        "{}: tuner {}, {} classifier, loss {}, {} parameters, {} steps\n",
+        "{}: tuner {}, {} classifier, loss {}, {} parameters, {} steps, {} on {}\n",
         parity.run,
         named(parity),
         parity.classifier,
         parity.loss,
         parity.tuned_parameters,
-        parity.steps
+        parity.steps,
+        parity.precision,
+        parity.device
     );
     let _ = writeln!(
         text,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lift_clip::{Head, Normalisation};
+use lift_clip::{Head, Normalisation, libtorch};
 use lift_data::{build::peak_memory_bytes, shard::ShardReader};
 use tch::Device;
 
@@ -37,9 +37,9 @@ pub(super) const MADE_HEAD: &str = "head.safetensors";
 /// # Errors
 /// When its inputs cannot be used.
 pub fn dry_run(config: &TrainConfig) -> Result<()> {
-    let device = config.device_choice()?.resolve_with_note()?;
+    let device = device(config)?;
     run::require_empty(&config.out)?;
-    let inputs = Inputs::open(config, device, None)?;
+    let inputs = Inputs::open(&config.on(device), device, None)?;
     let plan = Plan::new(
         &inputs.config,
         &inputs.model,
@@ -62,9 +62,9 @@ pub fn train(config: &TrainConfig) -> Result<Report> {
 /// # Errors
 /// As [`train`], and when it is stopped.
 pub fn train_until(config: &TrainConfig, command: &[String], stop: &Stop) -> Result<Report> {
-    let device = config.device_choice()?.resolve_with_note()?;
+    let device = device(config)?;
     run::require_empty(&config.out)?;
-    let inputs = Inputs::open(config, device, None)?;
+    let inputs = Inputs::open(&config.on(device), device, None)?;
     let config = &inputs.config;
     let plan = Plan::new(config, &inputs.model, inputs.train.manifest(), device)?;
     run::create(config)?;
@@ -79,7 +79,8 @@ pub fn train_until(config: &TrainConfig, command: &[String], stop: &Stop) -> Res
 /// # Errors
 /// When it is finished, has no checkpoint or was started from something else; and as [`train_until`].
 pub fn resume(config: &TrainConfig, stop: &Stop) -> Result<Report> {
-    let device = config.device_choice()?.resolve_with_note()?;
+    let device = device(config)?;
+    let config = &config.on(device);
     let run = &config.out;
     let _lock = run::lock(run)?;
     run::require_unfinished(run)?;
@@ -90,6 +91,16 @@ pub fn resume(config: &TrainConfig, stop: &Stop) -> Result<Report> {
     let step = checkpoint.position.step;
     eprintln!("{}: goes on after step {step}", run.display());
     finish(device, inputs, Some(checkpoint), stop)
+}
+
+/// The device, whose memory is limited where that is asked for.
+fn device(config: &TrainConfig) -> Result<Device> {
+    let device = config.device_choice()?.resolve_with_note()?;
+    if let (Some(limit), Some(memory)) = (config.max_memory, libtorch::memory(device)?) {
+        let share = limit.bytes as f64 / memory.total as f64;
+        libtorch::limit_memory(share.min(1.0))?;
+    }
+    Ok(device)
 }
 
 /// Trains from the start or from a checkpoint, evaluates, and writes what a run's folder holds at its end.

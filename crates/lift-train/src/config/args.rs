@@ -19,6 +19,7 @@ use crate::{
     joint::ContextPosition,
     loader::{AreaSchedule, Augmentation, Cache, Sampler},
     loss::LossKind,
+    memory::MemorySize,
     optim::{OptimiserKind, ScheduleKind},
     preset::Preset,
     tuner::{AftPlace, Layers, LoraTarget, TunerKind, Tuners},
@@ -144,14 +145,19 @@ pub struct TrainArgs {
     /// Decode large JPEGs at their full size before they are shrunk (slower)
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", hide_short_help = true)]
     pub exact: Option<bool>,
-    /// Kind of the frozen weights: fp32, bf16 or fp16 [default: fp32]
+    /// Kind of the frozen weights: fp32, bf16 or fp16 [default: by device]
     ///
-    /// With fp16 the loss is scaled by a factor that adapts itself, and steps whose gradients overflow are skipped.
+    /// bf16 on CUDA, fp32 on the CPU. With fp16 the loss is scaled by a factor that adapts itself, and steps whose gradients overflow are skipped.
     #[arg(long, value_parser = precision)]
     pub precision: Option<Precision>,
     /// auto, cpu or cuda:N [default: auto]
     #[arg(long)]
     pub device: Option<String>,
+    /// Most memory that a step may take, such as 12GiB; steps are passed in as many parts as it needs
+    ///
+    /// By an estimate on the CPU; on CUDA the device's allocator keeps to it too. The result is that of whole steps.
+    #[arg(long, value_name = "SIZE", hide_short_help = true)]
+    pub max_memory: Option<MemorySize>,
     /// Side of the crops in pixels, a multiple of the patch size [default: the model's]
     ///
     /// Positions are resampled for it (bicubic), as timm does.
@@ -301,7 +307,8 @@ impl TrainArgs {
             sampler: self.sampler.or(recipe.sampler).unwrap_or_default(),
             shuffle_window: self.shuffle_window.or(recipe.shuffle_window),
             exact: self.exact.or(recipe.exact).unwrap_or(false),
-            precision: self.precision.or(recipe.precision).unwrap_or_default(),
+            precision: self.precision.or(recipe.precision),
+            max_memory: self.max_memory.or(recipe.max_memory),
             resolution: self.resolution.or(recipe.resolution),
             device: self
                 .device

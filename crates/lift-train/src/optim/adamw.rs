@@ -2,78 +2,65 @@
 
 use std::collections::BTreeMap;
 
-use tch::Tensor;
+use lift_clip::libtorch::{self, AdamWConstants};
+use tch::{Kind, Tensor};
 
-use super::{none_left, take_state};
-use crate::error::{Error, Result};
+use super::{flat::Flat, none_left, take_state};
+use crate::error::Result;
 
-const BETA_1: f64 = 0.9;
-const BETA_2: f64 = 0.999;
+const BETAS: [f64; 2] = [0.9, 0.999];
 const EPS: f64 = 1e-8;
 
 /// `p -= lr wd p; m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; p -= lr m' / (sqrt(v') + eps)`, where m' and v' are
 /// m and v without the bias of their start at zero.
 #[derive(Debug)]
 pub struct AdamW {
-    parameters: Vec<Tensor>,
-    moments: Vec<Option<Moments>>,
+    pub(super) flat: Flat,
+    /// Running means of the gradients, and of their squares.
+    means: Tensor,
+    squares: Tensor,
+    /// How many were made, a number on the device.
+    steps: Tensor,
     weight_decay: f64,
 }
 
-/// Running means of a tensor's gradient and of its square.
-#[derive(Debug)]
-struct Moments {
-    mean: Tensor,
-    square: Tensor,
-    steps: i64,
-}
-
 impl AdamW {
-    /// An optimiser over leaf tensors that require gradients.
+    /// An optimiser over leaf tensors that require gradients, which become views of its memory.
     pub fn new(parameters: Vec<Tensor>, weight_decay: f64) -> Self {
-        let moments = parameters.iter().map(|_| None).collect();
+        let flat = Flat::new(parameters);
         Self {
-            parameters,
-            moments,
+            means: flat.values.zeros_like(),
+            squares: flat.values.zeros_like(),
+            steps: Tensor::zeros([], (Kind::Float, flat.values.device())),
+            flat,
             weight_decay,
         }
     }
 
-    /// One step with the gradients that `backward` left; a tensor without one stays as it is.
-    pub fn step(&mut self, lr: f64) {
-        tch::no_grad(|| {
-            for (parameter, moments) in self.parameters.iter_mut().zip(&mut self.moments) {
-                let gradient = parameter.grad();
-                if !gradient.defined() {
-                    continue;
-                }
-                let moments = moments.get_or_insert_with(|| Moments {
-                    mean: parameter.zeros_like(),
-                    square: parameter.zeros_like(),
-                    steps: 0,
-                });
-                moments.steps += 1;
-                let _ = parameter.g_mul_scalar_(1.0 - lr * self.weight_decay);
-                let _ = moments.mean.g_mul_scalar_(BETA_1);
-                moments.mean += &gradient * (1.0 - BETA_1);
-                let _ = moments.square.g_mul_scalar_(BETA_2);
-                moments.square += &gradient * &gradient * (1.0 - BETA_2);
-                let unbiased = |beta: f64| 1.0 - beta.powf(moments.steps as f64);
-                let deviation = moments.square.sqrt() / unbiased(BETA_2).sqrt() + EPS;
-                *parameter -= &moments.mean / deviation * (lr / unbiased(BETA_1));
-            }
-        });
+    /// One step with the gradients that `backward` left, unless `overflow`, a number on the device, is not 0.
+    ///
+    /// # Errors
+    /// When libtorch refuses it.
+    pub fn step(&mut self, lr: f64, overflow: Option<&Tensor>) -> Result<()> {
+        let Flat {
+            values, gradients, ..
+        } = &self.flat;
+        let constants = AdamWConstants {
+            lr,
+            betas: BETAS,
+            weight_decay: self.weight_decay,
+            eps: EPS,
+        };
+        let all = [values, gradients, &self.means, &self.squares];
+        Ok(libtorch::adamw(all, &mut self.steps, constants, overflow)?)
     }
 
-    /// The moments by the number of their tensor; a tensor that had no gradient yet has none.
+    /// The moments by the number of their tensor, and the number of steps.
     pub fn state(&self) -> BTreeMap<String, Tensor> {
-        let mut state = BTreeMap::new();
-        for (i, moments) in self.moments.iter().enumerate() {
-            if let Some(moments) = moments {
-                state.insert(format!("mean.{i}"), moments.mean.copy());
-                state.insert(format!("square.{i}"), moments.square.copy());
-                state.insert(format!("steps.{i}"), Tensor::from(moments.steps));
-            }
+        let mut state = BTreeMap::from([("steps".to_owned(), self.steps.copy())]);
+        for (name, all) in self.moments() {
+            let of_tensors = self.flat.views(all).enumerate();
+            state.extend(of_tensors.map(|(i, one)| (format!("{name}.{i}"), one.copy())));
         }
         state
     }
@@ -83,25 +70,17 @@ impl AdamW {
     /// # Errors
     /// When it is not that of an optimiser over such tensors.
     pub fn restore(&mut self, mut state: BTreeMap<String, Tensor>) -> Result<()> {
-        for (i, (parameter, moments)) in self.parameters.iter().zip(&mut self.moments).enumerate() {
-            let mean = take_state(&mut state, &format!("mean.{i}"), parameter)?;
-            let square = take_state(&mut state, &format!("square.{i}"), parameter)?;
-            let steps = state.remove(&format!("steps.{i}"));
-            *moments = match (mean, square, steps) {
-                (Some(mean), Some(square), Some(steps)) => Some(Moments {
-                    mean,
-                    square,
-                    steps: steps.f_int64_value(&[]).map_err(lift_clip::Error::from)?,
-                }),
-                (None, None, None) => None,
-                _ => {
-                    return Err(Error::Tensors(format!(
-                        "the optimiser lacks a part of its state of tensor {i}"
-                    )));
-                }
-            };
+        for (name, all) in self.moments() {
+            for (i, one) in self.flat.views(all).enumerate() {
+                take_state(&mut state, &format!("{name}.{i}"), one)?;
+            }
         }
+        take_state(&mut state, "steps", self.steps.shallow_clone())?;
         none_left(&state)
+    }
+
+    fn moments(&self) -> [(&'static str, &Tensor); 2] {
+        [("mean", &self.means), ("square", &self.squares)]
     }
 }
 
@@ -109,7 +88,7 @@ impl AdamW {
 mod tests {
     use super::*;
     use tch::{
-        Device, Kind,
+        Device,
         nn::{self, OptimizerConfig},
     };
 
@@ -123,13 +102,13 @@ mod tests {
             ..nn::AdamW::default()
         };
         let mut reference = config.build(&vs, 0.02).unwrap();
-        let mut ours = start.copy().set_requires_grad(true);
+        let ours = start.copy().set_requires_grad(true);
         let mut adamw = AdamW::new(vec![ours.shallow_clone()], 0.05);
         for step in 0..8 {
             reference.backward_step(&theirs.pow_tensor_scalar(4).sum(Kind::Float));
-            ours.zero_grad();
+            adamw.flat.zero_grad();
             ours.pow_tensor_scalar(4).sum(Kind::Float).backward();
-            adamw.step(0.02);
+            adamw.step(0.02, None).unwrap();
             if step == 3 {
                 // Another optimiser goes on from its state.
                 let state = adamw.state();

@@ -2,37 +2,38 @@
 
 use std::collections::BTreeMap;
 
+use lift_clip::libtorch;
 use tch::Tensor;
 
-use super::{none_left, take_state};
+use super::{flat::Flat, none_left, take_state};
 use crate::error::Result;
 
-/// PyTorch's SGD: `g += wd p; v = momentum v + g; p -= lr v`, v starting as the first g.
+/// PyTorch's SGD: `g += wd p; v = momentum v + g; p -= lr v`, v starting at zero.
 #[derive(Debug)]
 pub struct Sgd {
-    parameters: Vec<Tensor>,
-    velocities: Vec<Option<Tensor>>,
+    pub(super) flat: Flat,
+    velocities: Tensor,
     momentum: f64,
     weight_decay: f64,
 }
 
 impl Sgd {
-    /// An optimiser over leaf tensors that require gradients.
+    /// An optimiser over leaf tensors that require gradients, which become views of its memory.
     pub fn new(parameters: Vec<Tensor>, momentum: f64, weight_decay: f64) -> Self {
-        let velocities = parameters.iter().map(|_| None).collect();
+        let flat = Flat::new(parameters);
         Self {
-            parameters,
-            velocities,
+            velocities: flat.values.zeros_like(),
+            flat,
             momentum,
             weight_decay,
         }
     }
 
-    /// The velocities by the number of their tensor; a tensor that had no gradient yet has none.
+    /// The velocities by the number of their tensor.
     pub fn state(&self) -> BTreeMap<String, Tensor> {
-        let velocities = self.velocities.iter().enumerate();
+        let velocities = self.flat.views(&self.velocities).enumerate();
         velocities
-            .filter_map(|(i, velocity)| Some((format!("velocity.{i}"), velocity.as_ref()?.copy())))
+            .map(|(i, velocity)| (format!("velocity.{i}"), velocity.copy()))
             .collect()
     }
 
@@ -41,40 +42,28 @@ impl Sgd {
     /// # Errors
     /// When it is not that of an optimiser over such tensors.
     pub fn restore(&mut self, mut state: BTreeMap<String, Tensor>) -> Result<()> {
-        for (i, (parameter, velocity)) in
-            self.parameters.iter().zip(&mut self.velocities).enumerate()
-        {
-            *velocity = take_state(&mut state, &format!("velocity.{i}"), parameter)?;
+        for (i, velocity) in self.flat.views(&self.velocities).enumerate() {
+            take_state(&mut state, &format!("velocity.{i}"), velocity)?;
         }
         none_left(&state)
     }
 
     /// Forgets the gradients of the last step.
     pub fn zero_grad(&mut self) {
-        self.parameters.iter_mut().for_each(Tensor::zero_grad);
+        self.flat.zero_grad();
     }
 
-    /// One step with the gradients that `backward` left; a tensor without one stays as it is.
-    pub fn step(&mut self, lr: f64) {
-        tch::no_grad(|| {
-            for (parameter, velocity) in self.parameters.iter_mut().zip(&mut self.velocities) {
-                let gradient = parameter.grad();
-                if !gradient.defined() {
-                    continue;
-                }
-                let gradient = gradient + &*parameter * self.weight_decay;
-                let updated = match velocity.take() {
-                    Some(mut velocity) => {
-                        let _ = velocity.g_mul_scalar_(self.momentum);
-                        velocity += gradient;
-                        velocity
-                    }
-                    None => gradient,
-                };
-                *parameter -= &updated * lr;
-                *velocity = Some(updated);
-            }
-        });
+    /// One step with the gradients that `backward` left, unless `overflow`, a number on the device, is not 0.
+    ///
+    /// # Errors
+    /// When libtorch refuses it.
+    pub fn step(&mut self, lr: f64, overflow: Option<&Tensor>) -> Result<()> {
+        let Flat {
+            values, gradients, ..
+        } = &self.flat;
+        let all = [values, gradients, &self.velocities];
+        let (momentum, decay) = (self.momentum, self.weight_decay);
+        Ok(libtorch::sgd(all, lr, momentum, decay, overflow)?)
     }
 }
 
@@ -104,7 +93,7 @@ mod tests {
             reference.backward_step(&theirs.pow_tensor_scalar(4).sum(Kind::Float));
             sgd.zero_grad();
             ours.pow_tensor_scalar(4).sum(Kind::Float).backward();
-            sgd.step(0.02);
+            sgd.step(0.02, None).unwrap();
         }
         assert!((&ours - &theirs).abs().max().double_value(&[]) < 1e-6);
         assert!(

@@ -9,7 +9,7 @@ use std::{
 
 use clap::ValueEnum;
 use lift_clip::TensorFile;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::{
     classifier::ClassifierKind,
@@ -57,6 +57,14 @@ impl Batches {
             five_crop: images(file.tensor("five_crop_images", &[None, None, Some(3), r, r])?),
             counts: counts.into_iter().map(|n| n as u64).collect(),
         })
+    }
+
+    pub fn to_device(mut self, device: Device) -> Self {
+        let tensors = [&mut self.train, &mut self.labels, &mut self.eval];
+        for tensor in tensors.into_iter().chain([&mut self.five_crop]) {
+            *tensor = tensor.to_device(device);
+        }
+        self
     }
 }
 

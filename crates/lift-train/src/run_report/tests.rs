@@ -82,6 +82,7 @@ fn run(name: &str, judged: &[Judged]) -> Report {
             images_per_second: 132.5,
             data_wait_share: 0.25,
             peak_memory_bytes: Some(123_456_789),
+            peak_device_bytes: None,
         }),
         config: None,
         evaluations: vec![

@@ -134,12 +134,17 @@ fn stacked(
     input: &Tensor,
     output: Tensor,
 ) -> Tensor {
-    let updates = targets.iter().map(|target| target.update(slots, layer, input));
+    let updates = targets
+        .iter()
+        .map(|target| target.update(slots, layer, input));
     let updates: Vec<Option<Tensor>> = updates.collect();
     if updates.iter().all(Option::is_none) {
         return output;
     }
-    let parts = output.chunk(targets.len() as i64, -1).into_iter().zip(updates);
+    let parts = output
+        .chunk(targets.len() as i64, -1)
+        .into_iter()
+        .zip(updates);
     let parts: Vec<Tensor> = parts
         .map(|(part, update)| match update {
             Some(update) => part + update,

@@ -65,3 +65,53 @@ fn the_loader_is_measured_beside_a_plain_loop() {
         stderr(&output)
     );
 }
+
+#[test]
+fn a_step_and_a_forward_pass_are_measured_on_drawn_images() {
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/shapes-clip");
+    let bench = |more: &[&str]| {
+        let common = ["bench", "--model", model, "--device", "cpu"];
+        let few = [
+            "--batch-size",
+            "4",
+            "--num-classes",
+            "10",
+            "--seconds",
+            "0.01",
+        ];
+        lift_train(&[&common[..], &few, more].concat())
+    };
+    let figures = |stage: &str| {
+        let output = bench(&["--stage", stage, "--json"]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let json: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+        assert_eq!(
+            (&json["format"], &json["stage"]),
+            (&"lift-stage/1".into(), &stage.into())
+        );
+        assert_eq!(
+            (&json["device"], &json["precision"]),
+            (&"cpu".into(), &"fp32".into())
+        );
+        assert_eq!(json["batch_size"], 4);
+        let speed = json["images_per_second"].as_f64().unwrap();
+        let again = 4000.0 / json["milliseconds"].as_f64().unwrap();
+        assert!(speed > 0.0 && (speed / again - 1.0).abs() < 1e-9);
+        json["gigaflop_per_image"].as_f64().unwrap()
+    };
+    // By hand: 37 tokens, 128 wide, 6 blocks, patches of 8 pixels. A token costs 24 d^2 + 4 n d a block.
+    let block = 37.0 * (24.0 * 128.0 * 128.0 + 4.0 * 37.0 * 128.0);
+    let patches = 2.0 * 36.0 * 192.0 * 128.0;
+    for (stage, blocks) in [("evaluation", 6.0), ("step", 12.0)] {
+        let expected = (patches + blocks * block) / 1e9;
+        assert!((figures(stage) - expected).abs() < 1e-9, "{stage}");
+    }
+    let table = bench(&["--stage", "step"]);
+    assert!(
+        stdout(&table).contains("fp32 on cpu, batches of 4, 48 pixels a side"),
+        "{}",
+        stdout(&table)
+    );
+    let usage = lift_train(&["bench", "--stage", "step"]);
+    assert_eq!(usage.status.code(), Some(2));
+}

@@ -124,6 +124,12 @@ pub fn effort(report: &RunReport) -> Option<Table> {
             "memory of the host, at most",
             text(cost.peak_memory_bytes.map(number::bytes)),
         );
+        if let Some(bytes) = cost.peak_device_bytes {
+            row(
+                "memory of the GPU, at most",
+                Cell::text(&number::bytes(bytes)),
+            );
+        }
         row("energy", Cell::text("not measured"));
     }
     row("device, precision", Cell::text(&report.device));
