@@ -17,6 +17,9 @@ libtorch=""
 arguments=()
 while [ $# -gt 0 ]; do
     case "$1" in
+        -h | --help)
+            exec "$python" "$here/check.py" --help
+            ;;
         --libtorch)
             [ $# -gt 1 ] || { echo "error: --libtorch needs a folder" >&2; exit 2; }
             libtorch="$2"

@@ -30,7 +30,8 @@ class Record:
         row = {"step": step, "what": what, "figure": figure, "value": value, "unit": unit, "target": target}
         self.document["steps"].append({**row, "verdict": verdict, "detail": detail})
         self.write()
-        print(f"    {what}: {figure or verdict} {f'({verdict})' if figure else ''}".rstrip(), file=sys.stderr, flush=True)
+        said = f"{figure} ({verdict})" if figure else verdict
+        print(f"    {what}: {said}", file=sys.stderr, flush=True)
 
     def failed(self):
         """How many rows are failures; a missed target is none."""
