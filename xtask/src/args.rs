@@ -1,5 +1,7 @@
 //! What was typed after `cargo xtask`, turned into what is meant. Reads nothing but its input.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result, bail};
 
 use crate::bench::BenchOptions;
@@ -20,6 +22,8 @@ Commands:
     --peers              beside other loaders, which pip fetches (gigabytes)
     --quick              few short rounds of the programs as `cargo build` makes them
     --json FILE          write the result as JSON too
+  gpu-bundle [--out DIR] setup, then a folder to check a machine with a GPU with, into
+                         target/gpu-bundle/; `bash gpu-check.sh` in it does
   pretrain-demo [ARGS]   setup, then train models/shapes-clip anew; ARGS go to the trainer
 
 Environment:
@@ -47,6 +51,11 @@ pub enum Request {
     Examples,
     /// Set up and measure the stages.
     Bench(BenchOptions),
+    /// Set up and make the folder that a GPU is checked with.
+    GpuBundle {
+        /// Where; `None`: `target/gpu-bundle`.
+        out: Option<PathBuf>,
+    },
     /// Set up and make the demo's CLIP anew.
     PretrainDemo {
         /// Passed on to the trainer as they are.
@@ -75,6 +84,7 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Request> {
         ("examples", []) => Ok(Request::Examples),
         ("demo", rest) => Ok(Request::Demo { seed: seed(rest)? }),
         ("bench", rest) => Ok(Request::Bench(bench(rest)?)),
+        ("gpu-bundle", rest) => Ok(Request::GpuBundle { out: out(rest)? }),
         ("setup" | "test" | "examples", [extra, ..]) => {
             bail!("`{command}` takes no argument `{extra}`")
         }
@@ -94,6 +104,16 @@ fn bench(rest: &[String]) -> Result<BenchOptions> {
         }
     }
     Ok(options)
+}
+
+fn out(rest: &[String]) -> Result<Option<PathBuf>> {
+    match rest {
+        [] => Ok(None),
+        [flag, value] if flag == "--out" => Ok(Some(value.into())),
+        [one] if one.starts_with("--out=") => Ok(Some(one["--out=".len()..].into())),
+        [flag] if flag == "--out" => bail!("`--out` needs a folder"),
+        [first, ..] => bail!("`gpu-bundle` takes `--out DIR` only, not `{first}`"),
+    }
 }
 
 fn seed(rest: &[String]) -> Result<u64> {
@@ -148,6 +168,17 @@ mod tests {
     }
 
     #[test]
+    fn a_bundle_may_be_told_where() {
+        for (line, out) in [
+            ("gpu-bundle", None),
+            ("gpu-bundle --out b", Some("b".into())),
+            ("gpu-bundle --out=b", Some("b".into())),
+        ] {
+            assert_eq!(parse_words(line).unwrap(), Request::GpuBundle { out });
+        }
+    }
+
+    #[test]
     fn the_trainer_gets_its_arguments_untouched() {
         let rest = vec!["--epochs".to_owned(), "3".to_owned(), "-h".to_owned()];
         let request = parse_words("pretrain-demo --epochs 3 -h").unwrap();
@@ -165,6 +196,8 @@ mod tests {
             ("demo --sead 1", "`--sead`"),
             ("bench --json", "needs a file"),
             ("bench --fast", "`--fast`"),
+            ("gpu-bundle --out", "needs a folder"),
+            ("gpu-bundle --into x", "`--into`"),
         ] {
             let message = parse_words(line).unwrap_err().to_string();
             assert!(message.contains(wanted), "{line}: {message}");

@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::args::{HELP, Request};
 use crate::checkout::Checkout;
 use crate::steps::Steps;
-use crate::{bench, demo, examples, libtorch, suite};
+use crate::{bench, demo, examples, gpu_bundle, libtorch, suite};
 
 /// Does what `request` says in the checkout that cargo started this program in.
 pub fn run(request: Request) -> Result<()> {
@@ -18,6 +18,7 @@ pub fn run(request: Request) -> Result<()> {
         Request::Bench(options) => bench::run(&checkout, &mut steps, &options)?,
         Request::Demo { seed } => demo::run(&checkout, &mut steps, seed)?,
         Request::Examples => examples::run(&checkout, &mut steps)?,
+        Request::GpuBundle { out } => gpu_bundle::run(&checkout, &mut steps, out.as_deref())?,
         Request::PretrainDemo { rest } => demo::pretrain(&checkout, &mut steps, &rest)?,
     }
     Ok(())

@@ -8,6 +8,7 @@ mod checkout;
 mod demo;
 mod dispatch;
 mod examples;
+mod gpu_bundle;
 mod libtorch;
 mod python_env;
 mod run_example;

@@ -150,7 +150,7 @@ fn measure_stage(
 }
 
 /// Cargo's target folder: this program lies in a folder of it.
-fn target_folder() -> Result<PathBuf> {
+pub fn target_folder() -> Result<PathBuf> {
     let this = std::env::current_exe().context("the path of xtask is not known")?;
     let folder = this.parent().and_then(Path::parent);
     Ok(folder.context("xtask lies in no target folder")?.to_owned())
