@@ -8,6 +8,7 @@ use lift_train::{
     config::TrainConfig,
     loss::{Loss, LossKind},
     optim::{OptimiserKind, ScheduleKind},
+    run,
 };
 use tch::{Device, Kind, Tensor, kind::FLOAT_CPU};
 
@@ -77,6 +78,51 @@ fn accumulated_parts_give_the_result_of_the_whole_step() {
         let difference = largest_difference(&tuned(&whole), &tuned(&parts));
         assert!(difference < 1e-4, "{loss}: {difference}");
     }
+}
+
+#[test]
+fn a_limit_of_memory_passes_steps_in_parts_with_the_result_of_the_whole() {
+    tch::set_num_threads(1);
+    let dir = tempfile::tempdir().unwrap();
+    let base = TrainConfig {
+        epochs: 1,
+        ..tiny(dir.path())
+    };
+    let run = |limit: &str| {
+        let config = TrainConfig {
+            max_memory: Some(limit.parse().unwrap()),
+            out: dir.path().join(limit),
+            ..base.clone()
+        };
+        command::train(&config).map(|_| config.out)
+    };
+    let message = run("1kB").unwrap_err().to_string();
+    assert!(
+        message.starts_with("--max-memory 1000 B is too little: a step of one image takes about "),
+        "{message}"
+    );
+    let limits = (0..12).map(|doublings| format!("{}kB", 256 << doublings));
+    let limited = limits
+        .into_iter()
+        .find_map(|limit| run(&limit).ok())
+        .unwrap();
+    let whole = run("1TiB").unwrap();
+    let parts = |run: &Path| run::read_config(run).unwrap().accumulate;
+    assert_eq!(parts(&whole), 1);
+    assert!(
+        parts(&limited) > 1,
+        "the smallest limit that holds an image"
+    );
+    let difference = largest_difference(&tuned(&whole), &tuned(&limited));
+    assert!(difference < 1e-4, "{difference}");
+    let lade = TrainConfig {
+        loss: LossKind::Lade,
+        max_memory: run::read_config(&limited).unwrap().max_memory,
+        out: dir.path().join("lade"),
+        ..base
+    };
+    let message = command::train(&lade).unwrap_err().to_string();
+    assert!(message.contains("--loss lade looks at all 16"), "{message}");
 }
 
 #[test]
