@@ -140,7 +140,7 @@ impl Loss {
     pub fn weight(&self, labels: &Tensor) -> Tensor {
         match self {
             Self::Weighted(weights) => weights.index_select(0, labels).sum(Kind::Float),
-            _ => Tensor::from(labels.numel() as f32).to_device(labels.device()),
+            _ => Tensor::full([], labels.numel() as f64, (Kind::Float, labels.device())),
         }
     }
 }
