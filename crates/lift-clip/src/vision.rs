@@ -159,21 +159,25 @@ impl VisionTower {
         self.class_token(&x)
     }
 
-    /// Normalised images (b, 3, r, r) -> the tokens (b, n, d) that enter the first block.
+    /// Normalised images (b, 3, r, r), or their patches (b, n, 3 p p), -> the tokens (b, n, d) that enter the first
+    /// block.
     pub fn tokens(&self, images: &Tensor) -> Tensor {
         let p = self.config.patch_size;
         let images = images.to_kind(self.kind());
-        let patches = images
-            .conv2d(
-                &self.conv1,
-                self.conv1_bias.as_ref(),
-                [p, p],
-                [0, 0],
-                [1, 1],
-                1,
-            )
-            .flatten(2, 3)
-            .transpose(1, 2);
+        let patches = match images.dim() {
+            3 => images.linear(&self.conv1.flatten(1, 3), self.conv1_bias.as_ref()),
+            _ => images
+                .conv2d(
+                    &self.conv1,
+                    self.conv1_bias.as_ref(),
+                    [p, p],
+                    [0, 0],
+                    [1, 1],
+                    1,
+                )
+                .flatten(2, 3)
+                .transpose(1, 2),
+        };
         let (b, d) = (patches.size()[0], self.config.width);
         let class = self
             .class_embedding
