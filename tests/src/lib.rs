@@ -3,6 +3,8 @@
 //! The reference data lie beside the checkout (`../shared`, or `LIFT_SHARED`) where development happens. Users do
 //! not have them: a test that needs them asks [`shared`] and returns, with the reason printed, when it says `None`.
 
+pub mod kernels;
+
 use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},

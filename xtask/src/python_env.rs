@@ -1,5 +1,5 @@
 //! `.venv`: a Python with pyarrow, polars, DuckDB, Hugging Face's datasets and mlcroissant, through which the tests read shards
-//! and reports from outside.
+//! and reports from outside, and NVIDIA's compiler, with which they compile the CUDA kernels.
 //!
 //! Does not touch a `.venv` that it did not make. Invariant: `.venv` is put in place by one
 //! rename with its stamp inside, so a stamp means that all pinned packages are installed.

@@ -10,7 +10,7 @@ use lift_clip::{DeviceChoice, Precision};
 use lift_data::{Split, ranks::RANKS};
 
 use crate::{
-    command::{self, EvalSettings, InitSettings, Output},
+    command::{self, EvalSettings, Form, InitSettings, Output},
     config::{RANDOM_CROPS, TrainArgs, TrainConfig, check_ranges, precision, required},
     error::{Error, Result},
     eval::{Look, Tte},
@@ -77,7 +77,9 @@ enum Command {
     #[command(after_long_help = "Example:
   lift-train report runs/first --compare runs/second --html report.html")]
     Report(report::ReportArgs),
-    /// Compare training with test images of each class in feature space, before and after tuning
+    /// Compare training with test images of each class in feature space
+    ///
+    /// Before tuning and after it.
     Consistency(report::ConsistencyArgs),
     /// Replay a reference run and print how far this program lies from it
     ///
@@ -95,6 +97,10 @@ five_crop_logits (m, K) and, if it likes, grad_norms (steps). Its metadata hold
   classifier  CosineClassifier, LinearClassifier, L2NormClassifier or LayerNormClassifier
 and, where they are not the papers', scale, tau, momentum and weight_decay.")]
     Parity(ParityArgs),
+    /// Check that batches come to a device as the CPU makes them, to the last bit
+    ///
+    /// Random batches of several sizes and kinds, mirrored or not, some dropped early, take the way of training.
+    CheckDevice(CheckDeviceArgs),
     /// Measure the loader alone, or a step or forward pass alone
     ///
     /// How fast the disk and the cores feed a GPU; with --stage, how fast it works on what it has.
@@ -327,6 +333,16 @@ struct ParityArgs {
     json: bool,
 }
 
+#[derive(Debug, Args)]
+struct CheckDeviceArgs {
+    /// auto, cpu or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// One JSON document instead of a line a check
+    #[arg(long)]
+    json: bool,
+}
+
 /// What an evaluation takes from a run or a recipe where nothing is typed.
 struct HowDefaults {
     expand: u32,
@@ -453,6 +469,14 @@ impl Cli {
                 let choice: DeviceChoice = args.device.parse().map_err(Error::Usage)?;
                 let place = (choice.resolve_with_note()?, args.precision);
                 command::parity(&args.model, &args.inputs, &args.run, tuner, place, output)?;
+            }
+            Some(Command::CheckDevice(args)) => {
+                let choice: DeviceChoice = args.device.parse().map_err(Error::Usage)?;
+                let output = match args.json {
+                    true => Form::Json,
+                    false => Form::Table,
+                };
+                command::check_device(choice.resolve_with_note()?, output)?;
             }
             Some(Command::Bench(args)) => {
                 args.run()?;

@@ -48,6 +48,24 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A device cannot be opened, or a call to it failed.
+    #[error("device {device}: {reason}")]
+    Device {
+        /// As it is typed.
+        device: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// What came through the device differs from what the CPU makes.
+    #[error("device {device}: {failed} of {checks} checks failed")]
+    DeviceDiffers {
+        /// As it is typed.
+        device: String,
+        /// How many checks found a difference.
+        failed: usize,
+        /// Of how many.
+        checks: usize,
+    },
     /// Tuned tensors do not form a model.
     #[error("{0}")]
     Tensors(String),

@@ -2,17 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use lift_clip::Normalisation;
 use lift_data::{Split, progress::Reporting};
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::{
     error::{Error, Result},
     level::Groups,
-    loader::{Draws, Loader, View},
+    loader::{Draws, Loader, Transfer, View},
     metrics::{Classes, Judged, Metrics},
 };
+
+/// Batches whose verdicts wait on the device before they are fetched together.
+const BATCHES_A_FETCH: usize = 32;
 
 /// Test-time ensembling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
@@ -93,10 +95,8 @@ pub struct Evaluation {
 
 /// What an evaluation needs besides the model and the images.
 pub struct EvalOptions<'a> {
-    /// The model's constants.
-    pub normalisation: Normalisation,
-    /// Where the model lies.
-    pub device: Device,
+    /// The way to the model.
+    pub transfer: &'a Transfer,
     /// Training images of each class, for the bands.
     pub train_counts: Option<&'a [u64]>,
     /// How images are looked at.
@@ -105,7 +105,7 @@ pub struct EvalOptions<'a> {
     pub groups: Option<&'a Groups>,
 }
 
-/// Judges every row of the loader's shards by `logits`: normalised images (b, 3, r, r) -> (b, K). What was said of
+/// Judges every row of the loader's shards by `logits`: patches (b, n, 3 p p) as [`Transfer`] gives them -> (b, K). What was said of
 /// each row is returned in the rows' order.
 ///
 /// # Errors
@@ -121,24 +121,39 @@ pub fn evaluate(
     let manifest = reader.manifest();
     let progress = Reporting::Stderr.start("evaluate", reader.len() as u64);
     let mut judged = Vec::with_capacity(reader.len());
-    for batch in loader.batches(Draws::in_order(reader.len()), view) {
-        let batch = batch?;
-        let verdicts = tch::no_grad(|| {
-            let images = batch.images(&options.normalisation, options.device);
-            let crops = [batch.labels.len() as i64, view.crops() as i64, -1];
-            let logits = logits(&images).view(crops);
+    let device = options.transfer.target().device;
+    let on_device = options.groups.map(|groups| (groups, groups.on(device)));
+    let mut pending = Pending::default();
+    for input in options
+        .transfer
+        .feed(loader, Draws::in_order(reader.len()), view)?
+    {
+        let input = input?;
+        let images = input.host_labels.len();
+        let (said, labels) = tch::no_grad(|| {
+            let crops = [images as i64, view.crops() as i64, -1];
+            let logits = logits(&input.pixels).view(crops);
             let mean = logits.mean_dim([1i64].as_slice(), false, Kind::Float);
-            match options.groups {
-                None => verdicts(&mean, &mean.softmax(1, Kind::Float), &batch.labels),
-                Some(groups) => {
-                    let (scores, shares) = groups.scores(&mean);
-                    verdicts(&scores, &shares, &groups.labels(&batch.labels))
+            match &on_device {
+                None => {
+                    let shares = mean.softmax(1, Kind::Float);
+                    (verdicts(&mean, &shares, &input.labels), input.host_labels)
+                }
+                Some((groups, on_device)) => {
+                    let (scores, shares) = on_device.scores(&mean);
+                    let said = verdicts(&scores, &shares, &on_device.labels(&input.labels));
+                    (said, groups.labels(&input.host_labels))
                 }
             }
         });
-        judged.extend(verdicts?);
-        progress.advance(batch.labels.len() as u64);
+        pending.said.push(said);
+        pending.labels.extend(labels);
+        if pending.said.len() == BATCHES_A_FETCH {
+            pending.fetch(&mut judged)?;
+        }
+        progress.advance(images as u64);
     }
+    pending.fetch(&mut judged)?;
     progress.finish();
     // A loader thread that died only closes the queue.
     if judged.len() < reader.len() {
@@ -165,29 +180,44 @@ pub fn evaluate(
     Ok((evaluation, judged))
 }
 
-/// Scores and probabilities (b, K) of images with these labels -> what they say.
-fn verdicts(scores: &Tensor, shares: &Tensor, labels: &[i64]) -> Result<Vec<Judged>> {
-    let labels_tensor = Tensor::from_slice(labels).to_device(scores.device());
+/// Verdicts that lie on the device still: to fetch them is to wait for it.
+#[derive(Default)]
+struct Pending {
+    said: Vec<Tensor>,
+    labels: Vec<i64>,
+}
+
+impl Pending {
+    /// Fetches them, in one transfer.
+    fn fetch(&mut self, judged: &mut Vec<Judged>) -> Result<()> {
+        if self.said.is_empty() {
+            return Ok(());
+        }
+        let all = Tensor::cat(&self.said, 0).view([-1]);
+        let all = Vec::<f32>::try_from(all).map_err(lift_clip::Error::from)?;
+        let verdict = |(&label, said): (&i64, &[f32])| Judged {
+            label: label as u32,
+            predicted: said[0] as u32,
+            rank: said[1] as u32,
+            confidence: said[2],
+        };
+        judged.extend(self.labels.iter().zip(all.chunks_exact(3)).map(verdict));
+        self.said.clear();
+        self.labels.clear();
+        Ok(())
+    }
+}
+
+/// Scores and probabilities (b, K) of images with these labels (b) -> prediction, rank and confidence (b, 3); whole
+/// numbers are exact in fp32.
+fn verdicts(scores: &Tensor, shares: &Tensor, labels: &Tensor) -> Tensor {
     let (_, predicted) = scores.max_dim(1, true);
-    let own = scores.gather(1, &labels_tensor.unsqueeze(1), false);
+    let own = scores.gather(1, &labels.unsqueeze(1), false);
     let rank = scores
         .gt_tensor(&own)
         .sum_dim_intlist([1i64].as_slice(), true, Kind::Float);
     let confidence = shares.gather(1, &predicted, false);
-    // One transfer for all three; class numbers are exact in fp32.
-    let all = Tensor::cat(&[predicted.to_kind(Kind::Float), rank, confidence], 1);
-    let all = Vec::<f32>::try_from(all.view([-1])).map_err(lift_clip::Error::from)?;
-    let verdict = |(&label, said): (&i64, &[f32])| Judged {
-        label: label as u32,
-        predicted: said[0] as u32,
-        rank: said[1] as u32,
-        confidence: said[2],
-    };
-    Ok(labels
-        .iter()
-        .zip(all.chunks_exact(3))
-        .map(verdict)
-        .collect())
+    Tensor::cat(&[predicted.to_kind(Kind::Float), rank, confidence], 1)
 }
 
 fn round(time: Duration) -> f64 {
@@ -201,7 +231,15 @@ mod tests {
     #[test]
     fn verdicts_by_hand() {
         let logits = Tensor::from_slice2(&[[0.0f32, 1.0, 2.0], [3.0, -1.0, 3.0], [0.5, 0.5, 0.5]]);
-        let said = verdicts(&logits, &logits.softmax(1, Kind::Float), &[1, 1, 2]).unwrap();
+        let labels = Tensor::from_slice(&[1i64, 1, 2]);
+        let mut said = Vec::new();
+        let mut pending = Pending {
+            said: vec![verdicts(&logits, &logits.softmax(1, Kind::Float), &labels)],
+            labels: vec![1, 1, 2],
+        };
+        pending.fetch(&mut said).unwrap();
+        pending.fetch(&mut said).unwrap();
+        assert_eq!(said.len(), 3);
         let ranks: Vec<_> = said.iter().map(|one| one.rank).collect();
         assert_eq!(ranks, [1, 2, 0]);
         assert_eq!((said[0].label, said[0].predicted), (1, 2));

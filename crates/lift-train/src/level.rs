@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, path::PathBuf};
 
 use lift_data::{ClassNames, ranks::Ranks};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Result};
 
@@ -100,22 +100,13 @@ impl Groups {
         sums
     }
 
-    /// Logits of classes (b, K) -> the best logit of each group and its probability (b, G).
-    pub fn scores(&self, logits: &Tensor) -> (Tensor, Tensor) {
-        let members = self.members().to_device(logits.device());
-        let images = logits.size()[0];
-        // One column more stands for the places that a group does not fill.
-        let by_group = |values: &Tensor, filling: f64| {
-            let filling = Tensor::full([images, 1], filling, (Kind::Float, logits.device()));
-            Tensor::cat(&[values.to_kind(Kind::Float), filling], 1)
-                .index_select(1, &members)
-                .view([images, self.count() as i64, -1])
-        };
-        let shares = by_group(&logits.softmax(1, Kind::Float), 0.0);
-        (
-            by_group(logits, f64::NEG_INFINITY).amax([2i64].as_slice(), false),
-            shares.sum_dim_intlist([2i64].as_slice(), false, Kind::Float),
-        )
+    /// The groups on a device, where they stay for all batches.
+    pub fn on(&self, device: Device) -> DeviceGroups {
+        DeviceGroups {
+            count: self.count() as i64,
+            members: self.members().to_device(device),
+            of: Tensor::from_slice(&self.of).to_device(device),
+        }
     }
 
     /// The classes of each group, one group after the other, filled up to the widest with the number of classes.
@@ -129,6 +120,39 @@ impl Groups {
             group.resize(widest, self.of.len() as i64);
         }
         Tensor::from_slice(&groups.concat())
+    }
+}
+
+/// Groups on a device.
+#[derive(Debug)]
+pub struct DeviceGroups {
+    count: i64,
+    members: Tensor,
+    /// The group of each class.
+    of: Tensor,
+}
+
+impl DeviceGroups {
+    /// Labels (b) of classes -> of groups.
+    pub fn labels(&self, classes: &Tensor) -> Tensor {
+        self.of.index_select(0, classes)
+    }
+
+    /// Logits of classes (b, K) -> the best logit of each group and its probability (b, G).
+    pub fn scores(&self, logits: &Tensor) -> (Tensor, Tensor) {
+        let images = logits.size()[0];
+        // One column more stands for the places that a group does not fill.
+        let by_group = |values: &Tensor, filling: f64| {
+            let filling = Tensor::full([images, 1], filling, (Kind::Float, logits.device()));
+            Tensor::cat(&[values.to_kind(Kind::Float), filling], 1)
+                .index_select(1, &self.members)
+                .view([images, self.count, -1])
+        };
+        let shares = by_group(&logits.softmax(1, Kind::Float), 0.0);
+        (
+            by_group(logits, f64::NEG_INFINITY).amax([2i64].as_slice(), false),
+            shares.sum_dim_intlist([2i64].as_slice(), false, Kind::Float),
+        )
     }
 }
 
@@ -157,7 +181,10 @@ mod tests {
         assert_eq!(families.sums(&[5, 7, 100]), [107, 5]);
         // Softmax of ln 1, ln 2, ln 5 is 1/8, 2/8, 5/8.
         let logits = Tensor::from_slice(&[1.0f32, 2.0, 5.0]).log().view([1, 3]);
-        let (scores, shares) = families.scores(&logits);
+        let on_device = families.on(Device::Cpu);
+        let labels = on_device.labels(&Tensor::from_slice(&[0i64, 1, 2, 1]));
+        assert_eq!(Vec::<i64>::try_from(labels).unwrap(), [1, 0, 0, 0]);
+        let (scores, shares) = on_device.scores(&logits);
         let close = |found: Tensor, expected: [f32; 2]| {
             let expected = Tensor::from_slice(&expected).view([1, 2]);
             assert!((found - expected).abs().max().double_value(&[]) < 1e-6);

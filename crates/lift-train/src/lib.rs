@@ -5,7 +5,8 @@
 //! [`checkpoint`] what a run that is stopped needs to go on. [`command`] holds one function
 //! a command of the program.
 
-#![forbid(unsafe_code)]
+// Only where CUDA is driven: loader/transfer/cuda.rs.
+#![deny(unsafe_code)]
 
 pub mod checkpoint;
 pub mod classifier;

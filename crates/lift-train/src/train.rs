@@ -2,9 +2,7 @@
 
 mod log;
 
-use std::time::Instant;
-
-use lift_clip::{Normalisation, Precision, libtorch};
+use lift_clip::{Precision, libtorch};
 use lift_data::progress::Reporting;
 use tch::Tensor;
 
@@ -16,7 +14,7 @@ use crate::{
     checkpoint::{Checkpoint, Keeper, Position},
     config::TrainConfig,
     error::{Error, Result},
-    loader::{Augmentation, Draws, Loader, View},
+    loader::{Augmentation, Draws, Input, Loader, Transfer, View},
     model::TunedModel,
     optim::LossScaler,
     report::Training,
@@ -25,7 +23,8 @@ use crate::{
     tensorboard::EventFile,
 };
 
-/// Tunes `model` on the rows of `loader`, and writes `metrics.jsonl` and checkpoints into the run's folder.
+/// Tunes `model` on the rows of `loader`, which come to it by `transfer`, and writes `metrics.jsonl` and checkpoints into
+/// the run's folder.
 ///
 /// From a checkpoint, whose tensors `model` already has, it goes on as if it had never stopped: on a CPU losses and
 /// weights are the same to the last bit.
@@ -36,7 +35,7 @@ pub fn train(
     model: &mut TunedModel,
     loader: &Loader,
     config: &TrainConfig,
-    normalisation: Normalisation,
+    transfer: &Transfer,
     mut keeper: Keeper,
     from: Option<Checkpoint>,
     stop: &Stop,
@@ -81,16 +80,17 @@ pub fn train(
             Some(window) => Draws::windowed(rows, window, seed, epoch),
             None => config.sampler.draws(&labels, seed, epoch, config.epochs),
         };
-        let mut batches = loader.batches(draws.skip(at.rows_done), view);
+        let mut feed = transfer.feed(loader, draws.skip(at.rows_done), view)?;
         let mut window = Window::open(&at.window, device);
         while at.rows_done < rows {
-            let waiting = Instant::now();
-            let batch = batches.next().ok_or(Error::LoaderStopped)??;
-            window.waited += waiting.elapsed().as_secs_f64();
+            let Input {
+                pixels,
+                labels,
+                host_labels,
+            } = feed.next().ok_or(Error::LoaderStopped)??;
+            window.waited += feed.take_waited().as_secs_f64();
 
-            let images = batch.labels.len();
-            let labels = Tensor::from_slice(&batch.labels).to_device(device);
-            let pixels = batch.images(&normalisation, device);
+            let images = host_labels.len();
             window.loss_sum += step.run(model, &pixels, &labels, epoch, at.step)?;
             window.images += images as u64;
             lr = step.lr(config.lr, epoch, at.step);

@@ -2,6 +2,8 @@
 
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "cli/check_device.rs"]
+mod check_device;
 #[path = "cli/hub.rs"]
 mod hub;
 #[path = "../../lift-clip/tests/hub_server/mod.rs"]

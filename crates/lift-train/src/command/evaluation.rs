@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Result},
     eval::{EvalOptions, Evaluation, Look, Tte, evaluate},
     level::{Groups, Level},
-    loader::Loader,
+    loader::{Loader, Target, Transfer},
     model::TunedModel,
     predictions::{write_confusion, write_predictions},
     report::Report,
@@ -109,7 +109,8 @@ pub fn eval(run: &Path, model: Option<&Path>, settings: &EvalSettings) -> Result
     let counts = Some(tuned.class_counts.as_slice());
     let groups = groups(settings, &test)?;
     let groups = groups.as_ref();
-    let evaluation = judge(settings, &test, &model, normalisation, counts, groups)?;
+    let transfer = Transfer::open(Target::of(&model.visual, normalisation))?;
+    let evaluation = judge(settings, &test, &model, &transfer, counts, groups)?;
     Ok(Report {
         parameters: Some(model.parameter_counts()),
         config: Some(config),
@@ -194,7 +195,8 @@ pub fn zero_shot(
         predictions: settings.predictions.clone().or(kept),
         ..settings.clone()
     };
-    let evaluation = judge(settings, &test, &tower, normalisation, counts, groups)?;
+    let transfer = Transfer::open(Target::of(&tower.visual, normalisation))?;
+    let evaluation = judge(settings, &test, &tower, &transfer, counts, groups)?;
     let name = out.unwrap_or(Path::new("zero-shot"));
     let report = Report {
         bands: train_counts.as_ref().map(|_| test.manifest().bands),
@@ -245,7 +247,7 @@ pub(super) fn judge(
     settings: &EvalSettings,
     test: &Arc<ShardReader>,
     model: &TunedModel,
-    normalisation: Normalisation,
+    transfer: &Transfer,
     train_counts: Option<&[u64]>,
     groups: Option<&Groups>,
 ) -> Result<Evaluation> {
@@ -255,13 +257,12 @@ pub(super) fn judge(
     let mut loader = Loader::new(Arc::clone(test), resolution, images, settings.threads)?;
     loader.set_exact(settings.exact);
     let options = EvalOptions {
-        normalisation,
-        device: settings.device,
+        transfer,
         train_counts,
         look: settings.look,
         groups,
     };
-    let (evaluation, judged) = evaluate(&loader, &options, |images| model.forward(images))?;
+    let (evaluation, judged) = evaluate(&loader, &options, |patches| model.forward(patches))?;
     if let Some(path) = &settings.predictions {
         write_predictions(path, test, &judged)?;
     }

@@ -3,6 +3,7 @@
 //! [`training`] trains, [`evaluation`] judges; here is what both check and how reports are printed.
 
 mod bench;
+mod check_device;
 mod consistency;
 mod evaluation;
 mod init;
@@ -22,6 +23,7 @@ use lift_data::{ClassNames, manifest::Manifest};
 use tch::Tensor;
 
 pub use bench::{BenchReport, BenchSettings, Form, Length, Speed, bench, print_bench};
+pub use check_device::{CheckReport, check_device};
 pub use consistency::{ConsistencySettings, IMAGES_PER_CLASS, consistency, print_consistency};
 pub use evaluation::{EvalSettings, eval, zero_shot};
 pub use init::{InitSettings, init};

@@ -32,6 +32,7 @@ use crate::{
     error::{Error, Result},
     eval::Tte,
     head_init::HeadInit,
+    loader::{Target, Transfer},
     metrics::Judged,
     predictions::read_predictions,
     provenance::Provenance,
@@ -225,14 +226,8 @@ fn before(
             predictions: Some(path.clone()),
             ..EvalSettings::of_run(config, Tte::None, device)
         };
-        judge(
-            &settings,
-            &Arc::new(test),
-            &model,
-            normalisation,
-            None,
-            None,
-        )?;
+        let transfer = Transfer::open(Target::of(&model.visual, normalisation))?;
+        judge(&settings, &Arc::new(test), &model, &transfer, None, None)?;
     }
     read_predictions(&path, report.num_classes).map(Some)
 }

@@ -18,7 +18,7 @@ use crate::{
     error::Result,
     eval::{Evaluation, Tte},
     head_init::{HeadInit, Source},
-    loader::Loader,
+    loader::{Loader, Target, Transfer},
     model::TunedModel,
     plan::Plan,
     provenance::Provenance,
@@ -140,16 +140,9 @@ fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop)
     if let Some(batches) = config.prefetch {
         loader.set_depth(batches);
     }
+    let transfer = Transfer::open(Target::of(&model.visual, normalisation))?;
     let keeper = Keeper::new(config, &origins);
-    let mut training = train::train(
-        &mut model,
-        &loader,
-        config,
-        normalisation,
-        keeper,
-        from,
-        stop,
-    )?;
+    let mut training = train::train(&mut model, &loader, config, &transfer, keeper, from, stop)?;
     let steps = training.steps;
     model.update_texts();
     stop.training_is_over();
@@ -161,26 +154,12 @@ fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop)
         ..EvalSettings::of_run(config, Tte::None, device)
     };
     let counts = Some(manifest.class_counts.as_slice());
-    let mut evaluations = vec![judge(
-        &settings,
-        &test,
-        &model,
-        normalisation,
-        counts,
-        None,
-    )?];
+    let mut evaluations = vec![judge(&settings, &test, &model, &transfer, counts, None)?];
     if config.tte != Tte::None {
         settings.look = config.look();
         let file = format!("predictions-{}.parquet", config.tte.as_str());
         settings.predictions = Some(config.out.join(file));
-        evaluations.push(judge(
-            &settings,
-            &test,
-            &model,
-            normalisation,
-            counts,
-            None,
-        )?);
+        evaluations.push(judge(&settings, &test, &model, &transfer, counts, None)?);
     }
     training.peak_memory_bytes = peak_memory_bytes();
     let report = Report {

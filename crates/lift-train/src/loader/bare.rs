@@ -20,6 +20,7 @@ pub struct Bare {
     decoder: Decoder,
     cutter: Cutter,
     out: Vec<u8>,
+    mirrored: Vec<u8>,
 }
 
 impl Bare {
@@ -48,6 +49,7 @@ impl Bare {
             decoder: Decoder::default(),
             cutter: Cutter::default(),
             out: Vec::new(),
+            mirrored: Vec::new(),
         })
     }
 
@@ -63,6 +65,7 @@ impl Bare {
     pub fn pass(&mut self, view: View, side: u32) -> Result<&[u8]> {
         self.out
             .resize(view.crops() * (side as usize).pow(2) * 3, 0);
+        self.mirrored.resize(view.crops(), 0);
         for (row, bytes) in &self.images {
             let (cutter, decoder) = (&mut self.cutter, &mut self.decoder);
             let how = (view, side, false);
@@ -89,7 +92,7 @@ impl Bare {
                         Ok(part.map_err(failed)?)
                     }
                 },
-                &mut self.out,
+                (&mut self.out, &mut self.mirrored),
             )?;
         }
         Ok(&self.out)

@@ -8,19 +8,19 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{SyncSender, sync_channel},
     },
     thread,
 };
 
-use lift_clip::Normalisation;
 use lift_data::{decode::Decoder, shard::ShardReader};
 use rayon::prelude::*;
-use tch::{Device, Tensor};
 
 use super::{
-    buffers::{Buffers, Pixels},
+    batch::{Batch, Batches},
+    buffers::Buffers,
     epoch::{Draw, Draws},
+    transfer::Layout,
     view::{Cutter, View},
 };
 use crate::{
@@ -30,26 +30,6 @@ use crate::{
 
 /// The most batches that are prepared ahead unless more are asked for.
 const MOST_AHEAD: usize = 8;
-
-/// Pixels and labels of some images.
-#[derive(Debug)]
-pub struct Batch {
-    /// (images, crops, resolution, resolution, 3), row-major; dropped, they make room for a later batch.
-    pub pixels: Pixels,
-    /// One label an image.
-    pub labels: Vec<i64>,
-    /// Side of a crop in pixels.
-    pub resolution: u32,
-}
-
-impl Batch {
-    /// The pixels of all crops as normalised images (images x crops, 3, r, r) on `device`.
-    pub fn images(&self, normalisation: &Normalisation, device: Device) -> Tensor {
-        let resolution = self.resolution as i64;
-        let pixels = Tensor::from_slice(&self.pixels).view([-1, resolution, resolution, 3]);
-        normalisation.apply(&pixels, device)
-    }
-}
 
 /// Turns rows of shards into batches.
 #[derive(Clone)]
@@ -144,18 +124,21 @@ impl Loader {
     /// The batches of these draws, in order; the last one may be smaller. Where several processes share a batch, it is
     /// their part of it.
     pub fn batches(&self, draws: Draws, view: View) -> Batches {
+        self.batches_in(&self.buffers, draws, view)
+    }
+
+    /// As [`Loader::batches`], in buffers of another's.
+    pub(super) fn batches_in(&self, buffers: &Arc<Buffers>, draws: Draws, view: View) -> Batches {
         let lane = |first: usize| {
             // A batch that is ready waits in its thread's hands, so that `depth` is all there is.
             let (sender, receiver) = sync_channel(0);
-            let (loader, draws) = (self.clone(), draws.clone());
+            let (mut loader, draws) = (self.clone(), draws.clone());
+            loader.buffers = Arc::clone(buffers);
             thread::spawn(move || loader.prepare(&draws, view, first, &sender));
             receiver
         };
-        Batches {
-            lanes: (0..self.depth).map(lane).collect(),
-            next: 0,
-            left: draws.len().div_ceil(self.batch_size),
-        }
+        let batches = draws.len().div_ceil(self.batch_size);
+        Batches::of((0..self.depth).map(lane).collect(), batches)
     }
 
     /// Sends every `depth`th batch from `first` on.
@@ -179,12 +162,21 @@ impl Loader {
     }
 
     fn batch(&self, draws: &[Draw], view: View) -> Result<Batch> {
-        let bytes = view.crops() * (self.resolution as usize).pow(2) * 3;
-        let mut pixels = self.buffers.take(draws.len() * bytes);
+        let crops = view.crops();
+        let layout = Layout {
+            images: draws.len(),
+            crops: draws.len() * crops,
+            side: self.resolution,
+        };
+        let bytes = crops * layout.crop_bytes();
+        let mut pixels = self.buffers.take(layout)?;
+        let mut mirrored = vec![0; layout.crops];
         let failure = self.pool.install(|| {
-            let images = pixels.par_chunks_exact_mut(bytes).zip(draws).enumerate();
-            let failures = images.filter_map(|(place, (out, &draw))| {
-                let failure = self.image(draw, view, out).err()?;
+            let images = pixels.par_chunks_exact_mut(bytes);
+            let images = images.zip(mirrored.par_chunks_exact_mut(crops));
+            let failures = images.zip(draws).enumerate();
+            let failures = failures.filter_map(|(place, ((out, mirrored), &draw))| {
+                let failure = self.image(draw, view, out, mirrored).err()?;
                 Some((place, failure))
             });
             // The first of the batch, whichever thread was faster.
@@ -199,12 +191,13 @@ impl Loader {
             .collect();
         Ok(Batch {
             pixels,
+            mirrored,
             labels,
             resolution: self.resolution,
         })
     }
 
-    fn image(&self, draw: Draw, view: View, out: &mut [u8]) -> Result<()> {
+    fn image(&self, draw: Draw, view: View, out: &mut [u8], mirrored: &mut [u8]) -> Result<()> {
         let Draw { row, repeat } = draw;
         let thread = rayon::current_thread_index().expect("a thread of the pool");
         let scratch = self.scratch[thread].lock();
@@ -217,29 +210,7 @@ impl Loader {
             repeat,
             how,
             |wanted| Ok(self.reader.part(row, wanted, decoder)?),
-            out,
+            (out, mirrored),
         )
-    }
-}
-
-/// Batches in order, from the threads that prepare them in turn. An error is the last of them.
-pub struct Batches {
-    lanes: Vec<Receiver<Result<Batch>>>,
-    next: usize,
-    left: usize,
-}
-
-impl Iterator for Batches {
-    type Item = Result<Batch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.left = self.left.checked_sub(1)?;
-        // A thread that panicked sends nothing more.
-        let batch = self.lanes[self.next].recv().ok();
-        if !matches!(batch, Some(Ok(_))) {
-            self.left = 0;
-        }
-        self.next = (self.next + 1) % self.lanes.len();
-        batch
     }
 }

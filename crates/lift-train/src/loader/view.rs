@@ -1,5 +1,6 @@
 //! Which part of an image a batch holds, cut out and resized.
 //!
+//! Mirror images are the pixels as they are and a flag; who reads the pixels for the last time turns them.
 //! Invariant: what comes out is a function of the image, the view and the draw.
 
 use lift_data::{
@@ -87,16 +88,18 @@ pub(super) struct Cutter {
 }
 
 impl Cutter {
-    /// Writes the crops of the image of `row`, squares of `side` pixels, into `out`. `load` gives what is wanted of
-    /// it; with `exact` it is told nothing of the squares' size.
+    /// Writes the crops of the image of `row`, squares of `side` pixels, and whether they are to be mirrored, 0 or 1.
+    /// `load` gives what is wanted of the image; with `exact` it is told nothing of the squares' size. Pixels are
+    /// written from the first to the last, and never read.
     pub(super) fn cut<'a>(
         &mut self,
         row: &Row,
         repeat: u32,
         (view, side, exact): (View, u32, bool),
         load: impl FnOnce(Wanted) -> Result<Part<'a>>,
-        out: &mut [u8],
+        (out, mirrored): (&mut [u8], &mut [u8]),
     ) -> Result<()> {
+        mirrored.fill(0);
         let (width, height) = (row.width, row.height);
         let wanted = |crop: CropBox, target: (u32, u32)| Wanted::Crop {
             size: (width, height),
@@ -119,7 +122,7 @@ impl Cutter {
                 let crop = classic::crop(width, height, &mut rng);
                 let Part { image, crop, .. } = load(wanted(crop, (side, side)))?;
                 self.resizer.crop_resize(image, crop, side, side, out)?;
-                classic::flip(out, side, &mut rng);
+                mirrored[0] = u8::from(classic::flips(&mut rng));
             }
             View::Center
             | View::FiveCrop { .. }
@@ -132,14 +135,12 @@ impl Cutter {
                 self.resizer
                     .crop_resize(image, crop, w, h, &mut self.resized)?;
                 let corners = crop_corners(view, w, h, side, row.id);
-                let mut squares = out.chunks_mut(side as usize * side as usize * 3);
-                // In this order: `zip` would take a square before it finds the corners at their end.
-                for ((left, top), square) in corners.iter().zip(squares.by_ref()) {
-                    copy_square(&self.resized, w, *left, *top, side, square);
-                }
-                for ((left, top), square) in corners.iter().zip(squares) {
-                    copy_square(&self.resized, w, *left, *top, side, square);
-                    classic::mirror(square, side);
+                let squares = out.chunks_mut(side as usize * side as usize * 3);
+                // Where there are more squares than corners, the rest are the same ones mirrored.
+                for (nth, square) in squares.enumerate() {
+                    let (left, top) = corners[nth % corners.len()];
+                    copy_square(&self.resized, w, left, top, side, square);
+                    mirrored[nth] = u8::from(nth >= corners.len());
                 }
             }
         }
@@ -212,13 +213,6 @@ mod tests {
         assert_eq!(corners, crop_corners(view(1), 13, 10, 8, 7));
         assert_ne!(corners, crop_corners(view(2), 13, 10, 8, 7));
         assert_ne!(corners, crop_corners(view(1), 13, 10, 8, 8));
-    }
-
-    #[test]
-    fn a_mirror_swaps_left_and_right() {
-        let mut square: Vec<u8> = (0..12).collect();
-        classic::mirror(&mut square, 2);
-        assert_eq!(square, [3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8]);
     }
 
     #[test]

@@ -1,0 +1,95 @@
+//! Batches copied to a CUDA device ahead of the one in use.
+//!
+//! It takes from the loader what is ready, and waits for the loader only when nothing is staged. An error comes after
+//! all batches before it.
+
+use std::{collections::VecDeque, task::Poll};
+
+use super::{super::Batch, Feed, Input, Transfer, Way, cuda::Cuda, ring::Ring};
+use crate::error::{Error, Result};
+
+/// Places for batches on the device: one in use, two on their way.
+const SLOTS: usize = 3;
+
+/// Batches on their way.
+pub(super) struct Ahead {
+    ring: Ring<Cuda>,
+    /// The labels of the staged ones.
+    labels: VecDeque<Vec<i64>>,
+    /// What came after the staged ones.
+    failure: Option<Error>,
+}
+
+impl Ahead {
+    pub(super) fn new(cuda: &Cuda) -> Result<Self> {
+        Ok(Self {
+            ring: Ring::new(cuda, SLOTS)?,
+            labels: VecDeque::new(),
+            failure: None,
+        })
+    }
+
+    fn stage(&mut self, mut batch: Batch, transfer: &Transfer) -> Result<()> {
+        let layout = batch.layout();
+        transfer.require_patches(layout)?;
+        if batch.pixels.pinned().is_none() {
+            let mut pinned = transfer.pixels(layout)?;
+            pinned.copy_from_slice(&batch.pixels);
+            batch.pixels = pinned;
+        }
+        let pinned = batch.pixels.pinned().expect("it is one now");
+        let beside = (&batch.labels[..], &batch.mirrored[..]);
+        self.ring.stage(pinned, beside, layout)?;
+        self.labels.push_back(batch.labels);
+        Ok(())
+    }
+
+    fn hand_over(&mut self) -> Result<Option<Input>> {
+        let (Some((pixels, labels)), Some(host_labels)) =
+            (self.ring.hand_over()?, self.labels.pop_front())
+        else {
+            return Ok(None);
+        };
+        Ok(Some(Input {
+            pixels,
+            labels,
+            host_labels,
+        }))
+    }
+}
+
+impl Feed {
+    pub(super) fn next_on_cuda(&mut self) -> Result<Option<Input>> {
+        if self.ahead().ring.is_empty() {
+            if let Some(failure) = self.ahead().failure.take() {
+                return Err(failure);
+            }
+            match self.wait_for_batch().transpose()? {
+                None => return Ok(None),
+                Some(batch) => self.stage(batch)?,
+            }
+        }
+        let input = self.ahead().hand_over()?;
+        // Behind the kernel of this one, so that they are copied while it is used.
+        while !self.ahead().ring.is_full() && self.ahead().failure.is_none() {
+            let staged = match self.batches.poll_next() {
+                Poll::Pending | Poll::Ready(None) => break,
+                Poll::Ready(Some(batch)) => batch.and_then(|batch| self.stage(batch)),
+            };
+            self.ahead().failure = staged.err();
+        }
+        Ok(input)
+    }
+
+    fn stage(&mut self, batch: Batch) -> Result<()> {
+        let transfer = self.transfer.clone();
+        self.ahead().stage(batch, &transfer)
+    }
+
+    fn ahead(&mut self) -> &mut Ahead {
+        match &mut self.way {
+            Way::Cuda(ahead) => ahead,
+            Way::Host(_) | Way::Over => unreachable!("the caller looked"),
+        }
+    }
+}
