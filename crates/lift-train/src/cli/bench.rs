@@ -33,7 +33,7 @@ pub(super) struct BenchArgs {
         conflicts_with = "stage"
     )]
     shards: Option<PathBuf>,
-    /// Instead of the loader: a step of training, or the forward pass of an evaluation, with --model
+    /// Instead of the loader: a step of training, the forward pass of an evaluation, or batches' way to the device; with --model
     #[arg(long, value_enum, requires = "model")]
     stage: Option<Stage>,
     /// Model of the stage: folder, file or org/name

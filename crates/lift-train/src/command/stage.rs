@@ -1,6 +1,7 @@
-//! `lift-train bench --stage`: a step of training, or an evaluation's forward pass, on images that are on the device already.
+//! `lift-train bench --stage`: a step of training, or an evaluation's forward pass, on images that are on the device already;
+//! or the way of batches to the device.
 //!
-//! What they compute takes as long with any pixels and labels, so both are drawn. Invariant: a figure is a median over runs
+//! What they compute takes as long with any pixels and labels, so these are drawn. Invariant: a figure is a median over runs
 //! that each end with the device at rest.
 
 use std::{path::PathBuf, time::Instant};
@@ -13,8 +14,9 @@ use super::{bench::median, load_tower, write_stdout};
 use crate::{
     classifier::Classifier,
     config::{TrainArgs, TrainConfig},
-    error::Result,
+    error::{Error, Result},
     head_init::HeadInit,
+    loader::{Batch, Batches, Layout, Target, Transfer},
     memory::MemorySize,
     model::TunedModel,
     report::aligned,
@@ -33,6 +35,8 @@ pub enum Stage {
     Step,
     /// The forward pass alone.
     Evaluation,
+    /// Batches that are ready on the host, made into patches on the device.
+    Transfer,
 }
 
 /// How it is measured.
@@ -80,9 +84,14 @@ pub struct StageReport {
     /// By that median.
     pub images_per_second: f64,
     /// Matrix work of an image in the tower, multiplications and additions counted as one each.
-    pub gigaflop_per_image: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gigaflop_per_image: Option<f64>,
     /// Matrix work done a second.
-    pub teraflop_per_second: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teraflop_per_second: Option<f64>,
+    /// Pixels taken from the host a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gigabytes_per_second: Option<f64>,
     /// The most memory of the device that was taken; none on the CPU.
     pub peak_device_bytes: Option<u64>,
 }
@@ -90,34 +99,90 @@ pub struct StageReport {
 /// Measures.
 ///
 /// # Errors
-/// When the model cannot be used, or memory does not suffice.
+/// When the model cannot be used, memory does not suffice, or the device fails.
 pub fn stage(settings: &StageSettings) -> Result<StageReport> {
-    let (device, images) = (settings.device, settings.batch_size);
+    let device = settings.device;
     let config = config(settings)?;
     let mut model = model(&config, settings)?;
-    let kind = model.visual.kind();
     let tower = model.visual.config();
-    let (side, patch) = (tower.resolution / tower.patch_size, tower.patch_size);
-    let shape = [images as i64, side * side, 3 * patch * patch];
-    let pixels = Tensor::randn(shape, (Kind::Float, device)).to_kind(kind);
-    let classes = settings.num_classes as i64;
-    let labels = Tensor::randint(classes, [images as i64], (Kind::Int64, device));
-    let counts = vec![1; settings.num_classes];
-    let mut step = Step::new(&model, &config, &counts, usize::MAX);
+    let resolution = tower.resolution / tower.patch_size * tower.patch_size;
     let gigaflop = gigaflop(&model.visual, settings.stage, model.tuner.first_block());
-    let mut work = || -> Result<()> {
-        match settings.stage {
-            Stage::Step => drop(step.run(&mut model, &pixels, &labels, 0, 0)?),
-            Stage::Evaluation => drop(tch::no_grad(|| model.forward(&pixels))),
+    let times = match settings.stage {
+        Stage::Step => time_steps(settings, &config, &mut model)?,
+        Stage::Evaluation => {
+            let pixels = drawn(&model.visual, settings.batch_size);
+            let forward = || {
+                drop(tch::no_grad(|| model.forward(&pixels)));
+                Ok(())
+            };
+            time(settings, forward)?
         }
-        Ok(())
+        Stage::Transfer => time_transfer(settings, &model.visual)?,
     };
+    let (batches, seconds) = (times.len() * in_a_row(device), median(times));
+    let images_per_second = settings.batch_size as f64 / seconds;
+    Ok(StageReport {
+        format: "lift-stage/1".into(),
+        stage: settings.stage,
+        device: device_name(device),
+        precision: config.precision(),
+        batch_size: settings.batch_size,
+        resolution,
+        batches,
+        milliseconds: seconds * 1e3,
+        images_per_second,
+        gigaflop_per_image: gigaflop,
+        teraflop_per_second: gigaflop.map(|gigaflop| images_per_second * gigaflop / 1e3),
+        gigabytes_per_second: (settings.stage == Stage::Transfer)
+            .then(|| images_per_second * (3 * resolution.pow(2)) as f64 / 1e9),
+        peak_device_bytes: libtorch::peak_memory(device)?.map(|peak| peak.reserved),
+    })
+}
+
+fn time_steps(
+    settings: &StageSettings,
+    config: &TrainConfig,
+    model: &mut TunedModel,
+) -> Result<Vec<f64>> {
+    let images = settings.batch_size;
+    let pixels = drawn(&model.visual, images);
+    let place = (Kind::Int64, settings.device);
+    let labels = Tensor::randint(settings.num_classes as i64, [images as i64], place);
+    let counts = vec![1; settings.num_classes];
+    let mut step = Step::new(model, config, &counts, usize::MAX);
+    time(settings, || {
+        step.run(model, &pixels, &labels, 0, 0).map(drop)
+    })
+}
+
+fn time_transfer(settings: &StageSettings, tower: &VisionTower) -> Result<Vec<f64>> {
+    let normalisation = tower.usual_normalisation();
+    let transfer = Transfer::open(Target::of(tower, normalisation))?;
+    let (images, side) = (settings.batch_size, tower.config().resolution as u32);
+    let pool = transfer.clone();
+    // Whatever bytes the buffers hold: a loader's writing is measured by the loader.
+    let batch = move |_| {
+        Ok(Batch {
+            pixels: pool.pixels(Layout::square(images, side))?,
+            mirrored: vec![0; images],
+            labels: vec![0; images],
+            resolution: side,
+        })
+    };
+    let mut feed = transfer.feed_of(Batches::made_by(usize::MAX, batch))?;
+    time(settings, || match feed.next() {
+        Some(input) => input.map(drop),
+        None => Err(Error::LoaderStopped),
+    })
+}
+
+/// Seconds that `work` takes, by rows of some runs of it, after which the device has rested.
+fn time(settings: &StageSettings, mut work: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
+    let (device, in_a_row) = (settings.device, in_a_row(settings.device));
     for _ in 0..WARM_UP {
         work()?;
     }
     libtorch::synchronize(device)?;
-    // A GPU gets some batches at once, as in training: it would rest while it is waited for.
-    let in_a_row = if device == Device::Cpu { 1 } else { 10 };
     let (start, mut times) = (Instant::now(), Vec::new());
     while times.is_empty() || start.elapsed().as_secs_f64() < settings.seconds {
         let row = Instant::now();
@@ -127,23 +192,25 @@ pub fn stage(settings: &StageSettings) -> Result<StageReport> {
         libtorch::synchronize(device)?;
         times.push(row.elapsed().as_secs_f64() / in_a_row as f64);
     }
-    let batches = times.len() * in_a_row;
-    let seconds = median(times);
-    let images_per_second = images as f64 / seconds;
-    Ok(StageReport {
-        format: "lift-stage/1".into(),
-        stage: settings.stage,
-        device: device_name(device),
-        precision: config.precision(),
-        batch_size: images,
-        resolution: side * patch,
-        batches,
-        milliseconds: seconds * 1e3,
-        images_per_second,
-        gigaflop_per_image: gigaflop,
-        teraflop_per_second: images_per_second * gigaflop / 1e3,
-        peak_device_bytes: libtorch::peak_memory(device)?.map(|peak| peak.reserved),
-    })
+    Ok(times)
+}
+
+/// A GPU gets some batches at once, as in training: it would rest while it is waited for.
+fn in_a_row(device: Device) -> usize {
+    match device {
+        Device::Cpu => 1,
+        _ => 10,
+    }
+}
+
+/// Patches of some images on the tower's device.
+fn drawn(tower: &VisionTower, images: usize) -> Tensor {
+    let (side, patch) = (
+        tower.config().resolution / tower.config().patch_size,
+        tower.config().patch_size,
+    );
+    let shape = [images as i64, side * side, 3 * patch * patch];
+    Tensor::randn(shape, (Kind::Float, tower.device())).to_kind(tower.kind())
 }
 
 /// The settings of a run, as far as steps look at them.
@@ -178,20 +245,21 @@ fn model(config: &TrainConfig, settings: &StageSettings) -> Result<TunedModel> {
     ))
 }
 
-/// Matrix products of an image, in 10^9. Backward asks for as much again in each block from the first tuned one on: of
+/// Matrix products of an image, in 10^9; none where it is only brought to the device. Backward asks for as much again in each block from the first tuned one on: of
 /// frozen weights only the gradients of their inputs are wanted.
-fn gigaflop(tower: &VisionTower, stage: Stage, first_tuned: Option<usize>) -> f64 {
+fn gigaflop(tower: &VisionTower, stage: Stage, first_tuned: Option<usize>) -> Option<f64> {
     let config = tower.config();
     let (n, d) = (config.tokens() as f64, config.width as f64);
     let patches = 2.0 * (n - 1.0) * 3.0 * (config.patch_size as f64).powi(2) * d;
     let linears = 2.0 * n * d * (4.0 * d + 2.0 * config.mlp_width as f64);
     let attention = 4.0 * n * n * d;
     let tuned = match (stage, first_tuned) {
+        (Stage::Transfer, _) => return None,
         (Stage::Step, Some(first)) => config.layers - first,
         _ => 0,
     };
     let blocks = (config.layers + tuned) as f64;
-    (patches + blocks * (linears + attention)) / 1e9
+    Some((patches + blocks * (linears + attention)) / 1e9)
 }
 
 /// The result as text.
@@ -200,13 +268,17 @@ fn table(report: &StageReport) -> String {
     let number = |value: f64| format!("{value:.1}");
     let peak = report.peak_device_bytes;
     let peak = peak.map_or("-".into(), |bytes| MemorySize { bytes }.to_string());
-    let header = ["", "ms", "images/s", "TFLOP/s", "memory"].map(cell);
+    let (unit, rate) = match report.gigabytes_per_second {
+        Some(rate) => ("GB/s", Some(rate)),
+        None => ("TFLOP/s", report.teraflop_per_second),
+    };
+    let header = ["", "ms", "images/s", unit, "memory"].map(cell);
     let word = serde_json::to_value(report.stage).expect("a word");
     let row = [
         word.as_str().unwrap_or_default().to_owned(),
         number(report.milliseconds),
         number(report.images_per_second),
-        format!("{:.3}", report.teraflop_per_second),
+        rate.map_or("-".into(), |rate| format!("{rate:.3}")),
         peak,
     ];
     format!(

@@ -106,6 +106,14 @@ fn a_step_and_a_forward_pass_are_measured_on_drawn_images() {
         let expected = (patches + blocks * block) / 1e9;
         assert!((figures(stage) - expected).abs() < 1e-9, "{stage}");
     }
+    let output = bench(&["--stage", "transfer", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let bytes = json["gigabytes_per_second"].as_f64().unwrap() * 1e9;
+    let images = json["images_per_second"].as_f64().unwrap();
+    assert!(
+        (bytes / images / (48.0 * 48.0 * 3.0) - 1.0).abs() < 1e-9,
+        "{json}"
+    );
     let table = bench(&["--stage", "step"]);
     assert!(
         stdout(&table).contains("fp32 on cpu, batches of 4, 48 pixels a side"),

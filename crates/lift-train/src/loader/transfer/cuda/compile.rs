@@ -69,7 +69,7 @@ pub(super) fn compile(architecture: &str) -> std::result::Result<Ptx, String> {
 mod tests {
     use super::*;
 
-    /// Where `cargo xtask ci` installs NVIDIA's package, if it did.
+    /// Where `cargo xtask test` installs NVIDIA's package, if it did.
     fn installed() -> Option<PathBuf> {
         let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/lib");
         let pythons = fs::read_dir(venv).ok()?.flatten();
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn the_kernels_compile_to_ptx_without_a_device() {
         let Some(folder) = installed() else {
-            eprintln!("skipped: .venv has no nvidia-cuda-nvrtc (cargo xtask ci installs it)");
+            eprintln!("skipped: .venv has no nvidia-cuda-nvrtc (cargo xtask test installs it)");
             return;
         };
         load_nvrtc(Some(&folder)).unwrap();
