@@ -129,7 +129,7 @@ pub fn replay(
     }
 
     let classes = model.classifier.weight.size()[0];
-    let batches = Batches::of(&inputs, resolution, classes)?.to_device(device);
+    let batches = Batches::of(&inputs, resolution, classes)?.on(device);
     let (steps, images) = (batches.labels.size()[0], batches.labels.size()[1]);
     let losses = run.tensor("losses", &[Some(steps)])?;
     let grad_norms = run.optional("grad_norms", &[Some(steps)])?;

@@ -59,7 +59,7 @@ impl Batches {
         })
     }
 
-    pub fn to_device(mut self, device: Device) -> Self {
+    pub fn on(mut self, device: Device) -> Self {
         let tensors = [&mut self.train, &mut self.labels, &mut self.eval];
         for tensor in tensors.into_iter().chain([&mut self.five_crop]) {
             *tensor = tensor.to_device(device);

@@ -127,7 +127,7 @@ pub fn effort(report: &RunReport) -> Option<Table> {
         if let Some(bytes) = cost.peak_device_bytes {
             row(
                 "memory of the GPU, at most",
-                Cell::text(&number::bytes(bytes)),
+                Cell::text(number::bytes(bytes)),
             );
         }
         row("energy", Cell::text("not measured"));
