@@ -103,7 +103,7 @@ def main():
         "mode": "cpu" if args.cpu else "cuda",
         "cores": os.cpu_count(),
     }
-    record = Record(args.json, head, judge=not args.cpu)
+    record = Record(args.json, head, judge="H200" in (card or ""))
     with contextlib.ExitStack() as stack:
         if args.work is None:
             args.work = stack.enter_context(tempfile.TemporaryDirectory(prefix="lift-gpu-check-"))

@@ -9,7 +9,7 @@ class Record:
     """The rows so far. The file on the disk has all of them at any time, so that a killed run keeps what it has."""
 
     def __init__(self, path, head, judge):
-        """`judge` says whether figures are held against their targets; on a CPU they are not."""
+        """`judge` says whether figures are held against their targets, which are an H200's."""
         self.path, self.judge = path, judge
         self.document = {"format": "lift-gpu-check/1", **head, "steps": []}
         self.write()

@@ -12,6 +12,7 @@
 #include <exception>
 #include <optional>
 #include <string>
+#include <vector>
 
 using at::Tensor;
 
@@ -29,8 +30,16 @@ template <typename Work> static int guarded(Work work) {
   }
 }
 
-static std::optional<Tensor> optional(const Tensor *tensor) {
-  return tensor ? std::optional<Tensor>(*tensor) : std::nullopt;
+// A number that a kernel reads on the device of `beside`; the kernels look at its pointer alone.
+static const Tensor &number(const Tensor *tensor, const Tensor *beside) {
+  TORCH_CHECK(tensor->device() == beside->device() && tensor->numel() == 1 && tensor->scalar_type() == at::kFloat,
+              "a number for tensors on ", beside->device(), " is ", tensor->toString(), " of shape ", tensor->sizes(),
+              " on ", tensor->device());
+  return *tensor;
+}
+
+static std::optional<Tensor> optional(const Tensor *tensor, const Tensor *beside) {
+  return tensor ? std::optional<Tensor>(number(tensor, beside)) : std::nullopt;
 }
 
 extern "C" {
@@ -49,8 +58,10 @@ int lift_set_grad(const Tensor *tensor, const Tensor *gradient) {
 int lift_sgd(const Tensor *values, const Tensor *gradients, const Tensor *velocities, double lr, double momentum,
              double weight_decay, const Tensor *overflow) {
   return guarded([&] {
-    at::_fused_sgd_({*values}, {*gradients}, {*velocities}, weight_decay, momentum, lr, 0.0, false, false, false, {},
-                    optional(overflow));
+    // The kernel on CUDA has no use for velocities without momentum, and refuses them.
+    auto kept = momentum == 0 ? std::vector<Tensor>{} : std::vector<Tensor>{*velocities};
+    at::_fused_sgd_({*values}, {*gradients}, kept, weight_decay, momentum, lr, 0.0, false, false, false, {},
+                    optional(overflow, values));
   });
 }
 
@@ -58,15 +69,15 @@ int lift_adamw(const Tensor *values, const Tensor *gradients, const Tensor *mean
                const Tensor *steps, double lr, double beta_1, double beta_2, double weight_decay, double eps,
                const Tensor *overflow) {
   return guarded([&] {
-    at::_fused_adamw_({*values}, {*gradients}, {*means}, {*squares}, {}, {*steps}, lr, beta_1, beta_2, weight_decay, eps,
-                      false, false, {}, optional(overflow));
+    at::_fused_adamw_({*values}, {*gradients}, {*means}, {*squares}, {}, {number(steps, values)}, lr, beta_1, beta_2,
+                      weight_decay, eps, false, false, {}, optional(overflow, values));
   });
 }
 
 int lift_unscale(const Tensor *gradients, const Tensor *overflow, const Tensor *reciprocal_scale) {
   return guarded([&] {
-    Tensor found = *overflow;
-    at::_amp_foreach_non_finite_check_and_unscale_({*gradients}, found, *reciprocal_scale);
+    Tensor found = number(overflow, gradients);
+    at::_amp_foreach_non_finite_check_and_unscale_({*gradients}, found, number(reciprocal_scale, gradients));
   });
 }
 

@@ -288,6 +288,21 @@ mod tests {
     }
 
     #[test]
+    fn steps_without_momentum_are_plain_and_numbers_must_be_numbers() {
+        let [values, gradients, velocities] = [1.0f32, 4.0, 7.0].map(|x| Tensor::from_slice(&[x]));
+        let all = [&values, &gradients, &velocities];
+        // By hand: 1 - 0.1 (4 + 0.5).
+        sgd(all, 0.1, 0.0, 0.5, None).unwrap();
+        assert!((values.double_value(&[0]) - 0.55).abs() < 1e-6);
+        for no_number in [Tensor::from(0.0f64), Tensor::zeros([2], FLOAT_CPU)] {
+            assert!(
+                sgd(all, 0.1, 0.0, 0.5, Some(&no_number)).is_err(),
+                "{no_number:?}"
+            );
+        }
+    }
+
+    #[test]
     fn the_cpu_has_no_memory_of_its_own() {
         assert_eq!(memory(Device::Cpu).unwrap(), None);
         assert_eq!(peak_memory(Device::Cpu).unwrap(), None);

@@ -245,8 +245,9 @@ fn model(config: &TrainConfig, settings: &StageSettings) -> Result<TunedModel> {
     ))
 }
 
-/// Matrix products of an image, in 10^9; none where it is only brought to the device. Backward asks for as much again in each block from the first tuned one on: of
-/// frozen weights only the gradients of their inputs are wanted.
+/// Matrix products of an image, in 10^9; none where it is only brought to the device. Backward asks for as much again in each
+/// block after the first tuned one: of frozen weights only the gradients of their inputs are wanted. What modules do is not
+/// counted.
 fn gigaflop(tower: &VisionTower, stage: Stage, first_tuned: Option<usize>) -> Option<f64> {
     let config = tower.config();
     let (n, d) = (config.tokens() as f64, config.width as f64);
@@ -255,7 +256,7 @@ fn gigaflop(tower: &VisionTower, stage: Stage, first_tuned: Option<usize>) -> Op
     let attention = 4.0 * n * n * d;
     let tuned = match (stage, first_tuned) {
         (Stage::Transfer, _) => return None,
-        (Stage::Step, Some(first)) => config.layers - first,
+        (Stage::Step, Some(first)) => config.layers - first - 1,
         _ => 0,
     };
     let blocks = (config.layers + tuned) as f64;

@@ -1,9 +1,10 @@
 //! A batch, and batches in order from the threads that prepare them.
 
 use std::{
-    sync::mpsc::{Receiver, TryRecvError, sync_channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
     task::Poll,
     thread,
+    time::Duration,
 };
 
 use lift_clip::Normalisation;
@@ -87,13 +88,13 @@ impl Batches {
         Self::of(vec![receiver], count)
     }
 
-    /// As `next`, where the next batch is ready or there is none.
-    pub(super) fn poll_next(&mut self) -> Poll<Option<Result<Batch>>> {
+    /// As `next`, where the next batch is ready within `patience` or there is none.
+    pub(super) fn poll_next(&mut self, patience: Duration) -> Poll<Option<Result<Batch>>> {
         if self.left == 0 {
             return Poll::Ready(None);
         }
-        match self.lanes[self.next].try_recv() {
-            Err(TryRecvError::Empty) => Poll::Pending,
+        match self.lanes[self.next].recv_timeout(patience) {
+            Err(RecvTimeoutError::Timeout) => Poll::Pending,
             received => Poll::Ready(self.count(received.ok())),
         }
     }
@@ -146,7 +147,7 @@ mod tests {
             let mut asked = Vec::new();
             let mut batches = numbered(5, bad);
             loop {
-                match batches.poll_next() {
+                match batches.poll_next(Duration::ZERO) {
                     Poll::Pending => thread::yield_now(),
                     Poll::Ready(None) => break,
                     Poll::Ready(Some(batch)) => asked.push(batch.ok().map(|b| b.labels)),

@@ -3,13 +3,20 @@
 //! It takes from the loader what is ready, and waits for the loader only when nothing is staged. An error comes after
 //! all batches before it.
 
-use std::{collections::VecDeque, task::Poll};
+use std::{
+    collections::VecDeque,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use super::{super::Batch, Feed, Input, Transfer, Way, cuda::Cuda, ring::Ring};
 use crate::error::{Error, Result};
 
 /// Places for batches on the device: one in use, two on their way.
 const SLOTS: usize = 3;
+
+/// How often a host that waits for a batch looks whether the device still works.
+const GLANCE: Duration = Duration::from_micros(200);
 
 /// Batches on their way.
 pub(super) struct Ahead {
@@ -64,7 +71,7 @@ impl Feed {
             if let Some(failure) = self.ahead().failure.take() {
                 return Err(failure);
             }
-            match self.wait_for_batch().transpose()? {
+            match self.wait_beside_device()? {
                 None => return Ok(None),
                 Some(batch) => self.stage(batch)?,
             }
@@ -72,13 +79,30 @@ impl Feed {
         let input = self.ahead().hand_over()?;
         // Behind the kernel of this one, so that they are copied while it is used.
         while !self.ahead().ring.is_full() && self.ahead().failure.is_none() {
-            let staged = match self.batches.poll_next() {
+            let staged = match self.batches.poll_next(Duration::ZERO) {
                 Poll::Pending | Poll::Ready(None) => break,
                 Poll::Ready(Some(batch)) => batch.and_then(|batch| self.stage(batch)),
             };
             self.ahead().failure = staged.err();
         }
         Ok(input)
+    }
+
+    /// Waits for a batch, and counts what of the time the device had nothing to do: while it works, the host is only early.
+    fn wait_beside_device(&mut self) -> Result<Option<Batch>> {
+        let cuda = self.transfer.cuda.clone().expect("this way leads to CUDA");
+        let work_so_far = cuda.mark()?;
+        let mut resting_since = None;
+        loop {
+            if let Poll::Ready(batch) = self.batches.poll_next(GLANCE) {
+                self.waited +=
+                    resting_since.map_or(Duration::ZERO, |since: Instant| since.elapsed());
+                return batch.transpose();
+            }
+            if resting_since.is_none() && cuda.has_passed(&work_so_far)? {
+                resting_since = Some(Instant::now());
+            }
+        }
     }
 
     fn stage(&mut self, batch: Batch) -> Result<()> {

@@ -47,6 +47,13 @@ struct Opened {
     patch: u32,
 }
 
+impl Drop for Opened {
+    /// A kernel that is still to run needs its code and its table. An error has been said where it came up.
+    fn drop(&mut self) {
+        let _ = self.compute.synchronize();
+    }
+}
+
 impl Cuda {
     /// Opens CUDA device `number` for patches of `patch` pixels.
     ///
@@ -92,6 +99,18 @@ impl Cuda {
             kind,
             patch,
         })))
+    }
+
+    /// The present end of what the device has to compute.
+    pub(super) fn mark(&self) -> Result<CudaEvent> {
+        let event = self.0.context.new_event(None).map_err(self.failed())?;
+        event.record(&self.0.compute).map_err(self.failed())?;
+        Ok(event)
+    }
+
+    /// Whether the device has come so far.
+    pub(super) fn has_passed(&self, mark: &CudaEvent) -> Result<bool> {
+        mark.try_is_complete().map_err(self.failed())
     }
 
     fn stream(&self, queue: Queue) -> &Arc<CudaStream> {

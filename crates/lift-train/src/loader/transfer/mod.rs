@@ -172,7 +172,7 @@ enum Way {
 }
 
 impl Feed {
-    /// How long batches were waited for since this was asked last.
+    /// How long the device waited for batches since this was asked last.
     pub fn take_waited(&mut self) -> Duration {
         std::mem::take(&mut self.waited)
     }
