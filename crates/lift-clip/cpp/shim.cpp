@@ -81,26 +81,20 @@ int lift_unscale(const Tensor *gradients, const Tensor *overflow, const Tensor *
   });
 }
 
-// Bytes of an accelerator's memory: free, in all.
-int lift_memory(int device, int64_t *bytes) {
+// All bytes of an accelerator's memory.
+int lift_total_memory(int device, int64_t *bytes) {
   return guarded([&] {
     auto memory = at::accelerator::getMemoryInfo(static_cast<c10::DeviceIndex>(device));
-    bytes[0] = static_cast<int64_t>(memory.first);
-    bytes[1] = static_cast<int64_t>(memory.second);
+    *bytes = static_cast<int64_t>(memory.second);
   });
 }
 
-// The most bytes that tensors had at a time, and that were taken from the device for them. Wants a tensor made before.
+// The most bytes that were taken from the device for tensors. Wants a tensor made before.
 int lift_peak_memory(int device, int64_t *bytes) {
   return guarded([&] {
     auto stats = at::accelerator::getDeviceStats(static_cast<c10::DeviceIndex>(device));
-    bytes[0] = stats.allocated_bytes[0].peak;
-    bytes[1] = stats.reserved_bytes[0].peak;
+    *bytes = stats.reserved_bytes[0].peak;
   });
-}
-
-int lift_reset_peak_memory(int device) {
-  return guarded([&] { at::accelerator::resetPeakStats(static_cast<c10::DeviceIndex>(device)); });
 }
 
 int lift_synchronize(int device) {

@@ -40,9 +40,8 @@ unsafe extern "C" {
         overflow: *const C_tensor,
         reciprocal_scale: *const C_tensor,
     ) -> c_int;
-    fn lift_memory(device: c_int, bytes: *mut i64) -> c_int;
+    fn lift_total_memory(device: c_int, bytes: *mut i64) -> c_int;
     fn lift_peak_memory(device: c_int, bytes: *mut i64) -> c_int;
-    fn lift_reset_peak_memory(device: c_int) -> c_int;
     fn lift_synchronize(device: c_int) -> c_int;
     fn lift_allocator_settings(settings: *const c_char) -> c_int;
 }
@@ -140,67 +139,33 @@ pub fn unscale(gradients: &Tensor, overflow: &Tensor, reciprocal_scale: &Tensor)
     check(unsafe { lift_unscale(gradients, overflow, reciprocal_scale.as_ptr()) })
 }
 
-/// Memory of a device, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DeviceMemory {
-    /// What nobody has.
-    pub free: u64,
-    /// All of it.
-    pub total: u64,
-}
-
-/// The memory of an accelerator; `None` on the CPU.
+/// All memory of an accelerator, in bytes; `None` on the CPU.
 ///
 /// # Errors
 /// When libtorch does not know the device.
-pub fn memory(device: Device) -> Result<Option<DeviceMemory>> {
+pub fn total_memory(device: Device) -> Result<Option<u64>> {
     let Some(number) = accelerator(device) else {
         return Ok(None);
     };
-    let mut bytes = [0i64; 2];
-    // SAFETY: the shim writes two numbers.
-    check(unsafe { lift_memory(number, bytes.as_mut_ptr()) })?;
-    let [free, total] = bytes.map(|n| n.max(0) as u64);
-    Ok(Some(DeviceMemory { free, total }))
+    let mut bytes = 0;
+    // SAFETY: the shim writes a number.
+    check(unsafe { lift_total_memory(number, &mut bytes) })?;
+    Ok(Some(bytes.max(0) as u64))
 }
 
-/// The most memory of an accelerator that tensors had at a time, and that libtorch took for them, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeakMemory {
-    /// Of tensors.
-    pub allocated: u64,
-    /// With what is kept for later ones.
-    pub reserved: u64,
-}
-
-/// The peaks since the start or [`reset_peak_memory`], after a tensor was made there; `None` on the CPU.
+/// The most memory of an accelerator that libtorch took for tensors so far, in bytes, after one was made there; `None` on the
+/// CPU.
 ///
 /// # Errors
 /// When libtorch does not know the device.
-pub fn peak_memory(device: Device) -> Result<Option<PeakMemory>> {
+pub fn peak_memory(device: Device) -> Result<Option<u64>> {
     let Some(number) = accelerator(device) else {
         return Ok(None);
     };
-    let mut bytes = [0i64; 2];
-    // SAFETY: the shim writes two numbers.
-    check(unsafe { lift_peak_memory(number, bytes.as_mut_ptr()) })?;
-    let [allocated, reserved] = bytes.map(|n| n.max(0) as u64);
-    Ok(Some(PeakMemory {
-        allocated,
-        reserved,
-    }))
-}
-
-/// Lets the peaks of [`peak_memory`] begin anew.
-///
-/// # Errors
-/// When libtorch does not know the device.
-pub fn reset_peak_memory(device: Device) -> Result<()> {
-    match accelerator(device) {
-        // SAFETY: a number is handed over, and libtorch checks it.
-        Some(number) => check(unsafe { lift_reset_peak_memory(number) }),
-        None => Ok(()),
-    }
+    let mut bytes = 0;
+    // SAFETY: the shim writes a number.
+    check(unsafe { lift_peak_memory(number, &mut bytes) })?;
+    Ok(Some(bytes.max(0) as u64))
 }
 
 /// Waits until a device has done all that it was given.
@@ -304,9 +269,8 @@ mod tests {
 
     #[test]
     fn the_cpu_has_no_memory_of_its_own() {
-        assert_eq!(memory(Device::Cpu).unwrap(), None);
+        assert_eq!(total_memory(Device::Cpu).unwrap(), None);
         assert_eq!(peak_memory(Device::Cpu).unwrap(), None);
         synchronize(Device::Cpu).unwrap();
-        reset_peak_memory(Device::Cpu).unwrap();
     }
 }

@@ -80,9 +80,8 @@ impl Refused {
         limit: Option<MemorySize>,
     ) -> Error {
         let there = limit.or_else(|| {
-            let of_device = libtorch::memory(device).ok().flatten();
-            let bytes = of_device.map(|memory| memory.total);
-            bytes
+            let of_device = libtorch::total_memory(device).ok().flatten();
+            of_device
                 .or_else(memory::total_bytes)
                 .map(|bytes| MemorySize { bytes })
         });

@@ -176,7 +176,7 @@ pub fn train(
         images_per_second: at.total.images_per_second(),
         data_wait_share: at.total.data_wait_share(),
         peak_memory_bytes: None,
-        peak_device_bytes: libtorch::peak_memory(device)?.map(|peak| peak.reserved),
+        peak_device_bytes: libtorch::peak_memory(device)?,
     })
 }
 

@@ -135,7 +135,7 @@ pub fn stage(settings: &StageSettings) -> Result<StageReport> {
         teraflop_per_second: gigaflop.map(|gigaflop| images_per_second * gigaflop / 1e3),
         gigabytes_per_second: (settings.stage == Stage::Transfer)
             .then(|| images_per_second * (3 * resolution.pow(2)) as f64 / 1e9),
-        peak_device_bytes: libtorch::peak_memory(device)?.map(|peak| peak.reserved),
+        peak_device_bytes: libtorch::peak_memory(device)?,
     })
 }
 

@@ -96,8 +96,8 @@ pub fn resume(config: &TrainConfig, stop: &Stop) -> Result<Report> {
 /// The device, whose memory is limited where that is asked for.
 fn device(config: &TrainConfig) -> Result<Device> {
     let device = config.device_choice()?.resolve_with_note()?;
-    if let (Some(limit), Some(memory)) = (config.max_memory, libtorch::memory(device)?) {
-        let share = limit.bytes as f64 / memory.total as f64;
+    if let (Some(limit), Some(total)) = (config.max_memory, libtorch::total_memory(device)?) {
+        let share = limit.bytes as f64 / total as f64;
         libtorch::limit_memory(share.min(1.0))?;
     }
     Ok(device)

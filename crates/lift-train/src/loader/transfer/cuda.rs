@@ -17,7 +17,7 @@ use cudarc::driver::{
 use lift_clip::device_name;
 use tch::{Device, Kind, Tensor};
 
-use compile::{ENTRIES, compile, load_nvrtc, nvrtc_folder};
+use compile::{ARCHITECTURE, ENTRIES, compile, load_nvrtc, nvrtc_folder};
 
 use super::{
     layout::Layout,
@@ -81,8 +81,7 @@ impl Cuda {
         let compute = context.default_stream();
 
         load_nvrtc(nvrtc_folder(std::env::var_os("LIFT_TORCH_LIB")).as_deref()).map_err(failed)?;
-        let (major, minor) = context.compute_capability().map_err(driver)?;
-        let ptx = compile(&format!("compute_{major}{minor}")).map_err(failed)?;
+        let ptx = compile(ARCHITECTURE).map_err(failed)?;
         let module = context.load_module(ptx).map_err(driver)?;
         let entry = ENTRIES[usize::from(table.word_bytes() == 4)];
         let kernel = module.load_function(entry).map_err(driver)?;
