@@ -41,37 +41,44 @@ pub struct Crops<'a> {
     pub patch: u32,
 }
 
+/// Grid and threads, then what `kernels/patches.cu` takes, with words of a kind.
+type Kernel<Word> = unsafe extern "C" fn(
+    u32,
+    u32,
+    u32,
+    *const u8,
+    *const u8,
+    *const Word,
+    *mut Word,
+    u32,
+    u32,
+    u32,
+);
+
 impl Crops<'_> {
     /// The kernel for words of 2 bytes with a table (3, 256), on a grid of `rows` rows with blocks of `threads`.
     pub fn of_2_bytes(&self, table: &[u16; 768], rows: u32, threads: u32) -> Vec<u16> {
-        let mut out = vec![0; self.pixels.len()];
-        let (crops, blocks) = self.grid(threads);
-        // SAFETY: `grid` checks that pixels and flags are of as many crops and that patches fill them; the kernel writes
-        // as many words as there are pixel bytes, and reads 768 of the table.
-        unsafe {
-            on_cpu_patches_of_2_bytes(
-                blocks,
-                rows,
-                threads,
-                self.pixels.as_ptr(),
-                self.mirrored.as_ptr(),
-                table.as_ptr(),
-                out.as_mut_ptr(),
-                crops,
-                self.side,
-                self.patch,
-            );
-        }
-        out
+        self.run(on_cpu_patches_of_2_bytes, table, rows, threads)
     }
 
     /// The kernel for words of 4 bytes, likewise.
     pub fn of_4_bytes(&self, table: &[u32; 768], rows: u32, threads: u32) -> Vec<u32> {
-        let mut out = vec![0; self.pixels.len()];
+        self.run(on_cpu_patches_of_4_bytes, table, rows, threads)
+    }
+
+    fn run<Word: Clone + Default>(
+        &self,
+        kernel: Kernel<Word>,
+        table: &[Word; 768],
+        rows: u32,
+        threads: u32,
+    ) -> Vec<Word> {
+        let mut out = vec![Word::default(); self.pixels.len()];
         let (crops, blocks) = self.grid(threads);
-        // SAFETY: as for words of 2 bytes.
+        // SAFETY: `grid` checks that pixels and flags are of as many crops and that patches fill them; the kernel writes
+        // as many words as there are pixel bytes, and reads 768 of the table.
         unsafe {
-            on_cpu_patches_of_4_bytes(
+            kernel(
                 blocks,
                 rows,
                 threads,

@@ -144,13 +144,7 @@ pub fn unscale(gradients: &Tensor, overflow: &Tensor, reciprocal_scale: &Tensor)
 /// # Errors
 /// When libtorch does not know the device.
 pub fn total_memory(device: Device) -> Result<Option<u64>> {
-    let Some(number) = accelerator(device) else {
-        return Ok(None);
-    };
-    let mut bytes = 0;
-    // SAFETY: the shim writes a number.
-    check(unsafe { lift_total_memory(number, &mut bytes) })?;
-    Ok(Some(bytes.max(0) as u64))
+    bytes_of(device, lift_total_memory)
 }
 
 /// The most memory of an accelerator that libtorch took for tensors so far, in bytes, after one was made there; `None` on the
@@ -159,12 +153,19 @@ pub fn total_memory(device: Device) -> Result<Option<u64>> {
 /// # Errors
 /// When libtorch does not know the device.
 pub fn peak_memory(device: Device) -> Result<Option<u64>> {
+    bytes_of(device, lift_peak_memory)
+}
+
+fn bytes_of(
+    device: Device,
+    ask: unsafe extern "C" fn(c_int, *mut i64) -> c_int,
+) -> Result<Option<u64>> {
     let Some(number) = accelerator(device) else {
         return Ok(None);
     };
     let mut bytes = 0;
-    // SAFETY: the shim writes a number.
-    check(unsafe { lift_peak_memory(number, &mut bytes) })?;
+    // SAFETY: both functions of the shim that are asked write one number, and libtorch checks the device's.
+    check(unsafe { ask(number, &mut bytes) })?;
     Ok(Some(bytes.max(0) as u64))
 }
 

@@ -105,8 +105,8 @@ pub struct EvalOptions<'a> {
     pub groups: Option<&'a Groups>,
 }
 
-/// Judges every row of the loader's shards by `logits`: patches (b, n, 3 p p) as [`Transfer`] gives them -> (b, K). What was said of
-/// each row is returned in the rows' order.
+/// Judges every row of the loader's shards by `logits`: patches (b, n, 3 p p) as [`Transfer`] gives them -> (b, K). What
+/// was said of each row is returned in the rows' order.
 ///
 /// # Errors
 /// When a row cannot be loaded.

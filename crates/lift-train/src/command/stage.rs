@@ -205,11 +205,9 @@ fn in_a_row(device: Device) -> usize {
 
 /// Patches of some images on the tower's device.
 fn drawn(tower: &VisionTower, images: usize) -> Tensor {
-    let (side, patch) = (
-        tower.config().resolution / tower.config().patch_size,
-        tower.config().patch_size,
-    );
-    let shape = [images as i64, side * side, 3 * patch * patch];
+    let config = tower.config();
+    let patches = (config.resolution / config.patch_size).pow(2);
+    let shape = [images as i64, patches, 3 * config.patch_size.pow(2)];
     Tensor::randn(shape, (Kind::Float, tower.device())).to_kind(tower.kind())
 }
 
