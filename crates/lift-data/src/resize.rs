@@ -8,8 +8,9 @@ mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod weights;
 
-use fast_image_resize::images::{CroppedImage, Image, ImageRef};
-use fast_image_resize::{self as fir, FilterType, PixelType, ResizeAlg, ResizeOptions};
+use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{self as fir, FilterType, ResizeAlg, ResizeOptions};
 
 use crate::error::{Error, Result};
 
@@ -119,7 +120,8 @@ impl Resizer {
         outcome
     }
 
-    /// One call of the library; all sizes are checked.
+    /// One call of the library; all sizes are checked. Typed, because the other form would compile the library's code for all its
+    /// kinds of pixels into this crate: half of its machine code, and minutes.
     fn pass(
         &mut self,
         src: RgbView<'_>,
@@ -129,17 +131,18 @@ impl Resizer {
         dst: &mut [u8],
     ) -> Result<()> {
         let failed = |reason: String| Error::Resize { reason };
-        let source = ImageRef::new(src.width, src.height, src.pixels, PixelType::U8x3)
+        let source = TypedImageRef::<U8x3>::from_buffer(src.width, src.height, src.pixels)
             .map_err(|err| failed(err.to_string()))?;
-        let view = CroppedImage::new(&source, crop.left, crop.top, crop.width, crop.height)
-            .map_err(|err| failed(err.to_string()))?;
-        let mut target = Image::from_slice_u8(dst_width, dst_height, dst, PixelType::U8x3)
+        let view =
+            TypedCroppedImage::from_ref(&source, crop.left, crop.top, crop.width, crop.height)
+                .map_err(|err| failed(err.to_string()))?;
+        let mut target = TypedImage::<U8x3>::from_buffer(dst_width, dst_height, dst)
             .map_err(|err| failed(err.to_string()))?;
         let options = ResizeOptions::new()
             .resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom))
             .use_alpha(false);
         self.inner
-            .resize(&view, &mut target, &options)
+            .resize_typed(&view, &mut target, &options)
             .map_err(|err| failed(err.to_string()))
     }
 }
