@@ -14,7 +14,6 @@ mod object;
 
 use std::{
     collections::BTreeMap,
-    fs::File,
     io::{BufReader, Read, Seek},
     path::Path,
 };
@@ -51,7 +50,7 @@ pub fn is_pickle(path: &Path) -> bool {
 /// # Errors
 /// When the file is missing, damaged, or holds anything but a state dict.
 pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
-    let file = File::open(path).map_err(Error::io(path))?;
+    let file = lift_files::open(path).map_err(Error::io(path))?;
     read_from(BufReader::new(file)).map_err(|problem| Error::BadPickle {
         path: path.into(),
         reason: problem.reason,

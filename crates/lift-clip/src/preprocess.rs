@@ -1,7 +1,8 @@
 //! Channel means and standard deviations that a tower was trained with.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
+use lift_files::Purpose;
 use serde::{Deserialize, de::DeserializeOwned};
 use tch::{Device, Kind, Tensor};
 
@@ -103,7 +104,7 @@ impl Normalisation {
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = fs::read_to_string(path).map_err(Error::io(path))?;
+    let text = lift_files::text(path, Purpose::Settings).map_err(Error::io(path))?;
     serde_json::from_str(&text).map_err(|e| Error::BadConfig {
         path: path.into(),
         reason: e.to_string(),
@@ -112,6 +113,8 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

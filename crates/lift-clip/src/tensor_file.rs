@@ -10,6 +10,9 @@ use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Result};
 
+/// More than any machine holds: a special file is refused, a large model is not.
+const MAX_BYTES: u64 = 1 << 40;
+
 /// Named tensors on the CPU and the file's metadata.
 #[derive(Debug, Default)]
 pub struct TensorFile {
@@ -25,7 +28,7 @@ impl TensorFile {
     /// # Errors
     /// When the file is missing, cut short or holds a kind that libtorch lacks.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = fs::read(path).map_err(Error::io(path))?;
+        let bytes = lift_files::bytes(path, MAX_BYTES).map_err(Error::io(path))?;
         let bad = |reason: String| Error::BadSafetensors {
             path: path.into(),
             reason,

@@ -6,6 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
+use lift_files::Purpose;
+
 use crate::{
     error::{Error, Result},
     hub,
@@ -35,10 +37,12 @@ impl Tokenizer {
                 "put the model's tokenizer.json there (every OpenAI CLIP uses the same one)".into();
             return Err(Error::MissingFile { path, hint });
         }
-        let mut inner = tokenizers::Tokenizer::from_file(&path).map_err(|e| Error::Tokenizer {
+        let text = lift_files::text(&path, Purpose::Names).map_err(Error::io(&path))?;
+        let not_one = |reason: String| Error::Tokenizer {
             path: path.clone(),
-            reason: format!("not a tokenizer: {e}"),
-        })?;
+            reason: format!("not a tokenizer: {reason}"),
+        };
+        let mut inner: tokenizers::Tokenizer = text.parse().map_err(|e| not_one(format!("{e}")))?;
         // Published files differ in what they pad and cut to; both are done here.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| Error::Tokenizer {

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use lift_files::Purpose;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -23,10 +24,11 @@ impl ClassNames {
         Self::with_origin(names, "class names")
     }
 
-    /// Reads one name a line, in label order. A blank line at the end is allowed, others are errors.
+    /// Reads one name a line, in label order. Blank lines at the end are allowed, others are errors.
     pub fn from_file(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::read(path))?;
-        let names = text.lines().map(|line| line.trim().to_owned()).collect();
+        let text = lift_files::text(path, Purpose::Names).map_err(Error::read(path))?;
+        let lines = text.trim_end().lines();
+        let names = lines.map(|line| line.trim().to_owned()).collect();
         Self::with_origin(names, &path.display().to_string())
     }
 

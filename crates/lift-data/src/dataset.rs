@@ -7,9 +7,9 @@
 //! every compiled-in file parses (a test reads them all).
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use lift_files::Purpose;
 use serde::{Deserialize, Serialize};
 
 use crate::classes::ClassNames;
@@ -214,7 +214,7 @@ impl DatasetSpec {
 
     /// The dataset that the user's file describes.
     pub fn from_file(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).map_err(Error::read(path))?;
+        let text = lift_files::text(path, Purpose::Settings).map_err(Error::read(path))?;
         Self::parse(&text).map_err(|reason| Error::Source {
             path: path.to_owned(),
             reason,

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use lift_files::Purpose;
 use serde::Deserialize;
 
 use crate::classes::ClassNames;
@@ -30,17 +31,18 @@ impl Ranks {
     /// # Errors
     /// When the file cannot be read, is no such list, or does not know one of the classes.
     pub fn read(path: &Path, classes: &ClassNames) -> Result<Self, String> {
-        let bytes = std::fs::read(path).map_err(|err| format!("{}: {err}", path.display()))?;
-        Self::of_json(&bytes, classes).map_err(|reason| format!("{}: {reason}", path.display()))
+        let text = lift_files::text(path, Purpose::Names)
+            .map_err(|err| format!("{}: {err}", path.display()))?;
+        Self::of_json(&text, classes).map_err(|reason| format!("{}: {reason}", path.display()))
     }
 
-    /// As [`Ranks::read`], from the file's bytes.
+    /// As [`Ranks::read`], from the file's text.
     ///
     /// # Errors
     /// When it is no such list, or does not know one of the classes.
-    pub fn of_json(json: &[u8], classes: &ClassNames) -> Result<Self, String> {
+    pub fn of_json(json: &str, classes: &ClassNames) -> Result<Self, String> {
         let categories: Vec<Category> =
-            serde_json::from_slice(json).map_err(|err| format!("no taxonomy: {err}"))?;
+            serde_json::from_str(json).map_err(|err| format!("no taxonomy: {err}"))?;
         let mut found: HashMap<&str, BTreeMap<&'static str, Option<&str>>> = HashMap::new();
         for category in &categories {
             let value = |rank: &str| category.ranks.get(rank).and_then(|value| value.as_str());
@@ -80,7 +82,7 @@ impl Ranks {
 mod tests {
     use super::*;
 
-    const JSON: &[u8] = br#"[
+    const JSON: &str = r#"[
         {"id": 0, "name": "Apis mellifera", "genus": "Apis", "family": "Apidae", "class": "Insecta"},
         {"id": 1, "name": "Bombus terrestris", "genus": "Bombus", "family": "Apidae", "class": "Insecta"},
         {"id": 2, "name": "Vespa crabro", "genus": "Vespa", "family": "Vespidae", "class": "Insecta"}
@@ -106,6 +108,6 @@ mod tests {
     fn an_unknown_class_is_named() {
         let err = Ranks::of_json(JSON, &classes(&["Apidae", "Felidae"])).unwrap_err();
         assert_eq!(err, "it does not know class 1 (Felidae)");
-        assert!(Ranks::of_json(b"{}", &classes(&["a"])).is_err());
+        assert!(Ranks::of_json("{}", &classes(&["a"])).is_err());
     }
 }

@@ -11,6 +11,7 @@ use lift_data::{
     classes::ClassNames, dataset::DatasetSpec, layout::split_dir, manifest::Manifest, ranks::Ranks,
     split::Split,
 };
+use lift_files::Purpose;
 use serde::Deserialize;
 
 use crate::{
@@ -358,7 +359,7 @@ fn read_table(path: &Path) -> Result<ClassifierArgs> {
     struct Recipe {
         text: ClassifierArgs,
     }
-    let text = std::fs::read_to_string(path).map_err(lift_clip::Error::io(path))?;
+    let text = lift_files::text(path, Purpose::Settings).map_err(lift_clip::Error::io(path))?;
     let recipe: Recipe = toml::from_str(&text).map_err(|error| CliError::Recipe {
         path: path.into(),
         reason: error.to_string().trim_end().into(),

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use lift_data::classes::ClassNames;
+use lift_files::Purpose;
 
 use crate::prompts::Template;
 
@@ -16,7 +17,7 @@ use crate::prompts::Template;
 /// When the file cannot be read, a line is no template, or there is none.
 pub fn read_templates(path: &Path) -> Result<Vec<Template>, String> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path).map_err(|err| format!("{shown}: {err}"))?;
+    let text = lift_files::text(path, Purpose::Names).map_err(|err| format!("{shown}: {err}"))?;
     let lines = text.lines().enumerate();
     let templates = lines
         .filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))
@@ -38,7 +39,7 @@ pub fn read_templates(path: &Path) -> Result<Vec<Template>, String> {
 /// When the file cannot be read or is no such object, or its classes are not `classes`.
 pub fn read_descriptors(path: &Path, classes: &ClassNames) -> Result<Vec<Vec<String>>, String> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path).map_err(|err| format!("{shown}: {err}"))?;
+    let text = lift_files::text(path, Purpose::Names).map_err(|err| format!("{shown}: {err}"))?;
     let of_class: BTreeMap<String, Vec<String>> = serde_json::from_str(&text)
         .map_err(|err| format!("{shown}: not a list of texts for each class: {err}"))?;
     // Several classes may bear one name, as two of ImageNet's do.

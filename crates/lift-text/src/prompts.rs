@@ -210,7 +210,7 @@ mod tests {
         let err = Prompts::templates(templates(), None, &classes).unwrap_err();
         assert!(err.contains("names {family}"), "{err}");
         let taxonomy = Ranks::of_json(
-            br#"[{"id": 0, "name": "Apis mellifera", "family": "Apidae"}]"#,
+            r#"[{"id": 0, "name": "Apis mellifera", "family": "Apidae"}]"#,
             &classes,
         )
         .unwrap();

@@ -248,6 +248,53 @@ fn several_texts_are_ensembled_whatever_the_batch() {
 }
 
 #[test]
+fn texts_mean_the_same_however_they_are_saved() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: Vec<u8>| std::fs::write(dir.path().join(name), bytes).unwrap();
+    let plain = |text: &str| text.as_bytes().to_vec();
+    let marked = |text: &str| format!("\u{feff}{}", text.replace('\n', "\r\n")).into_bytes();
+    let utf16 = |text: &str| {
+        let units = format!("\u{feff}{text}");
+        units.encode_utf16().flat_map(u16::to_le_bytes).collect()
+    };
+    let save: [&dyn Fn(&str) -> Vec<u8>; 3] = [&plain, &marked, &utf16];
+    let heads = save.map(|save| {
+        write("names.txt", save("red_star\nblue ring\n\n"));
+        write(
+            "templates.txt",
+            save("# two of them\na {}.\nan etching of a {}.\n"),
+        );
+        write(
+            "phrases.json",
+            save(r#"{"blue ring": ["a hole"], "red_star": ["{}"]}"#),
+        );
+        write("recipe.toml", save("[text]\ntemplate = ['a {}.']\n"));
+        let ways = [
+            "--templates|templates.txt",
+            "--descriptors|phrases.json",
+            "--config|recipe.toml",
+        ];
+        ways.map(|line| head_of(dir.path(), line))
+    });
+    for way in 0..3 {
+        for head in &heads[1..] {
+            assert_eq!(head[way].class_names, ["red_star", "blue ring"]);
+            assert_eq!(head[way].template, heads[0][way].template);
+            assert_eq!(head[way].weight, heads[0][way].weight);
+        }
+    }
+    write("names.txt", b"red star\nblue \xff\n".to_vec());
+    let (code, message) = refusal(
+        dir.path(),
+        "--classnames names.txt --model m --out head.safetensors",
+    );
+    assert_eq!(code, Some(1));
+    let reason =
+        "lift-text: names.txt: cannot read: line 2 is not UTF-8 text\nhint: save it as UTF-8\n";
+    assert_eq!(message, reason);
+}
+
+#[test]
 fn templates_may_name_ranks() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();

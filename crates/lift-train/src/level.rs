@@ -160,7 +160,7 @@ impl DeviceGroups {
 mod tests {
     use super::*;
 
-    const JSON: &[u8] = br#"[
+    const JSON: &str = r#"[
         {"id": 0, "name": "Vespa crabro", "genus": "Vespa", "family": "Vespidae", "class": "Insecta"},
         {"id": 1, "name": "Apis mellifera", "genus": "Apis", "family": "Apidae", "class": "Insecta"},
         {"id": 2, "name": "Bombus terrestris", "genus": "Bombus", "family": "Apidae", "class": "Insecta"}

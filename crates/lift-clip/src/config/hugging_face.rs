@@ -1,7 +1,8 @@
 //! Sizes from the `config.json` of Hugging Face's `CLIPModel`.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
+use lift_files::Purpose;
 use serde::Deserialize;
 
 use super::{Activation, ClipConfig, TextConfig, VisionConfig};
@@ -88,7 +89,7 @@ impl ClipConfig {
             path: path.into(),
             reason,
         };
-        let text = fs::read_to_string(path).map_err(Error::io(path))?;
+        let text = lift_files::text(path, Purpose::Settings).map_err(Error::io(path))?;
         let hf: HfConfig = serde_json::from_str(&text)
             .map_err(|e| bad(format!("not a CLIP configuration: {e}")))?;
         let activation = |name: &str| match name {

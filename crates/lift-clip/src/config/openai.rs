@@ -1,7 +1,8 @@
 //! Sizes from tensors in OpenAI's names, and what `open_clip_config.json` says beyond them.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
+use lift_files::Purpose;
 use serde::Deserialize;
 use tch::Tensor;
 
@@ -172,7 +173,7 @@ impl OpenClipConfig {
             path: path.clone(),
             reason,
         };
-        let text = fs::read_to_string(&path).map_err(Error::io(&path))?;
+        let text = lift_files::text(&path, Purpose::Settings).map_err(Error::io(&path))?;
         let config: Self = serde_json::from_str(&text)
             .map_err(|e| bad(format!("not an open_clip configuration: {e}")))?;
         let (vision, text) = (&config.model_cfg.vision_cfg, &config.model_cfg.text_cfg);

@@ -8,12 +8,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lift_files::Purpose;
+
 use crate::atomic;
 use crate::error::{Error, Result};
 use crate::git_blob::GitBlob;
 
 /// Larger than any list: what is read is held in memory.
-const MAX_BYTES: u64 = 1 << 30;
+const MAX_BYTES: u64 = Purpose::List.max_bytes();
 
 /// What happens to a list that is not the pinned one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +57,13 @@ pub struct Found {
     pub differs: bool,
 }
 
+impl Found {
+    /// What is in it as text.
+    pub fn text(&self) -> Result<String> {
+        lift_files::decode(self.bytes.clone()).map_err(Error::read(&self.path))
+    }
+}
+
 /// The wanted file, `None` where it is in none of the folders and may not be fetched.
 pub fn obtain(wanted: Wanted<'_>, places: Places<'_>, check: ListCheck) -> Result<Option<Found>> {
     let candidates = places
@@ -62,7 +71,7 @@ pub fn obtain(wanted: Wanted<'_>, places: Places<'_>, check: ListCheck) -> Resul
         .iter()
         .flat_map(|dir| wanted.names.iter().map(|name| dir.join(name)));
     if let Some(path) = candidates.into_iter().find(|path| path.is_file()) {
-        let bytes = read(&path)?;
+        let bytes = lift_files::bytes(&path, MAX_BYTES).map_err(Error::read(&path))?;
         let id = GitBlob::of(&bytes);
         let differs = wanted.pin.is_some_and(|pin| pin != id);
         if let (Some(pin), true, ListCheck::Pinned) = (wanted.pin, differs, check) {
@@ -145,18 +154,6 @@ fn advice(bytes: &[u8], pin: GitBlob) -> &'static str {
     } else {
         "remove it and fetch the official one with --download, or use this one with --any-list"
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    let size = fs::metadata(path).map_err(Error::read(path))?.len();
-    if size > MAX_BYTES {
-        return Err(Error::Source {
-            path: path.to_owned(),
-            reason: format!("{size} bytes is too large for a list"),
-            hint: "name the folder with the lists by --lists DIR".to_owned(),
-        });
-    }
-    fs::read(path).map_err(Error::read(path))
 }
 
 fn fetch(address: &str, wanted: Wanted<'_>) -> Result<Vec<u8>> {

@@ -1,13 +1,11 @@
 //! What can be typed: flags, and the `[train]` table of a recipe below them.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use lift_clip::Precision;
 use lift_data::{Manifest, Split, layout::split_dir};
+use lift_files::Purpose;
 use serde::Deserialize;
 
 use super::{TrainConfig, checkpoint_every, checkpoint_minutes, one_part};
@@ -364,7 +362,7 @@ fn read_table(path: &Path) -> Result<TrainArgs> {
     struct Recipe {
         train: TrainArgs,
     }
-    let text = fs::read_to_string(path).map_err(Error::io(path))?;
+    let text = lift_files::text(path, Purpose::Settings).map_err(Error::io(path))?;
     let recipe: Recipe =
         toml::from_str(&text).map_err(|e| Error::Config(format!("{}: {e}", path.display())))?;
     Ok(recipe.train)

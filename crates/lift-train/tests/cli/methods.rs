@@ -41,6 +41,8 @@ fn recipe(dir: &Path, model: &Path, head: &str) -> String {
         model.display(),
         path(head)
     );
+    // As Windows' editors save it.
+    let text = format!("\u{feff}{}", text.replace('\n', "\r\n"));
     std::fs::write(path("recipe.toml"), text).unwrap();
     path("recipe.toml")
 }
