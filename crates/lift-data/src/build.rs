@@ -28,7 +28,7 @@ use serde::Serialize;
 use rayon::prelude::*;
 
 pub use bare::{BareReport, bare};
-pub use choose::{Dataset, read_source};
+pub use choose::{Dataset, Repeats, read_source};
 pub use commit::commit;
 pub use effort::{Shares, cpu_seconds, peak_memory_bytes};
 pub use forecast::{Forecast, forecast};
@@ -51,7 +51,7 @@ use crate::order::Order;
 use crate::profile::LongTail;
 use crate::progress::Reporting;
 use crate::sampling::Holdout;
-use crate::source::{Columns, SplitList};
+use crate::source::{Columns, LeftOut, Reach, SplitList};
 use crate::split::{BandEdges, Split};
 
 /// The file that lists bad images, beside the manifest.
@@ -71,6 +71,12 @@ pub struct BuildOptions {
     pub root: Option<PathBuf>,
     /// Class names instead of those that the source implies.
     pub class_names: Option<ClassNames>,
+    /// Which subset of a dataset that has several: a configuration, on the hub.
+    pub subset: Option<String>,
+    /// Where image files may lie.
+    pub reach: Reach,
+    /// What becomes of images that are listed more than once.
+    pub repeats: Repeats,
     /// Which columns of a table hold what.
     pub columns: Columns,
     /// The folder that gets `train/` and `test/`.
@@ -106,6 +112,8 @@ pub struct BuildReport {
     pub dataset: String,
     /// The splits in the order of building.
     pub splits: Vec<SplitReport>,
+    /// What else the source has.
+    pub left_out: LeftOut,
     /// The most memory that the process has had, where the system says.
     pub peak_memory_bytes: Option<u64>,
 }
@@ -163,6 +171,7 @@ pub fn build(options: &BuildOptions, reporting: Reporting) -> Result<BuildReport
     Ok(BuildReport {
         dataset: options.dataset.name(),
         splits,
+        left_out: source.left_out,
         peak_memory_bytes: peak_memory_bytes(),
     })
 }

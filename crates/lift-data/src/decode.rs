@@ -277,6 +277,11 @@ fn decode_with(
     Ok(Decoded { image, crop, size })
 }
 
+/// The name of the format that can be decoded which these bytes, the first of a file, begin as.
+pub(crate) fn begins_as(head: &[u8]) -> Option<&'static str> {
+    image::guess_format(head).ok().and_then(format_name)
+}
+
 /// The format that the bytes begin as; a JPEG must have its end too.
 fn format_of(bytes: &[u8]) -> Result<ImageFormat, DecodeError> {
     if bytes.is_empty() {

@@ -13,7 +13,7 @@ use crate::atomic;
 use crate::build::{BuildOptions, read_source};
 use crate::error::{Error, Result};
 use crate::progress::Reporting;
-use crate::source::{CLASS_NAMES_FILE, Content, SplitList};
+use crate::source::{CLASS_NAMES_FILE, Content, LeftOut, SplitList};
 use crate::split::{BandEdges, Split};
 use crate::stats::{Stats, describe};
 
@@ -30,6 +30,8 @@ pub struct ListsReport {
     pub band_edges: BandEdges,
     /// The lists.
     pub splits: Vec<Stats>,
+    /// What else the source has.
+    pub left_out: LeftOut,
 }
 
 /// Writes `train.txt`, `val.txt`, `test.txt` (those that there are) and `classnames.txt` into
@@ -70,6 +72,7 @@ pub fn write_lists(options: &BuildOptions, reporting: Reporting) -> Result<Lists
         root,
         band_edges: options.bands,
         splits: describe(&counted, options.bands),
+        left_out: source.left_out,
     })
 }
 
@@ -87,12 +90,23 @@ fn lines(list: &SplitList, root: &Path) -> Result<String> {
             reason: reason.to_owned(),
             hint: hint.to_owned(),
         };
-        if !matches!(item.content, Content::File) {
-            return Err(wrong(
-                "not a file of its own, so that no list can name it",
-                "build it directly: `lift-data build` takes the same settings",
-            ));
-        }
+        // What lies elsewhere is named as it was found.
+        let (prefix, path) = match &item.content {
+            Content::File => (prefix.as_str(), path.as_str()),
+            Content::At(file) => {
+                let file = file.strip_prefix(root).unwrap_or(file);
+                let text = file.to_str().ok_or_else(|| {
+                    wrong("its path is not UTF-8", "move what is in it elsewhere")
+                })?;
+                ("", text)
+            }
+            Content::Memory(_) | Content::Slice { .. } | Content::Row { .. } => {
+                return Err(wrong(
+                    "not a file of its own, so that no list can name it",
+                    "build it directly: `lift-data build` takes the same settings",
+                ));
+            }
+        };
         if path.contains(['\n', '\r']) || path.trim() != path {
             return Err(wrong(
                 "a list cannot hold its name: it has a line break, or a blank at its start or end",

@@ -251,15 +251,21 @@ fn of_lists(options: &ReportOptions) -> Result<Report> {
         if only_numbers {
             source.class_names = ClassNames::new(folders)?;
         } else {
-            let (names, moved) = naming::aligned(source.class_names.clone(), &folders)?;
-            source.class_names = names;
-            if moved {
+            let aligned = naming::aligned(source.class_names.clone(), &folders)?;
+            if aligned.unwrapped.is_some() {
+                notes.push(
+                    "The WordNet ids in front of the class names say which folder is meant; they are no part of the names."
+                        .to_owned(),
+                );
+            }
+            if aligned.moved {
                 notes.push(
                     "The class names stand in another order than the list's labels; here they are matched by the \
                      folders in the paths."
                         .to_owned(),
                 );
             }
+            source.class_names = aligned.class_names;
         }
     }
     let counts: Vec<Counted> = source

@@ -114,6 +114,7 @@ pub fn hold_out(
     let mut lists = Split::ALL.map(|split| SplitList {
         split,
         root: train.root.clone(),
+        bounds: train.bounds.clone(),
         items: Vec::new(),
         imbalance_ratio: None,
     });
@@ -204,7 +205,7 @@ mod tests {
 
     use super::*;
     use crate::profile::Tail;
-    use crate::source::Content;
+    use crate::source::{Bounds, Content};
 
     fn list(counts: &[u64]) -> SplitList {
         let items = (0_u32..).zip(counts).flat_map(|(label, &count)| {
@@ -217,6 +218,7 @@ mod tests {
         SplitList {
             split: Split::Train,
             root: PathBuf::from("photos"),
+            bounds: Bounds::default(),
             items: items.collect(),
             imbalance_ratio: None,
         }

@@ -1,19 +1,25 @@
 //! Where images come from: class folders, list files and tables, Hugging Face Parquet, tar shards, CIFAR,
 //! named datasets.
 //!
-//! A source is read into a list of images with labels; nothing is decoded here and no image file is
-//! opened. Invariant: the order of the list depends on the source alone (names are sorted bytewise),
+//! A source is read into a list of images with labels; nothing is decoded here, and of files whose names do
+//! not say what they are the beginning is read. Invariant: the order of the list depends on the source alone (names are sorted bytewise),
 //! and every label is below the number of classes.
 
 pub mod cifar;
 mod container;
+mod entries;
 pub mod folder;
 pub mod hf;
+mod image_file;
 mod labels;
+mod left_out;
 pub mod list;
+mod list_files;
+mod listed;
 pub mod named;
 pub mod naming;
 pub mod official;
+mod split_names;
 pub mod table;
 pub mod tree;
 pub mod webdataset;
@@ -26,6 +32,9 @@ use crate::error::{Error, Result};
 use crate::split::Split;
 
 pub use hf::RowStore;
+pub use image_file::{Bounds, MAX_BYTES, Reach};
+pub(crate) use image_file::{ImageFiles, read_slice};
+pub use left_out::LeftOut;
 
 /// One image of a source.
 #[derive(Debug, Clone)]
@@ -43,6 +52,8 @@ pub struct Item {
 pub enum Content {
     /// In the file at `root/path`.
     File,
+    /// In a file elsewhere.
+    At(PathBuf),
     /// Here.
     Memory(Vec<u8>),
     /// A slice of a larger file.
@@ -72,6 +83,8 @@ pub struct SplitList {
     pub split: Split,
     /// What the images' paths are relative to.
     pub root: PathBuf,
+    /// Where image files may lie.
+    pub bounds: Bounds,
     /// The images.
     pub items: Vec<Item>,
     /// The imbalance ratio that the images were chosen for.
@@ -131,6 +144,8 @@ pub struct Source {
     pub class_names: ClassNames,
     /// The splits, in the order asked for.
     pub splits: Vec<SplitList>,
+    /// What else the source has.
+    pub left_out: LeftOut,
 }
 
 /// The file beside lists and tar shards that names the classes, one a line in label order.

@@ -10,7 +10,9 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::layout::shard_dirs;
 use crate::manifest::Manifest;
-use crate::source::{Columns, Source, SplitList, folder, hf, list, table, webdataset};
+use crate::source::{
+    Columns, LeftOut, Reach, Source, SplitList, folder, hf, list, table, webdataset,
+};
 use crate::split::{Band, BandEdges, Split};
 
 /// The distribution of one split.
@@ -92,6 +94,9 @@ impl Stats {
 pub struct Described {
     /// Where the bands end.
     pub band_edges: BandEdges,
+    /// What else a source has; not there where that is nothing.
+    #[serde(skip_serializing_if = "LeftOut::is_empty")]
+    pub left_out: LeftOut,
     /// One entry a split, the training split first.
     pub splits: Vec<Stats>,
 }
@@ -101,15 +106,21 @@ pub struct Described {
 ///
 /// Bands end at `edges`, or else where the manifest says, or at the usual edges.
 pub fn stats(path: &Path, edges: Option<BandEdges>, columns: &Columns) -> Result<Described> {
+    let mut left_out = LeftOut::default();
     let (mut splits, stored) = match shard_dirs(path) {
         shards if !shards.is_empty() => read_manifests(shards)?,
-        _ => (counted(read_source(path, columns)?), None),
+        _ => {
+            let mut listed = read_source(path, columns)?;
+            left_out = std::mem::take(&mut listed.source.left_out);
+            (counted(listed), None)
+        }
     };
     splits.sort_by_key(|(split, ..)| *split);
     let band_edges = edges.or(stored).unwrap_or_default();
     Ok(Described {
         band_edges,
         splits: describe(&splits, band_edges),
+        left_out,
     })
 }
 
@@ -172,13 +183,13 @@ pub(crate) fn read_source(path: &Path, columns: &Columns) -> Result<Listed> {
     let one = &[Split::Train];
     let (source, names_splits) = if path.is_file() {
         let source = if hf::holds_images(path, columns) {
-            hf::read(path, one, None, columns)?
-        } else if table::is_table(path) {
-            table::read(path, one, None, None, columns)?
+            hf::read(path, one, None, columns, None)?
+        } else if table::is_table(path)? {
+            table::read(path, one, None, None, columns, COUNTED)?
         } else if path.extension().is_some_and(|extension| extension == "tar") {
-            webdataset::read(path, one, None, columns)?
+            webdataset::read(path, one, None, columns, None)?
         } else {
-            list::read(path, one, None, None)?
+            list::read(path, one, None, None, COUNTED)?
         };
         (source, false)
     } else {
@@ -190,30 +201,34 @@ pub(crate) fn read_source(path: &Path, columns: &Columns) -> Result<Listed> {
     })
 }
 
+/// Images are counted and not opened, so they may lie anywhere.
+const COUNTED: Reach = Reach::Anywhere;
+
 fn read_dir(dir: &Path, columns: &Columns) -> Result<(Source, bool)> {
-    let lists = list::splits_in(dir);
+    let lists = list::splits_in(dir)?;
     if !lists.is_empty() {
-        return Ok((list::read(dir, &lists, None, None)?, true));
+        return Ok((list::read(dir, &lists, None, None, COUNTED)?, true));
     }
-    let tables = table::splits_in(dir);
+    let tables = table::splits_in(dir)?;
     if !tables.is_empty() {
-        return Ok((table::read(dir, &tables, None, None, columns)?, true));
+        let source = table::read(dir, &tables, None, None, columns, COUNTED)?;
+        return Ok((source, true));
     }
     if dir.is_dir() {
-        let parquet = hf::splits_in(dir)?;
+        let parquet = hf::splits_in(dir, None)?;
         if !parquet.is_empty() {
-            return Ok((hf::read(dir, &parquet, None, columns)?, true));
+            return Ok((hf::read(dir, &parquet, None, columns, None)?, true));
         }
-        let tars = webdataset::splits_in(dir)?;
+        let tars = webdataset::splits_in(dir, None)?;
         if !tars.is_empty() {
-            return Ok((webdataset::read(dir, &tars, None, columns)?, true));
+            return Ok((webdataset::read(dir, &tars, None, columns, None)?, true));
         }
     }
-    let splits = folder::splits_in(dir);
+    let splits = folder::splits_in(dir)?;
     if splits.is_empty() {
-        return Ok((folder::read(dir, &[Split::Train], None)?, false));
+        return Ok((folder::read(dir, &[Split::Train], None, COUNTED)?, false));
     }
-    Ok((folder::read(dir, &splits, None)?, true))
+    Ok((folder::read(dir, &splits, None, COUNTED)?, true))
 }
 
 /// The class counts of what is listed.

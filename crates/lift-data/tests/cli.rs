@@ -71,6 +71,11 @@ fn json_is_one_document() {
           }
         }
       ],
+      "left_out": {
+        "no_split": [],
+        "passed_over": {},
+        "system": {}
+      },
       "peak_memory_bytes": [time]
     }
     ----
@@ -144,8 +149,9 @@ fn a_list_with_blanks_in_paths_is_built() {
     let place = Workplace::new();
     place.image("root/a b.png", 3, 2);
     place.image("root/c.png", 2, 2);
+    place.image("root/d.png", 2, 2);
     place.write("lists/train.txt", "a b.png 1\nc.png 0\n");
-    place.write("lists/val.txt", "c.png 0\n");
+    place.write("lists/val.txt", "d.png 0\n");
     place.write("names.txt", "cat\ndog\n");
     let build = "build list --source lists --root root --classnames names.txt --out shards";
     insta::assert_snapshot!(place.run(build), @r"
@@ -414,7 +420,7 @@ fn a_recipe_gives_what_flags_do_not() {
     insta::assert_snapshot!(place.run("build --config typo.toml --out no"), @r"
     exit 1
     ----
-    error: typo.toml: line 3: unknown field `shortside`, expected one of `dataset`, `dataset_file`, `source`, `out`, `split`, `encoding`, `quality`, `subsampling`, `short_side`, `enlarge`, `orientation`, `exact`, `check`, `threads`, `seed`, `imbalance_ratio`, `profile`, `pareto_power`, `max_per_class`, `min_per_class`, `holdout`, `bands`, `path_column`, `label_column`, `image_column`, `root`, `lists`, `download`, `list_url`, `any_list`, `taxonomy`, `classnames`, `max_bad`, `shard_mib`, `order`
+    error: typo.toml: line 3: unknown field `shortside`, expected one of `dataset`, `dataset_file`, `source`, `out`, `split`, `encoding`, `quality`, `subsampling`, `short_side`, `enlarge`, `orientation`, `exact`, `check`, `threads`, `seed`, `imbalance_ratio`, `profile`, `pareto_power`, `max_per_class`, `min_per_class`, `holdout`, `bands`, `path_column`, `label_column`, `image_column`, `root`, `lists`, `download`, `list_url`, `any_list`, `taxonomy`, `subset`, `follow_outside`, `allow_repeats`, `classnames`, `max_bad`, `shard_mib`, `order`
     hint: [data] takes the flags of `lift-data build` with underscores, and `dataset`
     ");
     insta::assert_snapshot!(place.run("build --out no"), @r"

@@ -325,15 +325,24 @@ fn class_names_come_from_a_file_or_the_folders() {
     test: 2 images of 2 classes, 1.6 kB in 1 shard, [time] -> a/test
     ");
     assert_eq!(names("a"), r#"["cat","dog"]"#);
-    // Names that repeat the folders belong to the folders' labels, whatever their order.
-    place.write("photos/names.txt", "dog a loud dog\ncat a quiet cat\n");
+    // Names that are the folders belong to the folders' labels, whatever their order.
+    place.write("photos/names.txt", "dog\ncat\n");
     insta::assert_snapshot!(build("b", ""), @r"
     exit 0
     ----
     note: photos/names.txt: names are in another order than the list's labels; each was given to the label of its folder
     test: 2 images of 2 classes, 1.6 kB in 1 shard, [time] -> b/test
     ");
-    assert_eq!(names("b"), r#"["a quiet cat","a loud dog"]"#);
+    assert_eq!(names("b"), r#"["cat","dog"]"#);
+    // Others are taken as they stand, and a name that begins with a folder stays whole.
+    place.write("photos/names.txt", "dog rose\ncat fish\n");
+    insta::assert_snapshot!(build("whole", ""), @r"
+    exit 0
+    ----
+    note: photos/names.txt: names begin with folders in another order than the list's labels; they are taken as they stand, in label order
+    test: 2 images of 2 classes, 1.6 kB in 1 shard, [time] -> whole/test
+    ");
+    assert_eq!(names("whole"), r#"["dog rose","cat fish"]"#);
     place.write("own.txt", "animal\nanimal\n");
     insta::assert_snapshot!(build("c", "--classnames own.txt"), @r"
     exit 0

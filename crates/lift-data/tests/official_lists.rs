@@ -26,6 +26,7 @@ fn read(
         long_tail: &LongTail::default(),
         seed: 0,
         max_bad: u64::MAX,
+        reach: lift_data::source::Reach::Below,
     };
     named.read(request, Reporting::Silent)
 }

@@ -47,7 +47,7 @@ pub fn bare(options: &BuildOptions, seconds: f64, reporting: Reporting) -> Resul
         hint: "name one with --split".to_owned(),
     })?;
     list.check_not_empty(&source.class_names)?;
-    let mut preparer = Preparer::new(&list.root, options.preprocess);
+    let mut preparer = Preparer::new(list, options.preprocess);
     let sample = sample(&list.items, &mut preparer)?;
     // The first pass makes buffers and weights.
     let mut pass = || -> Result<()> {

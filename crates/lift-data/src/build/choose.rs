@@ -8,10 +8,14 @@ use super::BuildOptions;
 use crate::dataset::{DatasetSpec, SourceKind};
 use crate::error::{Error, Result};
 use crate::progress::Reporting;
+use crate::report::duplicates::{self, DuplicatePair};
 use crate::sampling;
 use crate::source::named::{Named, Request};
 use crate::source::{Source, SplitList, folder, hf, list, table, webdataset};
 use crate::split::Split;
+
+/// How many repeated images a message shows.
+const SHOWN: usize = 5;
 
 /// Which dataset is built, which is also how its source is read.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,15 +49,16 @@ impl Dataset {
         }
     }
 
-    /// The splits that the source has; empty where it is one split without a name.
-    pub fn splits_in(&self, source: &Path) -> Result<Vec<Split>> {
+    /// The splits that the source has, of `subset` where it has several; empty where it is one split without
+    /// a name.
+    pub fn splits_in(&self, source: &Path, subset: Option<&str>) -> Result<Vec<Split>> {
         match self {
-            Dataset::Named(named) => Ok(named.splits_in(source)),
-            Dataset::Folder => Ok(folder::splits_in(source)),
-            Dataset::List if table::is_table(source) => Ok(table::splits_in(source)),
-            Dataset::List => Ok(list::splits_in(source)),
-            Dataset::Hf if source.is_dir() => hf::splits_in(source),
-            Dataset::WebDataset if source.is_dir() => webdataset::splits_in(source),
+            Dataset::Named(named) => named.splits_in(source),
+            Dataset::Folder => folder::splits_in(source),
+            Dataset::List if table::is_table(source)? => table::splits_in(source),
+            Dataset::List => list::splits_in(source),
+            Dataset::Hf if source.is_dir() => hf::splits_in(source, subset),
+            Dataset::WebDataset if source.is_dir() => webdataset::splits_in(source, subset),
             Dataset::Hf | Dataset::WebDataset => Ok(Vec::new()),
         }
     }
@@ -68,15 +73,26 @@ impl Dataset {
     }
 }
 
+/// What becomes of an image that the lists name more than once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Repeats {
+    /// It is an error: the image could be trained on and tested with.
+    #[default]
+    Refused,
+    /// It is said, and it becomes as many rows.
+    Allowed,
+}
+
 /// Reads the source and chooses: hold-outs first, then the long tail of what is left to train on.
 ///
 /// The lists are those of `options.splits`, in their order; no image is opened.
 ///
 /// # Errors
-/// When the source is bad, or a split is to be held out that it has already.
+/// When the source is bad, names an image more than once, or has a split already that is to be held out.
 pub fn read_source(options: &BuildOptions, reporting: Reporting) -> Result<Source> {
     let made = options.holdout.splits();
-    let there = options.dataset.splits_in(&options.source)?;
+    let subset = options.subset.as_deref();
+    let there = options.dataset.splits_in(&options.source, subset)?;
     if let Some(split) = made.iter().find(|split| there.contains(split)) {
         return Err(Error::Source {
             path: options.source.clone(),
@@ -97,6 +113,10 @@ pub fn read_source(options: &BuildOptions, reporting: Reporting) -> Result<Sourc
         }
     }
     let mut source = read_splits(options, &wanted, reporting)?;
+    for note in source.left_out.notes() {
+        reporting.note(&format!("{}: {note}", options.source.display()));
+    }
+    check_repeats(&source.splits, options, reporting)?;
     let num_classes = source.class_names.len();
     let train = source
         .splits
@@ -127,8 +147,53 @@ pub fn read_source(options: &BuildOptions, reporting: Reporting) -> Result<Sourc
     Ok(source)
 }
 
+/// Fails where an image is in a list twice, or in two lists.
+fn check_repeats(lists: &[SplitList], options: &BuildOptions, reporting: Reporting) -> Result<()> {
+    let found = duplicates::by_path(lists, true);
+    if found.duplicates == 0 {
+        return Ok(());
+    }
+    let pairs: Vec<String> = found.pairs.iter().take(SHOWN).map(repeat).collect();
+    let more = match found.duplicates as usize - pairs.len() {
+        0 => String::new(),
+        more => format!("\n  and {more} more"),
+    };
+    let reason = format!(
+        "listed more than once, images: {}\n  {}{more}",
+        found.duplicates,
+        pairs.join("\n  ")
+    );
+    match options.repeats {
+        Repeats::Allowed => {
+            reporting.note(&format!("{}: {reason}", options.source.display()));
+            Ok(())
+        }
+        Repeats::Refused => Err(Error::Source {
+            path: options.source.clone(),
+            reason,
+            hint:
+                "take out all but one line of each, or take them as they are with --allow-repeats"
+                    .to_owned(),
+        }),
+    }
+}
+
+/// `cat/a.jpg: in train (image 3), in test (image 0) with label 1 instead of 0`
+fn repeat(pair: &DuplicatePair) -> String {
+    let [first, again] = &pair.images;
+    let labels = match first.label == again.label {
+        true => String::new(),
+        false => format!(" with label {} instead of {}", again.label, first.label),
+    };
+    format!(
+        "{}: in {} (image {}), in {} (image {}){labels}",
+        first.path, first.split, first.id, again.split, again.id
+    )
+}
+
 fn read_splits(options: &BuildOptions, splits: &[Split], reporting: Reporting) -> Result<Source> {
     let names = options.class_names.clone();
+    let (subset, reach) = (options.subset.as_deref(), options.reach);
     let (source, columns) = (&options.source, &options.columns);
     match &options.dataset {
         Dataset::Named(named) => {
@@ -139,15 +204,21 @@ fn read_splits(options: &BuildOptions, splits: &[Split], reporting: Reporting) -
                 long_tail: &options.long_tail,
                 seed: options.seed,
                 max_bad: options.max_bad,
+                reach,
             };
             named.read(request, reporting)
         }
-        Dataset::Folder => folder::read(source, splits, names),
-        Dataset::Hf => hf::read(source, splits, names, columns),
-        Dataset::WebDataset => webdataset::read(source, splits, names, columns),
-        Dataset::List if table::is_table(source) => {
-            table::read(source, splits, options.root.as_deref(), names, columns)
-        }
-        Dataset::List => list::read(source, splits, options.root.as_deref(), names),
+        Dataset::Folder => folder::read(source, splits, names, reach),
+        Dataset::Hf => hf::read(source, splits, names, columns, subset),
+        Dataset::WebDataset => webdataset::read(source, splits, names, columns, subset),
+        Dataset::List if table::is_table(source)? => table::read(
+            source,
+            splits,
+            options.root.as_deref(),
+            names,
+            columns,
+            reach,
+        ),
+        Dataset::List => list::read(source, splits, options.root.as_deref(), names, reach),
     }
 }

@@ -109,7 +109,7 @@ impl Work<'_> {
         next: &AtomicUsize,
         queue: &OrderedQueue<Outcome>,
     ) -> Effort {
-        let mut preparer = Preparer::new(&self.list.root, self.options.preprocess);
+        let mut preparer = Preparer::new(self.list, self.options.preprocess);
         loop {
             let job = next.fetch_add(1, Ordering::Relaxed);
             let Some(row) = self.row(job as u64) else {

@@ -3,8 +3,7 @@
 //! Every thread has its own [`Preparer`]; it holds buffers, no results. Invariant: the outcome depends
 //! on the image and the preprocessing alone, and a bad image is a value, never a panic.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::time::Instant;
@@ -15,7 +14,7 @@ use crate::encode::{self, JpegEncoder};
 use crate::error::Result;
 use crate::manifest::{Check, Encoding, Subsampling};
 use crate::resize::{Resizer, short_side_size};
-use crate::source::{Content, Item};
+use crate::source::{Content, ImageFiles, Item, SplitList, read_slice};
 
 /// What is done to every image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +57,7 @@ pub(crate) enum BadImage {
 
 pub(crate) struct Preparer<'a> {
     root: &'a Path,
+    files: ImageFiles<'a>,
     preprocess: Preprocess,
     decoder: Decoder,
     resizer: Resizer,
@@ -68,9 +68,11 @@ pub(crate) struct Preparer<'a> {
 }
 
 impl<'a> Preparer<'a> {
-    pub(crate) fn new(root: &'a Path, preprocess: Preprocess) -> Self {
+    /// For the images of `list`.
+    pub(crate) fn new(list: &'a SplitList, preprocess: Preprocess) -> Self {
         Self {
-            root,
+            root: &list.root,
+            files: ImageFiles::new(&list.bounds),
             preprocess,
             decoder: Decoder::default(),
             resizer: Resizer::new(),
@@ -188,11 +190,10 @@ impl<'a> Preparer<'a> {
             } => read_slice(file, *offset, *num_bytes, &mut self.file_bytes),
             Content::Row { store, file, row } => store.read(*file, *row, &mut self.file_bytes),
             Content::File => {
-                self.file_bytes.clear();
-                let mut file = File::open(self.root.join(&item.path))?;
-                file.read_to_end(&mut self.file_bytes)?;
-                Ok(())
+                let path = self.root.join(&item.path);
+                self.files.read(&path, &mut self.file_bytes)
             }
+            Content::At(path) => self.files.read(path, &mut self.file_bytes),
         }
     }
 }
@@ -200,19 +201,8 @@ impl<'a> Preparer<'a> {
 fn content<'a>(item: &'a Item, file_bytes: &'a [u8]) -> &'a [u8] {
     match &item.content {
         Content::Memory(bytes) => bytes,
-        Content::Slice { .. } | Content::Row { .. } | Content::File => file_bytes,
+        Content::Slice { .. } | Content::Row { .. } | Content::File | Content::At(_) => file_bytes,
     }
-}
-
-fn read_slice(file: &Path, offset: u64, num_bytes: u64, out: &mut Vec<u8>) -> io::Result<()> {
-    out.clear();
-    let mut file = File::open(file)?;
-    file.seek(SeekFrom::Start(offset))?;
-    file.take(num_bytes).read_to_end(out)?;
-    if (out.len() as u64) < num_bytes {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(())
 }
 
 /// Resizes to the short side, and enlarges only where that is asked for; `None` where the image keeps its size.

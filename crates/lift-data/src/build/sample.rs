@@ -40,7 +40,7 @@ impl Sample {
             Some((prepared.bytes.len() as u64, xxh3_64(&prepared.bytes)))
         };
         let stored: Vec<_> = pool.install(|| {
-            let start = || Preparer::new(&list.root, preprocess);
+            let start = || Preparer::new(list, preprocess);
             let images = (0..images).into_par_iter();
             images.map_init(start, prepare).collect()
         });

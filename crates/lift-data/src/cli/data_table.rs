@@ -8,18 +8,19 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
+use lift_files::Purpose;
 use serde::Deserialize;
 
-use lift_data::build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess};
+use lift_data::build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, Repeats};
 use lift_data::dataset::{DatasetSpec, SourceKind, Taxonomy};
 use lift_data::decode::Orientation;
 use lift_data::manifest::{Check, Subsampling};
 use lift_data::order::Order;
 use lift_data::profile::{LongTail, PARETO_POWER, Profile, Tail};
 use lift_data::sampling::Holdout;
-use lift_data::source::Columns;
 use lift_data::source::named::Named;
 use lift_data::source::official::ListCheck;
+use lift_data::source::{Columns, Reach};
 use lift_data::{BandEdges, ClassNames, Encoding, Error, Split};
 
 use super::{CliError, all_cores};
@@ -127,6 +128,15 @@ pub(super) struct DataTable {
         hide_short_help = true
     )]
     pub(super) taxonomy: Option<Taxonomy>,
+    /// hf, webdataset: which subset (configuration), where there are several
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    pub(super) subset: Option<String>,
+    /// Take image files that lie outside of the source: behind links, or by a list's paths
+    #[arg(long, hide_short_help = true)]
+    pub(super) follow_outside: bool,
+    /// Lists: take images that are listed more than once
+    #[arg(long, hide_short_help = true)]
+    pub(super) allow_repeats: bool,
     /// Class names, one a line in label order
     #[arg(long, value_name = "FILE")]
     pub(super) classnames: Option<PathBuf>,
@@ -229,7 +239,7 @@ pub(super) fn read_recipe(path: &Path) -> Result<DataTable, Error> {
         path: path.to_owned(),
         reason,
     };
-    let text = std::fs::read_to_string(path).map_err(|source| Error::Read {
+    let text = lift_files::text(path, Purpose::Settings).map_err(|source| Error::Read {
         path: path.to_owned(),
         source,
     })?;
@@ -305,6 +315,9 @@ impl DataTable {
             list_url: self.list_url.or(other.list_url),
             any_list: self.any_list || other.any_list,
             taxonomy: self.taxonomy.or(other.taxonomy),
+            subset: self.subset.or(other.subset),
+            follow_outside: self.follow_outside || other.follow_outside,
+            allow_repeats: self.allow_repeats || other.allow_repeats,
             classnames: self.classnames.or(other.classnames),
             max_bad: self.max_bad.or(other.max_bad),
             shard_mib: self.shard_mib.or(other.shard_mib),
@@ -443,6 +456,17 @@ impl DataTable {
         if self.label_column.is_some() && !labelled.contains(&dataset) {
             return only("--label-column", "list, hf and webdataset");
         }
+        let in_containers = [Dataset::Hf, Dataset::WebDataset].contains(&dataset);
+        if self.subset.is_some() && !in_containers {
+            return only("--subset", "hf and webdataset");
+        }
+        let is_cifar = matches!(kind, Some(SourceKind::Cifar10 | SourceKind::Cifar100));
+        if self.follow_outside && (in_containers || is_cifar) {
+            return only("--follow-outside", "images that are files");
+        }
+        if self.allow_repeats && dataset != Dataset::List && kind != Some(SourceKind::Lists) {
+            return only("--allow-repeats", "lists");
+        }
         let long_tail = self.long_tail(kind)?;
         let holdout = self
             .holdout
@@ -465,7 +489,7 @@ impl DataTable {
             Splits::Train => vec![Split::Train],
             Splits::Val => vec![Split::Val],
             Splits::Test => vec![Split::Test],
-            Splits::All => all_splits(&dataset, &source, &holdout)?,
+            Splits::All => all_splits(&dataset, &source, self.subset.as_deref(), &holdout)?,
         };
         Ok(BuildOptions {
             dataset,
@@ -474,6 +498,15 @@ impl DataTable {
             class_names,
             out: self.out.ok_or_else(|| missing("--out"))?,
             splits,
+            subset: self.subset,
+            reach: match self.follow_outside {
+                true => Reach::Anywhere,
+                false => Reach::Below,
+            },
+            repeats: match self.allow_repeats {
+                true => Repeats::Allowed,
+                false => Repeats::Refused,
+            },
             columns: Columns {
                 path: self.path_column,
                 image: self.image_column,
@@ -504,8 +537,13 @@ impl DataTable {
 
 /// The splits that the source has and those that are held out. A source that names none is the training
 /// split where something is held out, and otherwise lacks the usual two, which the reader then says.
-fn all_splits(dataset: &Dataset, source: &Path, holdout: &Holdout) -> Result<Vec<Split>, CliError> {
-    let mut splits = dataset.splits_in(source)?;
+fn all_splits(
+    dataset: &Dataset,
+    source: &Path,
+    subset: Option<&str>,
+    holdout: &Holdout,
+) -> Result<Vec<Split>, CliError> {
+    let mut splits = dataset.splits_in(source, subset)?;
     if splits.is_empty() {
         splits = match holdout.is_none() {
             true => vec![Split::Train, Split::Test],

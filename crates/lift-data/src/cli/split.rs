@@ -62,6 +62,12 @@ pub struct SplitArgs {
     /// Class names, one a line in label order
     #[arg(long, value_name = "FILE")]
     classnames: Option<PathBuf>,
+    /// Take image files that lie outside of the source: behind links, or by a list's paths
+    #[arg(long)]
+    follow_outside: bool,
+    /// Lists: take images that are listed more than once
+    #[arg(long)]
+    allow_repeats: bool,
     /// CSV or Parquet list: the column with the path [default: path]
     #[arg(long, value_name = "NAME")]
     path_column: Option<String>,
@@ -114,6 +120,8 @@ impl SplitArgs {
             bands: self.bands,
             root: self.root,
             classnames: self.classnames,
+            follow_outside: self.follow_outside,
+            allow_repeats: self.allow_repeats,
             path_column: self.path_column,
             label_column: self.label_column,
             ..DataTable::default()

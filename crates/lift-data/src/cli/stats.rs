@@ -47,6 +47,9 @@ pub fn run(args: &StatsArgs) -> Result<(), CliError> {
         image: None,
     };
     let described = stats(&args.path, args.bands, &columns)?;
+    for note in described.left_out.notes() {
+        eprintln!("note: {}: {note}", args.path.display());
+    }
     if args.json {
         return print_json(&described);
     }

@@ -12,7 +12,7 @@ mod raw;
 
 use std::path::{Path, PathBuf};
 
-use super::{Source, SplitList};
+use super::{Bounds, LeftOut, Source, SplitList};
 use crate::classes::ClassNames;
 use crate::error::{Error, Result};
 use crate::longtail;
@@ -153,6 +153,7 @@ pub fn read(
             Ok(SplitList {
                 split,
                 root: source.to_owned(),
+                bounds: Bounds::default(),
                 items,
                 imbalance_ratio: long_tail
                     .imbalance_ratio()
@@ -163,6 +164,7 @@ pub fn read(
     Ok(Source {
         class_names,
         splits: lists,
+        left_out: LeftOut::default(),
     })
 }
 
@@ -224,7 +226,7 @@ fn find(source: &Path, kind: Kind) -> Result<Origin> {
             }
         }
     } else {
-        if parquet::is_there(source)? {
+        if source.is_dir() && parquet::is_there(source)? {
             return Ok(Origin::Parquet(source.to_owned()));
         }
         for dir in [None, Some(())] {

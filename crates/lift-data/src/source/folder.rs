@@ -1,29 +1,34 @@
 //! Image folders: `DIR/train/<class>/..` with `DIR/val` and `DIR/test`, or plain `DIR/<class>/..`.
 //!
-//! Where there is no `DIR/test`, `DIR/val` is the test split.
+//! The folders of splits go by any of the split's words. Where there is none of the test split, that of the
+//! validation split is it.
 //!
-//! Files are recognised by their extension; hidden files and other extensions are passed over.
+//! Files with an image's extension are images; others are where they begin as one, and are counted where not.
 //! Invariant: classes are the sub-folders' names and images the files below them, both sorted
 //! bytewise, so that the list does not depend on the file system.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::entries::{Entry, Folder, Kind};
+use super::image_file::{Bounds, Reach, file_is_image, is_named_image};
+use super::left_out::{LeftOut, extension};
+use super::split_names::{SplitPlaces, split_of};
 use super::{Content, Item, Source, SplitList};
 use crate::classes::ClassNames;
 use crate::error::{Error, Result};
 use crate::split::Split;
 
-/// What image files are called.
-pub(super) const EXTENSIONS: [&str; 8] =
-    ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
-
 /// Lists `splits` of the image folder `dir`.
 ///
 /// The classes are `class_names`, or else the sub-folders of the training split (of the split itself
 /// where there is no training split). A class folder that is not among them is an error.
-pub fn read(dir: &Path, splits: &[Split], class_names: Option<ClassNames>) -> Result<Source> {
+pub fn read(
+    dir: &Path,
+    splits: &[Split],
+    class_names: Option<ClassNames>,
+    reach: Reach,
+) -> Result<Source> {
     if !dir.is_dir() {
         return Err(missing(
             dir,
@@ -31,9 +36,12 @@ pub fn read(dir: &Path, splits: &[Split], class_names: Option<ClassNames>) -> Re
             "name the folder that holds the images",
         ));
     }
+    let bounds = Bounds::new(dir, reach)?;
+    let mut left_out = LeftOut::default();
+    let layout = Layout::of(dir, &bounds, &mut left_out)?;
     let roots: Vec<(Split, PathBuf)> = splits
         .iter()
-        .map(|&split| Ok((split, split_root(dir, split, splits.len())?)))
+        .map(|&split| Ok((split, layout.root(dir, split, splits.len())?)))
         .collect::<Result<_>>()?;
     let class_names = match class_names {
         Some(names) => match names.repeated() {
@@ -47,9 +55,8 @@ pub fn read(dir: &Path, splits: &[Split], class_names: Option<ClassNames>) -> Re
             }
         },
         None => {
-            let train = dir.join("train");
-            let named_by = if train.is_dir() { &train } else { &roots[0].1 };
-            names_of(named_by)?
+            let train = layout.place(dir, Split::Train)?;
+            names_of(train.unwrap_or(&roots[0].1), &bounds)?
         }
     };
     let labels: HashMap<&str, u32> = class_names
@@ -61,10 +68,18 @@ pub fn read(dir: &Path, splits: &[Split], class_names: Option<ClassNames>) -> Re
     let splits = roots
         .into_iter()
         .map(|(split, root)| {
-            let items = list_items(&root, &labels)?;
+            let mut listing = Listing {
+                root: &root,
+                bounds: &bounds,
+                left_out: &mut left_out,
+                items: Vec::new(),
+            };
+            listing.classes(&labels)?;
+            let items = listing.items;
             Ok(SplitList {
                 split,
                 root,
+                bounds: bounds.clone(),
                 items,
                 imbalance_ratio: None,
             })
@@ -73,55 +88,141 @@ pub fn read(dir: &Path, splits: &[Split], class_names: Option<ClassNames>) -> Re
     Ok(Source {
         class_names,
         splits,
+        left_out,
     })
 }
 
-/// Whether `dir` has a folder for some split.
-fn has_split_folders(dir: &Path) -> bool {
-    ["train", "test", "val"]
-        .iter()
-        .any(|name| dir.join(name).is_dir())
-}
-
 /// The splits for which `dir` has a folder.
-pub fn splits_in(dir: &Path) -> Vec<Split> {
-    let there = |split: &Split| match split {
-        Split::Train => dir.join("train").is_dir(),
-        Split::Val => dir.join("val").is_dir() && dir.join("test").is_dir(),
-        Split::Test => dir.join("test").is_dir() || dir.join("val").is_dir(),
-    };
-    Split::ALL.into_iter().filter(there).collect()
+///
+/// # Errors
+/// When it cannot be told whether a folder is a split or a class.
+pub fn splits_in(dir: &Path) -> Result<Vec<Split>> {
+    if !dir.is_dir() {
+        return Ok(Vec::new());
+    }
+    let bounds = Bounds::new(dir, Reach::Anywhere)?;
+    match Layout::of(dir, &bounds, &mut LeftOut::default())? {
+        Layout::Splits(places) => Ok(places.splits()),
+        Layout::Classes => Ok(Vec::new()),
+    }
 }
 
-fn split_root(dir: &Path, split: Split, wanted: usize) -> Result<PathBuf> {
-    let names: &[&str] = match split {
-        Split::Train => &["train"],
-        Split::Val => &["val"],
-        Split::Test => &["test", "val"],
-    };
-    if let Some(root) = names
-        .iter()
-        .map(|name| dir.join(name))
-        .find(|root| root.is_dir())
-    {
-        return Ok(root);
-    }
-    // One split of a folder without split folders: the classes lie in it directly.
-    if wanted == 1 && !has_split_folders(dir) {
-        return Ok(dir.to_owned());
-    }
-    let reason = format!("there is no {} folder in it", names.join("/ or ") + "/");
-    Err(missing(
-        dir,
-        &reason,
-        "class folders go into train/ and test/ (or val/); with --split train or --split test, or with --holdout, they may lie in the folder itself",
-    ))
+/// How class folders lie.
+enum Layout {
+    /// In folders of splits.
+    Splits(SplitPlaces),
+    /// In the folder itself.
+    Classes,
 }
 
-fn names_of(root: &Path) -> Result<ClassNames> {
-    let folders = sorted_entries(root)?
+impl Layout {
+    /// A class may be called `train`: then it holds images, and has other classes beside it. A split holds
+    /// class folders.
+    fn of(dir: &Path, bounds: &Bounds, left_out: &mut LeftOut) -> Result<Self> {
+        let top = Folder::top(dir)?;
+        let mut here = LeftOut::default();
+        let entries = top.entries(bounds, &mut here)?;
+        let folders = |entry: &&Entry| entry.kind == Kind::Folder;
+        let (splits, others): (Vec<_>, Vec<_>) = entries
+            .iter()
+            .filter(folders)
+            .partition(|entry| split_of(&entry.name).is_some());
+        let holds = |entry: &Entry| -> Result<Holds> {
+            let below = top.below(&entry.name)?;
+            let inside = below.entries(bounds, &mut LeftOut::default())?;
+            Ok(Holds::of(&inside))
+        };
+        let mut has_classes = false;
+        for entry in &splits {
+            has_classes |= holds(entry)? == Holds::Folders;
+        }
+        if splits.is_empty() || (!has_classes && !others.is_empty()) {
+            return Ok(Layout::Classes);
+        }
+        if let [split] = splits.as_slice() {
+            for other in &others {
+                if holds(other)? == Holds::Images {
+                    let (split, other) = (&split.name, &other.name);
+                    return Err(missing(
+                        &dir.join(split),
+                        &format!(
+                            "a split or a class? Beside it, {other}/ holds images as a class does"
+                        ),
+                        &format!(
+                            "if it is the split, name {split}/ itself as --source, with --split; if it is a class, move all class folders into a folder of their own, such as train/"
+                        ),
+                    ));
+                }
+            }
+        }
+        let mut places = SplitPlaces::default();
+        for entry in &splits {
+            if let Some(split) = split_of(&entry.name) {
+                places.add(split, &entry.name, dir.join(&entry.name));
+            }
+        }
+        let names = others.iter().map(|entry| format!("{}/", entry.name));
+        here.no_split.extend(names);
+        count_loose(&top, &entries, &mut here);
+        *left_out = here;
+        Ok(Layout::Splits(places))
+    }
+
+    /// The folder of a split, where splits have one and it is there.
+    fn place(&self, dir: &Path, split: Split) -> Result<Option<&Path>> {
+        match self {
+            Layout::Splits(places) => places.one(dir, split),
+            Layout::Classes => Ok(None),
+        }
+    }
+
+    /// The folder that holds the classes of a split; `wanted` are asked for in all.
+    fn root(&self, dir: &Path, split: Split, wanted: usize) -> Result<PathBuf> {
+        if let Some(root) = self.place(dir, split)? {
+            return Ok(root.to_owned());
+        }
+        // One split of a folder without split folders: the classes lie in it directly.
+        if wanted == 1 && matches!(self, Layout::Classes) {
+            return Ok(dir.to_owned());
+        }
+        let usual = match split {
+            Split::Test => "test/ or val/".to_owned(),
+            other => format!("{other}/"),
+        };
+        Err(missing(
+            dir,
+            &format!("there is no {usual} folder in it"),
+            "class folders go into train/ and test/ (or val/); with --split train or --split test, or with --holdout, they may lie in the folder itself",
+        ))
+    }
+}
+
+/// What a folder holds: folders where there is any, else images where there is any.
+#[derive(Debug, PartialEq, Eq)]
+enum Holds {
+    Folders,
+    Images,
+    Neither,
+}
+
+impl Holds {
+    fn of(entries: &[Entry]) -> Self {
+        let is_image = |entry: &Entry| is_named_image(extension(&entry.name).as_deref());
+        if entries.iter().any(|entry| entry.kind == Kind::Folder) {
+            Holds::Folders
+        } else if entries.iter().any(is_image) {
+            Holds::Images
+        } else {
+            Holds::Neither
+        }
+    }
+}
+
+fn names_of(root: &Path, bounds: &Bounds) -> Result<ClassNames> {
+    let folders = Folder::top(root)?
+        .entries(bounds, &mut LeftOut::default())?
         .into_iter()
-        .filter(|entry| entry.is_dir)
+        .filter(|entry| entry.kind == Kind::Folder)
         .map(|entry| entry.name)
         .collect::<Vec<_>>();
     if folders.is_empty() {
@@ -131,83 +232,77 @@ fn names_of(root: &Path) -> Result<ClassNames> {
     ClassNames::with_origin(folders, &root.display().to_string())
 }
 
-fn list_items(root: &Path, labels: &HashMap<&str, u32>) -> Result<Vec<Item>> {
-    let mut items = Vec::new();
-    for entry in sorted_entries(root)?
-        .into_iter()
-        .filter(|entry| entry.is_dir)
-    {
-        let Some(&label) = labels.get(entry.name.as_str()) else {
-            return Err(missing(
-                &root.join(&entry.name),
-                "a class folder whose name is not among the class names",
-                "class names come from --classnames, or else from the folders in train/",
-            ));
-        };
-        append_images(root, &entry.name, label, &mut items)?;
-    }
-    Ok(items)
+/// The images of a split while they are listed.
+struct Listing<'a> {
+    root: &'a Path,
+    bounds: &'a Bounds,
+    left_out: &'a mut LeftOut,
+    items: Vec<Item>,
 }
 
-fn append_images(root: &Path, relative: &str, label: u32, items: &mut Vec<Item>) -> Result<()> {
-    for entry in sorted_entries(&root.join(relative))? {
-        let path = format!("{relative}/{}", entry.name);
-        if entry.is_dir {
-            append_images(root, &path, label, items)?;
-        } else if is_image(&entry.name) {
-            items.push(Item {
-                path,
-                label,
-                content: Content::File,
-            });
+impl Listing<'_> {
+    fn classes(&mut self, labels: &HashMap<&str, u32>) -> Result<()> {
+        let top = Folder::top(self.root)?;
+        let entries = top.entries(self.bounds, self.left_out)?;
+        for entry in entries.iter().filter(|entry| entry.kind == Kind::Folder) {
+            let Some(&label) = labels.get(entry.name.as_str()) else {
+                return Err(missing(
+                    &self.root.join(&entry.name),
+                    "a class folder whose name is not among the class names",
+                    "class names come from --classnames, or else from the folders in train/",
+                ));
+            };
+            self.images(&top.below(&entry.name)?, &entry.name, label)?;
+        }
+        count_loose(&top, &entries, self.left_out);
+        Ok(())
+    }
+
+    fn images(&mut self, folder: &Folder<'_>, relative: &str, label: u32) -> Result<()> {
+        for entry in folder.entries(self.bounds, self.left_out)? {
+            let path = format!("{relative}/{}", entry.name);
+            let is_image = match entry.kind {
+                Kind::Folder => {
+                    self.images(&folder.below(&entry.name)?, &path, label)?;
+                    continue;
+                }
+                // The build says what is wrong with it, where it may leave out bad images.
+                Kind::Odd => true,
+                Kind::File => is_image(&folder.path().join(&entry.name), &entry.name),
+            };
+            match is_image {
+                true => self.items.push(Item {
+                    path,
+                    label,
+                    content: Content::File,
+                }),
+                false => self.left_out.pass_over(&entry.name),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a file is an image, by its name or by how it begins. One that cannot be read counts as one: then
+/// the build says so.
+fn is_image(path: &Path, name: &str) -> bool {
+    let extension = extension(name);
+    let extension = extension.as_deref();
+    is_named_image(extension) || file_is_image(path, extension).unwrap_or(true)
+}
+
+/// Counts what lies where only folders should be.
+fn count_loose(folder: &Folder<'_>, entries: &[Entry], left_out: &mut LeftOut) {
+    for entry in entries {
+        match entry.kind {
+            Kind::Folder => {}
+            Kind::Odd => left_out.pass_over_as("neither file nor folder"),
+            Kind::File if is_image(&folder.path().join(&entry.name), &entry.name) => {
+                left_out.pass_over_as("in no class folder");
+            }
+            Kind::File => left_out.pass_over(&entry.name),
         }
     }
-    Ok(())
-}
-
-fn is_image(name: &str) -> bool {
-    let extension = Path::new(name)
-        .extension()
-        .and_then(|extension| extension.to_str());
-    extension.is_some_and(|extension| {
-        EXTENSIONS
-            .iter()
-            .any(|known| extension.eq_ignore_ascii_case(known))
-    })
-}
-
-struct Entry {
-    name: String,
-    is_dir: bool,
-}
-
-/// The folder's entries without the hidden ones, sorted bytewise by name.
-fn sorted_entries(dir: &Path) -> Result<Vec<Entry>> {
-    let mut entries = Vec::new();
-    for entry in fs::read_dir(dir).map_err(Error::read(dir))? {
-        let entry = entry.map_err(Error::read(dir))?;
-        let path = entry.path();
-        let name = entry.file_name().into_string().map_err(|_| {
-            missing(
-                &path,
-                "its name is not UTF-8",
-                "rename it: paths are stored as UTF-8 text",
-            )
-        })?;
-        if name.starts_with('.') {
-            continue;
-        }
-        // The directory knows what is in it, which spares a call for each of a million images; links are
-        // followed, since people link their image folders together.
-        let kind = entry.file_type().map_err(Error::read(&path))?;
-        let is_dir = match kind.is_symlink() {
-            true => fs::metadata(&path).map_err(Error::read(&path))?.is_dir(),
-            false => kind.is_dir(),
-        };
-        entries.push(Entry { name, is_dir });
-    }
-    entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    Ok(entries)
 }
 
 fn missing(path: &Path, reason: &str, hint: &str) -> Error {
@@ -220,7 +315,13 @@ fn missing(path: &Path, reason: &str, hint: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+
+    fn read(dir: &Path, splits: &[Split], names: Option<ClassNames>) -> Result<Source> {
+        super::read(dir, splits, names, Reach::Below)
+    }
 
     fn tree(paths: &[&str]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();

@@ -20,14 +20,14 @@ pub use rows::RowStore;
 use super::container::ContainerFiles;
 use super::labels::{FoundList, Place, resolve};
 use super::table::{LabelBuilder, column_batches, no_column, open_parquet};
-use super::{Columns, Content, Item, Source};
+use super::{Bounds, Columns, Content, Item, Source};
 use crate::classes::ClassNames;
 use crate::error::{Error, Result};
 use crate::split::Split;
 
 /// The splits that `dir` has Parquet files of (`train-*.parquet` and so on, also below `data/`).
-pub fn splits_in(dir: &Path) -> Result<Vec<Split>> {
-    Ok(ContainerFiles::find(dir, "parquet")?.splits())
+pub fn splits_in(dir: &Path, subset: Option<&str>) -> Result<Vec<Split>> {
+    Ok(ContainerFiles::find(dir, "parquet", subset)?.splits())
 }
 
 /// Lists `splits` of the dataset in `source`: a folder of Parquet files, or one file.
@@ -40,19 +40,27 @@ pub fn read(
     splits: &[Split],
     class_names: Option<ClassNames>,
     columns: &Columns,
+    subset: Option<&str>,
 ) -> Result<Source> {
     let mut names = class_names.map_or(Names::Unknown, Names::Given);
+    let found = find(source, splits, subset)?;
     let mut lists = Vec::new();
-    for (split, files) in files_of(source, splits)? {
-        lists.push(list_split(source, split, files, columns, &mut names)?);
+    let mut list = |split: Split, wanted: usize, names: &mut Names| -> Result<()> {
+        let files = match source.is_file() {
+            true => vec![source.to_owned()],
+            false => found.of_split(source, split, wanted, "parquet")?,
+        };
+        lists.push(list_split(source, split, files, columns, names)?);
+        Ok(())
+    };
+    for &split in splits {
+        list(split, splits.len(), &mut names)?;
     }
     // Without declared names, which classes there are must not depend on the splits asked for.
-    if matches!(names, Names::Unknown) && source.is_dir() {
-        for split in splits_in(source)? {
+    if matches!(names, Names::Unknown) {
+        for split in found.splits() {
             if !splits.contains(&split) {
-                for (split, files) in files_of(source, &[split])? {
-                    lists.push(list_split(source, split, files, columns, &mut names)?);
-                }
+                list(split, 1, &mut names)?;
             }
         }
     }
@@ -65,6 +73,7 @@ pub fn read(
     Ok(Source {
         class_names,
         splits: lists,
+        left_out: found.left_out,
     })
 }
 
@@ -140,33 +149,31 @@ pub fn holds_images(file: &Path, columns: &Columns) -> bool {
         })
 }
 
-fn files_of(source: &Path, splits: &[Split]) -> Result<Vec<(Split, Vec<PathBuf>)>> {
+/// The files of a folder; none where `source` is a file, which then is the only split.
+fn find(source: &Path, splits: &[Split], subset: Option<&str>) -> Result<ContainerFiles> {
+    let wrong = |reason: &str, hint: &str| {
+        Err(Error::Source {
+            path: source.to_owned(),
+            reason: reason.to_owned(),
+            hint: hint.to_owned(),
+        })
+    };
     if source.is_file() {
         return match splits {
-            [split] => Ok(vec![(*split, vec![source.to_owned()])]),
-            _ => Err(Error::Source {
-                path: source.to_owned(),
-                reason: "a single file cannot be all splits".to_owned(),
-                hint: "say which with --split train or --split test, or cut it with --holdout"
-                    .to_owned(),
-            }),
+            [_] => Ok(ContainerFiles::default()),
+            _ => wrong(
+                "a single file cannot be all splits",
+                "say which with --split train or --split test, or cut it with --holdout",
+            ),
         };
     }
     if !source.is_dir() {
-        return Err(Error::Source {
-            path: source.to_owned(),
-            reason: "no such file or folder".to_owned(),
-            hint: "name the folder that holds train-*.parquet".to_owned(),
-        });
+        return wrong(
+            "no such file or folder",
+            "name the folder that holds train-*.parquet",
+        );
     }
-    let found = ContainerFiles::find(source, "parquet")?;
-    splits
-        .iter()
-        .map(|&split| {
-            let files = found.of_split(source, split, splits.len(), "parquet")?;
-            Ok((split, files.to_vec()))
-        })
-        .collect()
+    ContainerFiles::find(source, "parquet", subset)
 }
 
 fn list_rows(
@@ -214,6 +221,7 @@ fn list_rows(
     Ok(FoundList {
         split,
         root,
+        bounds: Bounds::default(),
         items,
         labels: labels.finish(),
         place: Place::Items,

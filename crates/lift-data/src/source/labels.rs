@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use super::image_file::Bounds;
 use super::list::MAX_CLASSES;
 use super::table::line_at;
 use super::{Item, SplitList};
@@ -19,6 +20,8 @@ pub(super) struct FoundList {
     pub(super) split: Split,
     /// What the items' paths are relative to.
     pub(super) root: PathBuf,
+    /// Where image files may lie.
+    pub(super) bounds: Bounds,
     /// Items in row order; their label is not set yet.
     pub(super) items: Vec<Item>,
     pub(super) labels: FoundLabels,
@@ -61,6 +64,10 @@ impl Words {
             }
         };
         self.rows.push(id);
+    }
+
+    pub(super) fn num_distinct(&self) -> usize {
+        self.distinct.len()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -284,6 +291,7 @@ fn label_items(
     Ok(SplitList {
         split: list.split,
         root: list.root,
+        bounds: list.bounds,
         items: list.items,
         imbalance_ratio: None,
     })
@@ -305,6 +313,7 @@ mod tests {
         FoundList {
             split,
             root: PathBuf::from("r"),
+            bounds: Bounds::default(),
             items: (0..words.len()).map(item).collect(),
             labels: FoundLabels::Words(found),
             place: Place::Rows {

@@ -3,16 +3,28 @@
 //! It opens no image. Invariant: the label is what follows the line's last blank, so paths may hold
 //! blanks, and every error names the file and the line.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Content, Item, Source, SplitList, class_names_beside};
+use lift_files::Purpose;
+
+use super::image_file::Reach;
+use super::list_files::{ListFiles, ListKind};
+use super::listed::Root;
+use super::{Item, Source, SplitList, class_names_beside};
 use crate::classes::ClassNames;
 use crate::error::{Error, Result};
 use crate::split::Split;
 
 /// More classes than any list has; a larger number is a typing error, not a label.
 pub(super) const MAX_CLASSES: i64 = 1 << 20;
+
+const KIND: ListKind = ListKind {
+    word: "list file",
+    extensions: &["txt"],
+    alone: "say which with --split train or --split test, cut it with --holdout, or name a folder with train.txt and test.txt",
+    missing: "name a list file, or a folder with train.txt and test.txt",
+    none: "a folder of lists holds train.txt and test.txt (or val.txt); for one of them use --split",
+};
 
 /// Reads the lists of `splits`.
 ///
@@ -25,25 +37,27 @@ pub fn read(
     splits: &[Split],
     root: Option<&Path>,
     class_names: Option<ClassNames>,
+    reach: Reach,
 ) -> Result<Source> {
     let parent = if source.is_dir() {
         source
     } else {
         source.parent().unwrap_or(Path::new(""))
     };
-    let root = root.unwrap_or(parent);
+    let start = Root::new(root.unwrap_or(parent), reach)?;
     let class_names = class_names_beside(parent, class_names)?;
+    let files = ListFiles::find(source, KIND.extensions)?;
     let mut lists = Vec::new();
     for &split in splits {
-        let file = list_file(source, split, splits.len())?;
-        lists.push((split, parse(&file, class_names.as_ref())?));
+        let file = files.of_split(source, split, splits.len(), &KIND)?;
+        lists.push((split, read_list(&file, class_names.as_ref(), &start)?));
     }
     let class_names = match class_names {
         Some(names) => names,
         None => {
-            let train = source.join("train.txt");
-            let also = match lists.iter().any(|(split, _)| *split == Split::Train) {
-                false if train.is_file() => parse(&train, None)?,
+            let has_train = lists.iter().any(|(split, _)| *split == Split::Train);
+            let also = match files.one(source, Split::Train)? {
+                Some(train) if !has_train => read_list(train, None, &start)?,
                 _ => Vec::new(),
             };
             let all = lists.iter().flat_map(|(_, items)| items).chain(&also);
@@ -52,11 +66,13 @@ pub fn read(
             ClassNames::with_origin(names, &source.display().to_string())?
         }
     };
+    let bounds = start.bounds()?;
     let splits = lists
         .into_iter()
         .map(|(split, items)| SplitList {
             split,
-            root: root.to_owned(),
+            root: root.unwrap_or(parent).to_owned(),
+            bounds: bounds.clone(),
             items,
             imbalance_ratio: None,
         })
@@ -64,82 +80,27 @@ pub fn read(
     Ok(Source {
         class_names,
         splits,
+        left_out: files.left_out(),
     })
 }
 
 /// The splits that `dir` has lists of.
-pub fn splits_in(dir: &Path) -> Vec<Split> {
-    let is_there = |split: &Split| match split {
-        // Without a test list, `val.txt` is the test split.
-        Split::Val => dir.join("test.txt").is_file() && dir.join("val.txt").is_file(),
-        _ => names(*split).iter().any(|name| dir.join(name).is_file()),
-    };
-    Split::ALL.into_iter().filter(is_there).collect()
+pub fn splits_in(dir: &Path) -> Result<Vec<Split>> {
+    Ok(ListFiles::find(dir, KIND.extensions)?.splits())
 }
 
-fn names(split: Split) -> &'static [&'static str] {
-    match split {
-        Split::Train => &["train.txt"],
-        Split::Val => &["val.txt"],
-        Split::Test => &["test.txt", "val.txt"],
-    }
+fn read_list(file: &Path, class_names: Option<&ClassNames>, root: &Root<'_>) -> Result<Vec<Item>> {
+    let text = lift_files::text(file, Purpose::List).map_err(Error::read(file))?;
+    parse(file, &text, class_names.map(ClassNames::len), root)
 }
 
-fn list_file(source: &Path, split: Split, wanted: usize) -> Result<PathBuf> {
-    let wrong = |reason: String, hint: &str| {
-        Err(Error::Source {
-            path: source.to_owned(),
-            reason,
-            hint: hint.to_owned(),
-        })
-    };
-    if source.is_file() {
-        if wanted != 1 {
-            return wrong(
-                "a single list file cannot be all splits".to_owned(),
-                "say which with --split train or --split test, cut it with --holdout, or name a folder with train.txt and test.txt",
-            );
-        }
-        return Ok(source.to_owned());
-    }
-    if !source.is_dir() {
-        return wrong(
-            "no such file or folder".to_owned(),
-            "name a list file, or a folder with train.txt and test.txt",
-        );
-    }
-    match names(split)
-        .iter()
-        .map(|name| source.join(name))
-        .find(|file| file.is_file())
-    {
-        Some(file) => Ok(file),
-        None => wrong(
-            format!("there is no {} in it", names(split).join(" or ")),
-            "a folder of lists holds train.txt and test.txt (or val.txt); for one of them use --split",
-        ),
-    }
-}
-
-fn parse(file: &Path, class_names: Option<&ClassNames>) -> Result<Vec<Item>> {
-    let bytes = fs::read(file).map_err(Error::read(file))?;
-    parse_bytes(file, &bytes, class_names.map(ClassNames::len))
-}
-
-/// Parses a list's `bytes`; labels are below `num_classes`. `file` is named in errors.
-pub(crate) fn parse_bytes(
+/// Parses a list's `text`; labels are below `num_classes`, paths start at `root`. `file` is named in errors.
+pub(super) fn parse(
     file: &Path,
-    bytes: &[u8],
+    text: &str,
     num_classes: Option<usize>,
+    root: &Root<'_>,
 ) -> Result<Vec<Item>> {
-    let text = std::str::from_utf8(bytes).map_err(|err| Error::ListLine {
-        path: file.to_owned(),
-        line: 1 + bytes[..err.valid_up_to()]
-            .iter()
-            .filter(|&&byte| byte == b'\n')
-            .count(),
-        reason: "not UTF-8 text".to_owned(),
-    })?;
     let mut items = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -152,10 +113,10 @@ pub(crate) fn parse_bytes(
             reason,
         })?;
         check_label(label, num_classes, file, number + 1)?;
+        let place = || PathBuf::from(format!("{}:{}", file.display(), number + 1));
         items.push(Item {
-            path: path.to_owned(),
             label: label as u32,
-            content: Content::File,
+            ..root.item(path, place)?
         });
     }
     if items.is_empty() {
@@ -196,7 +157,18 @@ fn parse_line(line: &str) -> std::result::Result<(&str, i64), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+
+    fn read(
+        source: &Path,
+        splits: &[Split],
+        root: Option<&Path>,
+        names: Option<ClassNames>,
+    ) -> Result<Source> {
+        super::read(source, splits, root, names, Reach::Below)
+    }
 
     fn list(text: &str) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
@@ -241,12 +213,12 @@ mod tests {
 
     #[test]
     fn a_list_is_utf_8_text() {
-        let bytes = b"a.jpg 0\nb\xff.jpg 0\n";
-        let err = parse_bytes(Path::new("train.txt"), bytes, None).unwrap_err();
-        assert!(
-            err.to_string().starts_with("train.txt:2: not UTF-8 text"),
-            "{err}"
-        );
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("train.txt");
+        fs::write(&file, b"a.jpg 0\nb\xff.jpg 0\n").unwrap();
+        let err = read(&file, &[Split::Train], None, None).unwrap_err();
+        let reason = "train.txt: cannot read: line 2 is not UTF-8 text\nhint: save it as UTF-8";
+        assert!(err.to_string().ends_with(reason), "{err}");
     }
 
     #[test]

@@ -5,8 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::listed::Root;
 use super::official::{self, Found, ListCheck, Places, Wanted};
-use super::{Content, Source, SplitList, cifar, folder, list, naming, tree};
+use super::{Content, LeftOut, Reach, Source, SplitList, cifar, folder, list, naming, tree};
 use crate::classes::ClassNames;
 use crate::dataset::{ClassNamesFrom, DatasetSpec, SourceKind, Taxonomy};
 use crate::error::{Error, Result};
@@ -44,6 +45,8 @@ pub struct Request<'a> {
     pub seed: u32,
     /// Bad images a split may have.
     pub max_bad: u64,
+    /// Where image files may lie.
+    pub reach: Reach,
 }
 
 impl Named {
@@ -78,7 +81,7 @@ impl Named {
             SourceKind::Lists => return self.read_lists(request, reporting),
             SourceKind::Folder => {
                 let dir = self.image_dir(request.source);
-                folder::read(&dir, request.splits, names.cloned())?
+                folder::read(&dir, request.splits, names.cloned(), request.reach)?
             }
             SourceKind::Cifar10 | SourceKind::Cifar100 => {
                 let kind = match spec.source {
@@ -114,15 +117,18 @@ impl Named {
 
     /// The splits that are built unless others are asked for: validation lists hold images that the
     /// authors tuned on, which few want.
-    pub fn splits_in(&self, source: &Path) -> Vec<Split> {
-        match self.spec.source {
+    ///
+    /// # Errors
+    /// When a folder of images cannot be understood.
+    pub fn splits_in(&self, source: &Path) -> Result<Vec<Split>> {
+        Ok(match self.spec.source {
             SourceKind::Lists => {
                 let splits = self.spec.lists.iter().map(|list| list.split);
                 splits.filter(|split| *split != Split::Val).collect()
             }
             SourceKind::Cifar10 | SourceKind::Cifar100 => vec![Split::Train, Split::Test],
-            SourceKind::Folder => folder::splits_in(&self.image_dir(source)),
-        }
+            SourceKind::Folder => folder::splits_in(&self.image_dir(source))?,
+        })
     }
 
     fn image_dir(&self, source: &Path) -> PathBuf {
@@ -159,13 +165,16 @@ impl Named {
             url: self.download.as_deref(),
         };
         let root = self.image_dir(request.source);
+        let start = Root::new(&root, request.reach)?;
+        let bounds = start.bounds()?;
         let mut lists = Vec::new();
         for &split in request.splits {
             let found = self.find_list(split, places, reporting)?;
-            let items = list::parse_bytes(&found.path, &found.bytes, spec.num_classes)?;
+            let items = list::parse(&found.path, &found.text()?, spec.num_classes, &start)?;
             lists.push(SplitList {
                 split,
                 root: root.clone(),
+                bounds: bounds.clone(),
                 items,
                 imbalance_ratio: None,
             });
@@ -175,6 +184,7 @@ impl Named {
         let source = Source {
             class_names,
             splits: lists,
+            left_out: LeftOut::default(),
         };
         if self.list_check == ListCheck::Pinned {
             self.check_counts(&source)?;
@@ -238,7 +248,7 @@ impl Named {
             file,
         ) {
             (ClassNamesFrom::Categories, given, Some(file)) => {
-                let at_level = naming::categories(&file.path, &file.bytes, level)?;
+                let at_level = naming::categories(&file.path, &file.text()?, level)?;
                 if at_level.label_of.len() != num_labels {
                     return Err(wrong_number(
                         spec,
@@ -317,13 +327,11 @@ impl Named {
         let Ok(folders) = naming::folders(lists, num_labels) else {
             return Ok(names);
         };
-        let (names, moved) = naming::aligned(names, &folders)?;
-        if moved {
-            reporting.note(&format!(
-                "{origin}: names are in another order than the list's labels; each was given to the label of its folder"
-            ));
+        let aligned = naming::aligned(names, &folders)?;
+        for note in aligned.notes(origin) {
+            reporting.note(&note);
         }
-        Ok(names)
+        Ok(aligned.class_names)
     }
 
     fn check_counts(&self, source: &Source) -> Result<()> {

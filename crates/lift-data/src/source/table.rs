@@ -4,38 +4,59 @@
 //! every error names the file and the line (CSV) or row (Parquet).
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
+use lift_files::Purpose;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use super::image_file::Reach;
 use super::labels::{FoundLabels, FoundList, Place, Words, resolve};
-use super::{Columns, Content, Item, Source, class_names_beside};
+use super::list_files::{ListFiles, ListKind};
+use super::listed::Root;
+use super::{Columns, Item, Source, class_names_beside};
 use crate::classes::ClassNames;
 use crate::error::{Error, Result};
 use crate::split::Split;
 
-const EXTENSIONS: [&str; 2] = ["csv", "parquet"];
+const KIND: ListKind = ListKind {
+    word: "table",
+    extensions: &["csv", "parquet"],
+    alone: "say which with --split train or --split test, or cut it with --holdout",
+    missing: "name a table, or a folder of tables",
+    none: "a folder of tables holds one a split; for one of them use --split",
+};
 
 /// Whether `source` is a table, or a folder with tables named for their split.
-pub fn is_table(source: &Path) -> bool {
-    has_table_extension(source) && source.is_file() || !splits_in(source).is_empty()
+///
+/// # Errors
+/// When it is a folder with such tables and such lists: they may say different things.
+pub fn is_table(source: &Path) -> Result<bool> {
+    if source.is_file() {
+        let known = |extension: &std::ffi::OsStr| {
+            let mut known = KIND.extensions.iter();
+            known.any(|known| extension.eq_ignore_ascii_case(known))
+        };
+        return Ok(source.extension().is_some_and(known));
+    }
+    let has_tables = !splits_in(source)?.is_empty();
+    if has_tables && !super::list::splits_in(source)?.is_empty() {
+        return Err(Error::Source {
+            path: source.to_owned(),
+            reason: "it holds both tables and lists of splits".to_owned(),
+            hint: "leave one kind there, or name one file as --source, with --split".to_owned(),
+        });
+    }
+    Ok(has_tables)
 }
 
 /// The splits that `dir` has tables of: `train.csv` or `train.parquet`, and so on. Without a test
 /// table that of `val` is the test split.
-pub fn splits_in(dir: &Path) -> Vec<Split> {
-    let is_there = |split: Split| table_in(dir, split).is_some();
-    let has_split = |split: &Split| match split {
-        Split::Train => is_there(Split::Train),
-        Split::Val => is_there(Split::Val) && is_there(Split::Test),
-        Split::Test => is_there(Split::Test) || is_there(Split::Val),
-    };
-    Split::ALL.into_iter().filter(has_split).collect()
+pub fn splits_in(dir: &Path) -> Result<Vec<Split>> {
+    Ok(ListFiles::find(dir, KIND.extensions)?.splits())
 }
 
 /// Reads the tables of `splits`.
@@ -49,6 +70,7 @@ pub fn read(
     root: Option<&Path>,
     class_names: Option<ClassNames>,
     columns: &Columns,
+    reach: Reach,
 ) -> Result<Source> {
     let parent = if source.is_dir() {
         source
@@ -56,20 +78,28 @@ pub fn read(
         source.parent().unwrap_or(Path::new(""))
     };
     let root = root.unwrap_or(parent);
+    let start = Root::new(root, reach)?;
     let class_names = class_names_beside(parent, class_names)?;
-    let mut lists = splits
-        .iter()
-        .map(|&split| {
-            let file = table_file(source, split, splits.len())?;
-            read_table(&file, split, root, columns)
+    let files = ListFiles::find(source, KIND.extensions)?;
+    let table_of = |split: Split, wanted: usize| -> Result<FoundList> {
+        let file = files.of_split(source, split, wanted, &KIND)?;
+        let (items, labels, place) = read_table(&file, columns, &start)?;
+        Ok(FoundList {
+            split,
+            root: root.to_owned(),
+            bounds: start.bounds()?,
+            items,
+            labels,
+            place,
         })
-        .collect::<Result<Vec<_>>>()?;
+    };
+    let lists = splits.iter().map(|&split| table_of(split, splits.len()));
+    let mut lists = lists.collect::<Result<Vec<_>>>()?;
     // Which classes there are must not depend on the splits that were asked for.
-    if class_names.is_none() && source.is_dir() {
-        for split in splits_in(source) {
+    if class_names.is_none() {
+        for split in files.splits() {
             if !splits.contains(&split) {
-                let file = table_file(source, split, 1)?;
-                lists.push(read_table(&file, split, root, columns)?);
+                lists.push(table_of(split, 1)?);
             }
         }
     }
@@ -78,60 +108,23 @@ pub fn read(
     Ok(Source {
         class_names,
         splits: lists,
+        left_out: files.left_out(),
     })
 }
 
-fn has_table_extension(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| {
-        EXTENSIONS
-            .iter()
-            .any(|known| extension.eq_ignore_ascii_case(known))
-    })
-}
+/// Items, their labels, and how their places are named.
+type Rows = (Vec<Item>, FoundLabels, Place);
 
-fn table_in(dir: &Path, split: Split) -> Option<PathBuf> {
-    EXTENSIONS
-        .iter()
-        .map(|extension| dir.join(format!("{split}.{extension}")))
-        .find(|file| file.is_file())
-}
-
-fn table_file(source: &Path, split: Split, wanted: usize) -> Result<PathBuf> {
-    let wrong = |reason: String, hint: &str| Error::Source {
-        path: source.to_owned(),
-        reason,
-        hint: hint.to_owned(),
-    };
-    if source.is_file() {
-        if wanted == 1 {
-            return Ok(source.to_owned());
-        }
-        return Err(wrong(
-            "a single table cannot be all splits".to_owned(),
-            "say which with --split train or --split test, or cut it with --holdout",
-        ));
-    }
-    let fallback = (split == Split::Test).then_some(Split::Val);
-    table_in(source, split)
-        .or_else(|| table_in(source, fallback?))
-        .ok_or_else(|| {
-            wrong(
-                format!("there is no {split}.csv or {split}.parquet in it"),
-                "a folder of tables holds one a split; for one of them use --split",
-            )
-        })
-}
-
-fn read_table(file: &Path, split: Split, root: &Path, columns: &Columns) -> Result<FoundList> {
+fn read_table(file: &Path, columns: &Columns, root: &Root<'_>) -> Result<Rows> {
     let path = columns.path.as_deref().unwrap_or("path");
     let label = columns.label.as_deref().unwrap_or("label");
     let is_csv = file
         .extension()
         .is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
     let (items, labels, place) = if is_csv {
-        read_csv(file, path, label)?
+        read_csv(file, path, label, root)?
     } else {
-        read_parquet(file, path, label)?
+        read_parquet(file, path, label, root)?
     };
     if items.is_empty() {
         return Err(Error::Source {
@@ -140,22 +133,15 @@ fn read_table(file: &Path, split: Split, root: &Path, columns: &Columns) -> Resu
             hint: "every row is an image's path and its label".to_owned(),
         });
     }
-    Ok(FoundList {
-        split,
-        root: root.to_owned(),
-        items,
-        labels,
-        place,
-    })
+    Ok((items, labels, place))
 }
 
-fn read_csv(file: &Path, path: &str, label: &str) -> Result<(Vec<Item>, FoundLabels, Place)> {
+fn read_csv(file: &Path, path: &str, label: &str, root: &Root<'_>) -> Result<Rows> {
     let of_csv = |err: csv::Error| {
         let reason = match err.kind() {
             csv::ErrorKind::UnequalLengths {
                 expected_len, len, ..
             } => format!("{len} fields, the header has {expected_len}"),
-            csv::ErrorKind::Utf8 { .. } => "it is not UTF-8".to_owned(),
             _ => err.to_string(),
         };
         Error::Source {
@@ -167,10 +153,10 @@ fn read_csv(file: &Path, path: &str, label: &str) -> Result<(Vec<Item>, FoundLab
             hint: "a CSV list has a header line and commas; quote values that hold one".to_owned(),
         }
     };
-    let handle = File::open(file).map_err(Error::read(file))?;
+    let text = lift_files::text(file, Purpose::List).map_err(Error::read(file))?;
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
-        .from_reader(handle);
+        .from_reader(text.as_bytes());
     let headers = reader.headers().map_err(of_csv)?;
     let headers: Vec<String> = headers.iter().map(str::to_owned).collect();
     let column = |name: &str, flag: &str| {
@@ -192,7 +178,7 @@ fn read_csv(file: &Path, path: &str, label: &str) -> Result<(Vec<Item>, FoundLab
             let what = if value.is_empty() { "path" } else { "label" };
             return Err(bad_at(&line_at(file, offset), "", what));
         }
-        items.push(new_item(value));
+        items.push(root.item(value, || line_at(file, offset))?);
         words.push(&record[label]);
         offsets.push(offset);
     }
@@ -204,7 +190,7 @@ fn read_csv(file: &Path, path: &str, label: &str) -> Result<(Vec<Item>, FoundLab
     ))
 }
 
-fn read_parquet(file: &Path, path: &str, label: &str) -> Result<(Vec<Item>, FoundLabels, Place)> {
+fn read_parquet(file: &Path, path: &str, label: &str, root: &Root<'_>) -> Result<Rows> {
     let mut items = Vec::new();
     let mut labels = LabelBuilder::default();
     for batch in column_batches(file, &[(path, "--path-column"), (label, "--label-column")])? {
@@ -217,7 +203,8 @@ fn read_parquet(file: &Path, path: &str, label: &str) -> Result<(Vec<Item>, Foun
             if paths.is_null(row) || paths.value(row).is_empty() {
                 return Err(bad_at(file, &format!(": row {}", items.len()), "path"));
             }
-            items.push(new_item(paths.value(row)));
+            let place = || PathBuf::from(format!("{}: row {}", file.display(), items.len()));
+            items.push(root.item(paths.value(row), place)?);
         }
         labels.append(file, &batch, label)?;
     }
@@ -227,30 +214,18 @@ fn read_parquet(file: &Path, path: &str, label: &str) -> Result<(Vec<Item>, Foun
     Ok((items, labels.finish(), place))
 }
 
-/// `file:line` of the first text at or after a place in the file: the reader counts the blank lines before
-/// a row to it.
+/// `file:line` of the first text at or after a place in the file's text: the reader counts the blank lines
+/// before a row to it.
 pub(super) fn line_at(file: &Path, offset: u64) -> PathBuf {
-    let find = || -> std::io::Result<Option<u64>> {
-        let mut reader = BufReader::new(File::open(file)?);
-        let (mut end, mut number, mut line) = (0, 0, Vec::new());
-        while reader.read_until(b'\n', &mut line)? > 0 {
-            let rest = usize::try_from(offset.saturating_sub(end)).unwrap_or(usize::MAX);
-            end += line.len() as u64;
-            number += 1;
-            if line
-                .get(rest..)
-                .is_some_and(|rest| !rest.trim_ascii().is_empty())
-            {
-                return Ok(Some(number));
-            }
-            line.clear();
-        }
-        Ok(None)
+    let find = |text: String| {
+        let rest = text.get(usize::try_from(offset).ok()?..)?;
+        let start = text.len() - rest.trim_start().len();
+        Some(1 + text[..start].matches('\n').count())
     };
-    match find() {
-        Ok(Some(number)) => PathBuf::from(format!("{}:{number}", file.display())),
+    match lift_files::text(file, Purpose::List).ok().and_then(find) {
+        Some(number) => PathBuf::from(format!("{}:{number}", file.display())),
         // The file went away while it was read: its name has to do.
-        _ => file.to_owned(),
+        None => file.to_owned(),
     }
 }
 
@@ -344,7 +319,7 @@ pub(super) fn column_batches<'a>(
 
 /// Reads a Parquet file's footer.
 pub(super) fn open_parquet(file: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
-    let handle = File::open(file).map_err(Error::read(file))?;
+    let handle = lift_files::open(file).map_err(Error::read(file))?;
     ParquetRecordBatchReaderBuilder::try_new(handle).map_err(|err| bad_parquet(file, &err))
 }
 
@@ -358,14 +333,6 @@ fn bad_parquet(file: &Path, err: &dyn std::fmt::Display) -> Error {
 
 fn named_column<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a dyn Array> {
     batch.column_by_name(name).map(|column| &**column)
-}
-
-fn new_item(path: &str) -> Item {
-    Item {
-        path: path.to_owned(),
-        label: 0,
-        content: Content::File,
-    }
 }
 
 pub(super) fn no_column(file: &Path, name: &str, flag: &str, there: &[String]) -> Error {

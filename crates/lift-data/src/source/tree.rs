@@ -205,6 +205,7 @@ mod tests {
         SplitList {
             split: Split::Train,
             root: root.to_owned(),
+            bounds: crate::source::Bounds::default(),
             items: paths.iter().map(item).collect(),
             imbalance_ratio: None,
         }

@@ -2,10 +2,9 @@
 //!
 //! Headers and labels are read once; images stay where they are and are read by offset. Compressed tars
 //! cannot be read so. Invariant: samples are in the order of the tars' names and of their place in them,
-//! and every sample has one image and one label.
+//! and every sample has one image and one label. Samples without an image and a class are counted as passed over.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,9 +13,10 @@ use serde_json::Value;
 use tar::Archive;
 
 use super::container::ContainerFiles;
-use super::folder::EXTENSIONS;
+use super::image_file::{HEAD_BYTES, is_image, is_named_image};
 use super::labels::{FoundLabels, FoundList, Place, Words, resolve};
-use super::{Columns, Content, Item, Source, class_names_beside};
+use super::left_out::LeftOut;
+use super::{Bounds, Columns, Content, Item, Source, class_names_beside};
 use crate::classes::ClassNames;
 use crate::error::{Error, Result};
 use crate::split::Split;
@@ -25,8 +25,8 @@ use crate::split::Split;
 const MAX_LABEL_BYTES: u64 = 1 << 20;
 
 /// The splits that `dir` has tars of (`train-*.tar` or `train/*.tar`, and so on).
-pub fn splits_in(dir: &Path) -> Result<Vec<Split>> {
-    Ok(ContainerFiles::find(dir, "tar")?.splits())
+pub fn splits_in(dir: &Path, subset: Option<&str>) -> Result<Vec<Split>> {
+    Ok(ContainerFiles::find(dir, "tar", subset)?.splits())
 }
 
 /// Lists the samples of `splits` in `source`: a folder of tars, or one tar.
@@ -40,6 +40,7 @@ pub fn read(
     splits: &[Split],
     class_names: Option<ClassNames>,
     columns: &Columns,
+    subset: Option<&str>,
 ) -> Result<Source> {
     let root = match source.is_dir() {
         true => source,
@@ -47,17 +48,24 @@ pub fn read(
     };
     let class_names = class_names_beside(root, class_names)?;
     let field = columns.label.as_deref().unwrap_or("label");
+    let found = find(source, splits, subset)?;
+    let mut left_out = found.left_out.clone();
+    let index = |split: Split, wanted: usize, left_out: &mut LeftOut| {
+        let tars = match source.is_file() {
+            true => vec![source.to_owned()],
+            false => found.of_split(source, split, wanted, "tar")?,
+        };
+        index_split(split, &tars, root, field, left_out)
+    };
     let mut lists = Vec::new();
-    for (split, tars) in tars_of(source, splits)? {
-        lists.push(index_split(split, &tars, root, field)?);
+    for &split in splits {
+        lists.push(index(split, splits.len(), &mut left_out)?);
     }
     // Without names, which classes there are must not depend on the splits asked for.
-    if class_names.is_none() && source.is_dir() {
-        for split in splits_in(source)? {
+    if class_names.is_none() {
+        for split in found.splits() {
             if !splits.contains(&split) {
-                for (split, tars) in tars_of(source, &[split])? {
-                    lists.push(index_split(split, &tars, root, field)?);
-                }
+                lists.push(index(split, 1, &mut LeftOut::default())?);
             }
         }
     }
@@ -66,27 +74,37 @@ pub fn read(
     Ok(Source {
         class_names,
         splits: lists,
+        left_out,
     })
 }
 
-fn index_split(split: Split, tars: &[PathBuf], root: &Path, field: &str) -> Result<FoundList> {
-    let (mut items, mut words) = (Vec::new(), Words::default());
+fn index_split(
+    split: Split,
+    tars: &[PathBuf],
+    root: &Path,
+    field: &str,
+    left_out: &mut LeftOut,
+) -> Result<FoundList> {
+    let mut index = Index::default();
     for tar in tars {
-        index_tar(tar, root, field, &mut items, &mut words)?;
+        index_tar(tar, root, field, &mut index, left_out)?;
     }
+    index.check_texts(tars.first().map_or(root, PathBuf::as_path))?;
     Ok(FoundList {
         split,
         root: root.to_owned(),
-        items,
-        labels: FoundLabels::Words(words),
+        bounds: Bounds::default(),
+        items: index.items,
+        labels: FoundLabels::Words(index.labels),
         place: Place::Items,
     })
 }
 
-fn tars_of(source: &Path, splits: &[Split]) -> Result<Vec<(Split, Vec<PathBuf>)>> {
+/// The tars of a folder; none where `source` is a file, which then is the only split.
+fn find(source: &Path, splits: &[Split], subset: Option<&str>) -> Result<ContainerFiles> {
     if source.is_file() {
         return match splits {
-            [split] => Ok(vec![(*split, vec![source.to_owned()])]),
+            [_] => Ok(ContainerFiles::default()),
             _ => Err(wrong(
                 source,
                 "a single tar cannot be all splits".to_owned(),
@@ -101,23 +119,75 @@ fn tars_of(source: &Path, splits: &[Split]) -> Result<Vec<(Split, Vec<PathBuf>)>
             "name the folder that holds train-*.tar",
         ));
     }
-    let found = ContainerFiles::find(source, "tar")?;
-    splits
-        .iter()
-        .map(|&split| {
-            let tars = found.of_split(source, split, splits.len(), "tar")?;
-            Ok((split, tars.to_vec()))
-        })
-        .collect()
+    ContainerFiles::find(source, "tar", subset)
 }
+
+/// The samples of a split.
+#[derive(Default)]
+struct Index {
+    items: Vec<Item>,
+    labels: Words,
+    /// Labels that are the text of a `.txt` file, and how many words those have in all.
+    texts: usize,
+    words_of_texts: usize,
+}
+
+impl Index {
+    /// Class names recur and are short. Texts that do not and are not are captions.
+    fn check_texts(&self, tar: &Path) -> Result<()> {
+        let (samples, different) = (self.items.len(), self.labels.num_distinct());
+        let is_captions = self.texts == samples
+            && samples > 1
+            && 2 * different > samples
+            && self.words_of_texts > 3 * samples;
+        match is_captions {
+            false => Ok(()),
+            true => Err(wrong(
+                tar,
+                format!(
+                    "the .txt files of {samples} samples have {different} different texts, which are captions and no classes"
+                ),
+                LABEL_HINT,
+            )),
+        }
+    }
+}
+
+const LABEL_HINT: &str = "the label is a .cls or .txt file or the field `label` of a .json file (--label-column names another)";
 
 /// The files that share a name, as far as they matter.
 #[derive(Default)]
 struct Sample {
     key: String,
-    image: Option<Image>,
-    /// The label, and how much its kind of file is worth.
-    label: Option<(u8, String)>,
+    /// The names of all of its files.
+    names: Vec<String>,
+    /// What could be its image, and how well it is named for that.
+    images: Vec<(ImageName, Image)>,
+    /// The label, and from which kind of file.
+    label: Option<(LabelFile, String)>,
+    /// The text of its `.txt` file, until it is known whether that is a label.
+    text: Option<String>,
+    /// What its `.json` file says about a caption.
+    caption: Option<Caption>,
+}
+
+/// How an image's file in a sample is named, the best last.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum ImageName {
+    /// `KEY.input.jpg`
+    InParts,
+    /// `KEY.x`, which begins as an image.
+    Other,
+    /// `KEY.jpg`
+    Plain,
+}
+
+/// What a label stands in, the best last.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum LabelFile {
+    Text,
+    Json,
+    Class,
 }
 
 struct Image {
@@ -130,8 +200,8 @@ fn index_tar(
     tar: &Path,
     root: &Path,
     field: &str,
-    items: &mut Vec<Item>,
-    labels: &mut Words,
+    index: &mut Index,
+    left_out: &mut LeftOut,
 ) -> Result<()> {
     let bad = |err: std::io::Error| {
         wrong(
@@ -140,7 +210,7 @@ fn index_tar(
             "tars must be whole and not compressed (gunzip .tar.gz first)",
         )
     };
-    let file = File::open(tar).map_err(Error::read(tar))?;
+    let file = lift_files::open(tar).map_err(Error::read(tar))?;
     let size = file.metadata().map_err(Error::read(tar))?.len();
     let mut archive = Archive::new(file);
     let mut writer = SampleWriter {
@@ -148,6 +218,8 @@ fn index_tar(
         name: tar.strip_prefix(root).unwrap_or(tar).display().to_string(),
         file: Arc::from(tar),
         seen: HashSet::new(),
+        index,
+        left_out,
     };
     let mut sample = Sample::default();
     for entry in archive.entries_with_seek().map_err(bad)? {
@@ -162,23 +234,29 @@ fn index_tar(
             return Err(wrong(tar, reason, "write it with UTF-8 names"));
         };
         let path = path.strip_prefix("./").unwrap_or(path);
+        if path.split('/').any(|part| writer.left_out.is_system(part)) {
+            continue;
+        }
         let Some((key, extension)) = split_name(path) else {
+            writer.left_out.pass_over(path);
             continue;
         };
         if key != sample.key {
             let finished = std::mem::take(&mut sample);
-            writer.finish(finished, items, labels)?;
+            writer.finish(finished)?;
             sample.key = key.to_owned();
         }
-        let is_image = EXTENSIONS.contains(&extension.as_str());
-        let rank = match extension.as_str() {
-            "cls" => 3,
-            "json" => 2,
-            "txt" => 1,
-            _ if is_image => 0,
-            _ => continue,
+        sample.names.push(path.to_owned());
+        let label_file = match extension.as_str() {
+            "cls" => Some(LabelFile::Class),
+            "json" => Some(LabelFile::Json),
+            "txt" => Some(LabelFile::Text),
+            _ => None,
         };
-        if !kind.is_file() && !kind.is_contiguous() {
+        let last = extension.rsplit('.').next();
+        let is_named = is_named_image(last);
+        let is_file = kind.is_file() || kind.is_contiguous();
+        if !is_file && (label_file.is_some() || is_named) {
             let reason = format!("`{path}` in it is a link or a special file");
             return Err(wrong(
                 tar,
@@ -191,41 +269,65 @@ fn index_tar(
             let reason = format!("it ends within `{path}`");
             return Err(wrong(tar, reason, "the tar is truncated; copy it again"));
         }
-        if is_image {
-            if let Some(other) = &sample.image {
-                let reason = format!("sample `{key}` has two images, {} and {path}", other.name);
-                return Err(wrong(tar, reason, "a sample has one image and one label"));
+        let Some(label_file) = label_file else {
+            let is_image = is_named
+                || is_file && {
+                    let mut head = Vec::new();
+                    (&mut entry)
+                        .take(HEAD_BYTES)
+                        .read_to_end(&mut head)
+                        .map_err(bad)?;
+                    is_image(&head, last)
+                };
+            if is_image {
+                let named = match (last == Some(&*extension), is_named) {
+                    (false, _) => ImageName::InParts,
+                    (true, false) => ImageName::Other,
+                    (true, true) => ImageName::Plain,
+                };
+                let name = path.to_owned();
+                let image = Image {
+                    name,
+                    offset,
+                    num_bytes,
+                };
+                sample.images.push((named, image));
             }
-            sample.image = Some(Image {
-                name: path.to_owned(),
-                offset,
-                num_bytes,
-            });
-        } else if sample.label.as_ref().is_none_or(|(best, _)| *best < rank) {
-            let reason = |reason: &str| {
-                let reason = format!("`{path}` in it {reason}");
-                wrong(
-                    tar,
-                    reason,
-                    "a label is a number or a class name, in a .cls or .txt file or in the field `label` of a .json file (--label-column names another)",
-                )
-            };
-            if num_bytes > MAX_LABEL_BYTES {
-                return Err(reason("is too large for a label"));
+            continue;
+        };
+        let reason = |reason: &str| {
+            let reason = format!("`{path}` in it {reason}");
+            wrong(
+                tar,
+                reason,
+                "a label is a number or a class name, in a .cls or .txt file or in the field `label` of a .json file (--label-column names another)",
+            )
+        };
+        if num_bytes > MAX_LABEL_BYTES {
+            return Err(reason("is too large for a label"));
+        }
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).map_err(bad)?;
+        let text =
+            lift_files::decode(bytes).map_err(|err| reason(&format!("cannot be read: {err}")))?;
+        let label = match label_file {
+            LabelFile::Class => Some(text.trim().to_owned()),
+            LabelFile::Json => {
+                let json = Json::parse(&text, field).map_err(|err| reason(&err))?;
+                sample.caption = json.caption;
+                json.label
             }
-            let mut bytes = Vec::new();
-            entry.read_to_end(&mut bytes).map_err(bad)?;
-            let text = String::from_utf8(bytes).map_err(|_| reason("is not UTF-8"))?;
-            let label = match extension.as_str() {
-                "json" => json_label(&text, field).map_err(|err| reason(&err))?,
-                _ => Some(text.trim().to_owned()),
-            };
-            if let Some(label) = label {
-                sample.label = Some((rank, label));
+            LabelFile::Text => {
+                sample.text = Some(text.trim().to_owned());
+                None
             }
+        };
+        let better = sample.label.as_ref().is_none_or(|(of, _)| *of < label_file);
+        if let Some(label) = label.filter(|_| better) {
+            sample.label = Some((label_file, label));
         }
     }
-    writer.finish(sample, items, labels)
+    writer.finish(sample)
 }
 
 /// Turns the samples of one tar into items.
@@ -234,31 +336,69 @@ struct SampleWriter<'a> {
     name: String,
     file: Arc<Path>,
     seen: HashSet<String>,
+    index: &'a mut Index,
+    left_out: &'a mut LeftOut,
 }
 
 impl SampleWriter<'_> {
-    fn finish(&mut self, sample: Sample, items: &mut Vec<Item>, labels: &mut Words) -> Result<()> {
-        let Sample { key, image, label } = sample;
-        if key.is_empty() {
+    fn finish(&mut self, mut sample: Sample) -> Result<()> {
+        if sample.key.is_empty() {
             return Ok(());
         }
+        let key = &sample.key;
         let fail = |reason: String, hint: &str| Err(wrong(self.tar, reason, hint));
-        let Some(image) = image else {
-            let hint = "every sample has one image, such as KEY.jpg, beside KEY.cls";
-            return fail(format!("sample `{key}` has no image"), hint);
-        };
-        let label = match label {
-            Some((_, label)) if !label.is_empty() => label,
-            _ => {
-                let hint = "the label is a .cls or .txt file or the field `label` of a .json file (--label-column names another)";
-                return fail(format!("sample `{key}` has no label"), hint);
+        let holds = sample.names.join(", ");
+        sample.images.sort_by_key(|(named, _)| *named);
+        let best = sample.images.pop();
+        let image = match (best, sample.images.last()) {
+            (Some((named, image)), Some((other, second))) if named == *other => {
+                let reason = format!(
+                    "sample `{key}` has two images, {} and {}",
+                    second.name, image.name
+                );
+                return fail(
+                    reason,
+                    "a sample has one image, best called KEY.jpg, and one label",
+                );
+            }
+            (Some((_, image)), _) => image,
+            // What describes the data set, or a download that failed.
+            (None, _) if !matches!(sample.label, Some((LabelFile::Class, _))) => {
+                for name in &sample.names {
+                    self.left_out.pass_over(name);
+                }
+                return Ok(());
+            }
+            (None, _) => {
+                let hint = "every sample has one image, such as KEY.jpg, beside KEY.cls";
+                return fail(
+                    format!("sample `{key}` has no image; it holds {holds}"),
+                    hint,
+                );
             }
         };
-        if self.seen.contains(&key) {
+        let text = sample.text.filter(|text| match &sample.caption {
+            Some(Caption::Field) => false,
+            Some(Caption::Texts(texts)) => !texts.contains(text),
+            None => true,
+        });
+        let label = match (sample.label, text) {
+            (Some((_, label)), _) if !label.is_empty() => label,
+            (None, Some(text)) if !text.is_empty() => {
+                self.index.texts += 1;
+                self.index.words_of_texts += text.split_whitespace().count();
+                text
+            }
+            _ => {
+                let reason = format!("sample `{key}` has no label; it holds {holds}");
+                return fail(reason, LABEL_HINT);
+            }
+        };
+        if self.seen.contains(key) {
             let hint = "the files of a sample must follow each other; write the tar sorted by name";
             return fail(format!("sample `{key}` is there twice"), hint);
         }
-        items.push(Item {
+        self.index.items.push(Item {
             path: format!("{}#{}", self.name, image.name),
             label: 0,
             content: Content::Slice {
@@ -267,8 +407,8 @@ impl SampleWriter<'_> {
                 num_bytes: image.num_bytes,
             },
         });
-        labels.push(&label);
-        self.seen.insert(key);
+        self.index.labels.push(&label);
+        self.seen.insert(sample.key);
         Ok(())
     }
 }
@@ -280,21 +420,48 @@ fn split_name(path: &str) -> Option<(&str, String)> {
     (dot > start).then(|| (&path[..dot], path[dot + 1..].to_ascii_lowercase()))
 }
 
-/// The label in a JSON text: the text itself when it is a number or a string, or its field. `None`
-/// where there is no such field, since such files often hold other things.
-fn json_label(text: &str, field: &str) -> std::result::Result<Option<String>, String> {
-    let json: Value = serde_json::from_str(text).map_err(|err| format!("is not JSON: {err}"))?;
-    let value = match &json {
-        Value::Object(fields) => match fields.get(field) {
-            Some(value) => value,
-            None => return Ok(None),
-        },
-        other => other,
-    };
-    match value {
-        Value::Number(number) => Ok(Some(number.to_string())),
-        Value::String(text) => Ok(Some(text.trim().to_owned())),
-        _ => Err(format!("has a `{field}` that is neither number nor text")),
+/// What a sample's JSON file says.
+#[derive(Debug, PartialEq)]
+struct Json {
+    label: Option<String>,
+    caption: Option<Caption>,
+}
+
+/// How a sample's JSON file says that its `.txt` file is a caption and no class.
+#[derive(Debug, PartialEq)]
+enum Caption {
+    /// It has a field for captions, as img2dataset writes it.
+    Field,
+    /// One of these is that text too.
+    Texts(Vec<String>),
+}
+
+impl Json {
+    /// The label is the text itself when it is a number or a string, or its `field`; `None`
+    /// where there is no such field, since such files often hold other things.
+    fn parse(text: &str, field: &str) -> std::result::Result<Self, String> {
+        let json: Value =
+            serde_json::from_str(text).map_err(|err| format!("is not JSON: {err}"))?;
+        let (value, caption) = match &json {
+            Value::Object(fields) => {
+                let is_text = |(_, value): (&String, &Value)| {
+                    value.as_str().map(|text| text.trim().to_owned())
+                };
+                let caption = match fields.contains_key("caption") {
+                    true => Caption::Field,
+                    false => Caption::Texts(fields.iter().filter_map(is_text).collect()),
+                };
+                (fields.get(field), Some(caption))
+            }
+            other => (Some(other), None),
+        };
+        let label = match value {
+            None => None,
+            Some(Value::Number(number)) => Some(number.to_string()),
+            Some(Value::String(text)) => Some(text.trim().to_owned()),
+            Some(_) => return Err(format!("has a `{field}` that is neither number nor text")),
+        };
+        Ok(Self { label, caption })
     }
 }
 
@@ -322,12 +489,12 @@ mod tests {
 
     #[test]
     fn a_label_in_json_is_a_field_or_the_whole() {
-        let label = |text, field| json_label(text, field).unwrap();
+        let label = |text, field| Json::parse(text, field).unwrap().label;
         assert_eq!(label(r#"{"label": 3}"#, "label").as_deref(), Some("3"));
         assert_eq!(label(r#"{"c": " cat "}"#, "c").as_deref(), Some("cat"));
         assert_eq!(label("7", "label").as_deref(), Some("7"));
         assert_eq!(label(r#"{"width": 3}"#, "label"), None);
-        assert!(json_label("{", "label").is_err());
-        assert!(json_label(r#"{"label": []}"#, "label").is_err());
+        assert!(Json::parse("{", "label").is_err());
+        assert!(Json::parse(r#"{"label": []}"#, "label").is_err());
     }
 }

@@ -3,7 +3,7 @@
 //! It does not know what is in them. Invariant: a file is read whole, and no larger than any of
 //! CIFAR's, so that a wrong or hostile archive costs bounded memory.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ const MAX_BYTES: u64 = 256 << 20;
 
 /// The bytes of a file.
 pub fn read_file(path: &Path) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(Error::read(path))?;
+    let file = lift_files::open(path).map_err(Error::read(path))?;
     let bytes = read_bounded(file).map_err(Error::read(path))?;
     bytes.ok_or_else(|| too_large(path))
 }
@@ -61,7 +61,7 @@ pub fn has_member(path: &Path, folder: &str, names: &[String]) -> Result<bool> {
 }
 
 fn open(path: &Path) -> Result<tar::Archive<GzDecoder<BufReader<File>>>> {
-    let file = File::open(path).map_err(Error::read(path))?;
+    let file = lift_files::open(path).map_err(Error::read(path))?;
     Ok(tar::Archive::new(GzDecoder::new(BufReader::new(file))))
 }
 
@@ -98,15 +98,4 @@ fn too_large(path: &Path) -> Error {
         reason: format!("a file of more than {} MiB", MAX_BYTES >> 20),
         hint: "CIFAR's files are smaller; check that this is the right one".to_owned(),
     }
-}
-
-/// Whether `dir` can be read and has an entry for which `test` holds.
-pub fn any_entry(dir: &Path, test: impl Fn(&str) -> bool) -> Result<bool> {
-    for entry in fs::read_dir(dir).map_err(Error::read(dir))? {
-        let entry = entry.map_err(Error::read(dir))?;
-        if entry.file_name().to_str().is_some_and(&test) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

@@ -2,7 +2,6 @@
 //!
 //! Invariant: rows are counted over all files of a split, in the order of the files' names.
 
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -10,48 +9,23 @@ use arrow::datatypes::Int64Type;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::{Kind, archive};
+use super::Kind;
 use crate::error::{Error, Result};
+use crate::source::container::ContainerFiles;
 use crate::source::{Content, Item};
 use crate::split::Split;
 
-/// Whether `dir` has files of either split.
+/// Whether `dir` has files of any split.
 pub fn is_there(dir: &Path) -> Result<bool> {
-    archive::any_entry(dir, |name| {
-        [Split::Train, Split::Test]
-            .iter()
-            .any(|&split| is_of(name, split))
-    })
-}
-
-fn is_of(name: &str, split: Split) -> bool {
-    name.strip_prefix(split.as_str())
-        .is_some_and(|rest| rest.starts_with('-') && rest.ends_with(".parquet"))
+    Ok(!ContainerFiles::find(dir, "parquet", None)?
+        .splits()
+        .is_empty())
 }
 
 /// The files of `split`, sorted by name.
 pub fn files(dir: &Path, split: Split) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(dir).map_err(Error::read(dir))? {
-        let path = entry.map_err(Error::read(dir))?.path();
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        if is_of(name, split) {
-            files.push(path);
-        }
-    }
-    files.sort();
-    if files.is_empty() {
-        return Err(Error::Source {
-            path: dir.to_owned(),
-            reason: format!("there is no {split}-*.parquet in it"),
-            hint: "name the folder with all of the Parquet files from Hugging Face, or build one split"
-                .to_owned(),
-        });
-    }
-    Ok(files)
+    // More than one split is wanted as far as this goes: files without a name are none of CIFAR's.
+    ContainerFiles::find(dir, "parquet", None)?.of_split(dir, split, 2, "parquet")
 }
 
 /// The labels of all rows.
@@ -138,7 +112,7 @@ fn batches<'a>(
         reason: format!("cannot read as Parquet: {reason}"),
         hint: "download the file again".to_owned(),
     };
-    let handle = File::open(file).map_err(Error::read(file))?;
+    let handle = lift_files::open(file).map_err(Error::read(file))?;
     let builder =
         ParquetRecordBatchReaderBuilder::try_new(handle).map_err(|err| bad(err.to_string()))?;
     let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());

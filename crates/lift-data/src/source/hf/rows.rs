@@ -121,7 +121,7 @@ impl RowStore {
     fn open(&self, file: u32, row: u64) -> io::Result<Cursor> {
         let path = &self.files[file as usize];
         let named = |reason: String| invalid(format!("{}: {reason}", path.display()));
-        let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)
+        let builder = ParquetRecordBatchReaderBuilder::try_new(lift_files::open(path)?)
             .map_err(|err| named(err.to_string()))?;
         let leaf = image_leaf(&builder, &self.column).map_err(named)?;
         let metadata = builder.metadata();

@@ -1,6 +1,12 @@
 //! Data of the user's own: tables, Hugging Face Parquet, tar shards, long tails, hold-outs, bands.
 
+mod left_out;
+mod repeats;
+mod special_files;
+mod split_names;
+#[path = "../support/mod.rs"]
 mod support;
+mod text_files;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -316,13 +322,13 @@ fn bad_containers_are_named() {
     insta::assert_snapshot!(tar("nolabel.tar", &[("a.png", png), ("b.png", png), ("b.cls", b"0")]), @r"
     exit 1
     ----
-    error: nolabel.tar: sample `a` has no label
+    error: nolabel.tar: sample `a` has no label; it holds a.png
     hint: the label is a .cls or .txt file or the field `label` of a .json file (--label-column names another)
     ");
     insta::assert_snapshot!(tar("noimage.tar", &[("a.cls", b"0")]), @r"
     exit 1
     ----
-    error: noimage.tar: sample `a` has no image
+    error: noimage.tar: sample `a` has no image; it holds a.cls
     hint: every sample has one image, such as KEY.jpg, beside KEY.cls
     ");
     insta::assert_snapshot!(tar("twice.tar", &[("a.png", png), ("a.cls", b"0"), ("b.png", png), ("b.cls", b"0"), ("a.jpg", png), ("a.cls", b"0")]), @r"
