@@ -47,6 +47,7 @@ impl Checkout {
         let set_by_cargo = match name {
             "LIBTORCH" => self.own_libtorch(),
             "CPLUS_INCLUDE_PATH" => self.root.join("xtask/missing-libtorch"),
+            "CMAKE" => self.root.join("xtask/tools/cmake"),
             _ => return Some(value),
         };
         (value != set_by_cargo).then_some(value)
@@ -56,7 +57,7 @@ impl Checkout {
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.root);
-        for name in ["LIBTORCH", "CPLUS_INCLUDE_PATH"] {
+        for name in ["LIBTORCH", "CPLUS_INCLUDE_PATH", "CMAKE"] {
             if self.user_env(name).is_none() {
                 command.env_remove(name);
             }

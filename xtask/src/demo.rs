@@ -9,29 +9,47 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::checkout::Checkout;
-use crate::libtorch;
+use crate::forecast::Forecast;
+use crate::setup;
 use crate::steps::{Steps, succeed};
 
 const FOLDER: &str = "demo";
 const MARK: &str = ".made-by-xtask-demo";
 const RECIPE: &str = "pipelines/shapes-lt.toml";
+/// Said before the first build.
+const BEFORE: &str = "\
+compiling takes 15 to 20 minutes on 2 cores the first time, seconds later; the demo itself takes 2 to 3 minutes then, and each \
+of its steps says how far it is
+meanwhile: README.md has a tour of what will lie in demo/, docs/your-data.md says how your own images come in";
 
 /// Sets up, builds the programs and runs [`commands`] into a fresh `demo/`.
 pub fn run(checkout: &Checkout, steps: &mut Steps, seed: u64) -> Result<()> {
-    libtorch::set_up(checkout, steps)?;
+    let jpeg = setup::run(checkout, steps)?;
+    eprintln!("{BEFORE}");
     steps.command(
         "cargo build --locked",
-        checkout.cargo().args(["build", "--locked"]),
+        checkout
+            .cargo()
+            .args(["build", "--locked"])
+            .args(jpeg.cargo_args()),
     )?;
     fresh_folder(&checkout.root.join(FOLDER))?;
     let programs = program_folder()?;
     let shown = programs.strip_prefix(&checkout.root).unwrap_or(&programs);
+    let mut forecast = None;
     for line in commands(seed) {
         let (program, args) = line.split_first().context("a step without a program")?;
-        steps.run(
-            &format!("{} {}", shown.join(program).display(), args.join(" ")),
-            || succeed(checkout.command(programs.join(program)).args(args)),
-        )?;
+        if program == "lift-train" && forecast.is_none() {
+            let measured = steps.run("measure the first batches here", || {
+                Forecast::measure(|| checkout.command(programs.join(program)))
+            })?;
+            eprintln!("{}", measured.said());
+            forecast = Some(measured);
+        }
+        let name = format!("{} {}", shown.join(program).display(), args.join(" "));
+        steps.run(&name, || {
+            succeed(checkout.command(programs.join(program)).args(args))
+        })?;
     }
     steps.print_times();
     println!("report: {FOLDER}/lift-plus/report.json");
@@ -40,12 +58,13 @@ pub fn run(checkout: &Checkout, steps: &mut Steps, seed: u64) -> Result<()> {
 
 /// Sets up and runs the recipe of `models/shapes-clip`; `rest` goes to it as it is.
 pub fn pretrain(checkout: &Checkout, steps: &mut Steps, rest: &[String]) -> Result<()> {
-    libtorch::set_up(checkout, steps)?;
+    let jpeg = setup::run(checkout, steps)?;
     steps.command(
         "pre-train models/shapes-clip",
         checkout
             .cargo()
             .args(["run", "--quiet", "--locked", "--package", "lift-train"])
+            .args(jpeg.cargo_args())
             .args(["--example", "pretrain_demo", "--"])
             .args(["--out", "models/shapes-clip"])
             .args(rest),

@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::args::{HELP, Request};
 use crate::checkout::Checkout;
 use crate::steps::Steps;
-use crate::{bench, demo, examples, gpu_bundle, libtorch, suite};
+use crate::{bench, demo, examples, gpu_bundle, setup, suite};
 
 /// Does what `request` says in the checkout that cargo started this program in.
 pub fn run(request: Request) -> Result<()> {
@@ -13,7 +13,9 @@ pub fn run(request: Request) -> Result<()> {
     let mut steps = Steps::default();
     match request {
         Request::Help => print!("{HELP}"),
-        Request::Setup => libtorch::set_up(&checkout, &mut steps)?,
+        Request::Setup => {
+            setup::run(&checkout, &mut steps)?;
+        }
         Request::Test => suite::run(&checkout, &mut steps)?,
         Request::Bench(options) => bench::run(&checkout, &mut steps, &options)?,
         Request::Demo { seed } => demo::run(&checkout, &mut steps, seed)?,

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::checkout::Checkout;
 use crate::steps::{Steps, succeed};
-use crate::{demo, libtorch, python_env, run_example, tools};
+use crate::{demo, python_env, run_example, setup, tools};
 
 const FOLDER: &str = "target/examples";
 const IMAGES: &str = "docs/images";
@@ -58,11 +58,14 @@ const EXAMPLES: [Example; 3] = [
 
 /// Sets up, builds the examples and puts their pictures into `docs/images/`.
 pub fn run(checkout: &Checkout, steps: &mut Steps) -> Result<()> {
-    libtorch::set_up(checkout, steps)?;
+    let jpeg = setup::run(checkout, steps)?;
     steps.run("python environment", || python_env::set_up(checkout))?;
     steps.command(
         "cargo build --locked",
-        checkout.cargo().args(["build", "--locked"]),
+        checkout
+            .cargo()
+            .args(["build", "--locked"])
+            .args(jpeg.cargo_args()),
     )?;
     let pictures = build(checkout, steps)?;
     publish(checkout, &pictures)?;

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::bench;
 use crate::checkout::Checkout;
-use crate::libtorch;
+use crate::setup;
 use crate::steps::{Steps, succeed};
 
 /// What a bundle may have in all.
@@ -48,12 +48,13 @@ pub fn run(checkout: &Checkout, steps: &mut Steps, out: Option<&Path>) -> Result
         Some(out) => std::path::absolute(out).with_context(|| out.display().to_string())?,
         None => target.join("gpu-bundle"),
     };
-    libtorch::set_up(checkout, steps)?;
+    let jpeg = setup::run(checkout, steps)?;
     steps.command(
         "cargo build --release --locked --bin lift-data --bin lift-train",
         checkout
             .cargo()
             .args(["build", "--release", "--locked"])
+            .args(jpeg.cargo_args())
             .args(["--bin", "lift-data", "--bin", "lift-train"]),
     )?;
     let work = target.join("gpu-bundle.tmp");

@@ -3,7 +3,7 @@
 //! Does not build anything, and asks no server itself: pip downloads, and checks the hashes.
 //! Invariant: `.libtorch/` is put in place by one rename, so it is whole or not there.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::Command;
@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::checkout::Checkout;
 use crate::steps::{Steps, succeed};
-use crate::tools;
+use crate::tools::{self, remove_any};
 
 /// The version that tch 0.24 is made for.
 const VERSION: &str = "2.11.0";
@@ -31,10 +31,8 @@ const PROOF: [&str; 6] = [
     "nvidia/cu13/lib/libcupti.so.13",
 ];
 
-/// After this `cargo build` finds a libtorch, and a C++ compiler to build against it.
+/// After this `cargo build` finds a libtorch. The set-up's lock is held.
 pub fn set_up(checkout: &Checkout, steps: &mut Steps) -> Result<()> {
-    tools::need_cxx()?;
-    tools::need_jpeg_build()?;
     // torch-sys takes any value of the variable, even an empty one, for a yes; so does this.
     if checkout.user_env("LIBTORCH_USE_PYTORCH").is_some() {
         return check_pytorch();
@@ -55,11 +53,6 @@ pub fn set_up(checkout: &Checkout, steps: &mut Steps) -> Result<()> {
         );
     }
     tools::need_pip()?;
-    let _lock = lock(&checkout.root)?;
-    if is_whole(&own) {
-        eprintln!("libtorch {VERSION} has just been put into .libtorch/torch");
-        return Ok(());
-    }
     fetch(checkout, &own, steps)?;
     steps.print_times();
     Ok(())
@@ -178,24 +171,7 @@ fn check_pytorch() -> Result<()> {
     Ok(())
 }
 
-/// Held while one process sets up. The lock goes with the process, however that ends.
-fn lock(root: &Path) -> Result<File> {
-    let path = root.join(".libtorch.lock.tmp");
-    let file = File::create(&path).with_context(|| path.display().to_string())?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            eprintln!("another set-up is running in this checkout: waiting for it");
-            file.lock().with_context(|| path.display().to_string())?;
-        }
-        Err(TryLockError::Error(error)) => {
-            return Err(error).with_context(|| path.display().to_string());
-        }
-    }
-    Ok(file)
-}
-
-/// Downloads and unpacks beside `own`, then puts the result in its place. The lock is held.
+/// Downloads and unpacks beside `own`, then puts the result in its place.
 fn fetch(checkout: &Checkout, own: &Path, steps: &mut Steps) -> Result<()> {
     let work = checkout.root.join(".libtorch.tmp");
     remove_any(&work)?; // what a killed run left
@@ -276,15 +252,6 @@ fn pip_download(checkout: &Checkout, wheels: &Path, temporary: &Path) -> Command
         // A wheel passes through here; the system's own folder may be small.
         .env("TMPDIR", temporary);
     pip
-}
-
-fn remove_any(path: &Path) -> Result<()> {
-    let removed = match path.symlink_metadata() {
-        Err(_) => return Ok(()),
-        Ok(data) if data.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-    };
-    removed.with_context(|| format!("{}: cannot be removed", path.display()))
 }
 
 #[cfg(test)]

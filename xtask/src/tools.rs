@@ -1,8 +1,10 @@
-//! Are the programs of other makers there? One line and one hint for each that is not.
+//! Are the programs of other makers there? One line and one hint for each that is not. And how a path is taken away.
 
+use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 /// Fails unless a C++ compiler runs: torch-sys compiles its bindings with it.
 pub fn need_cxx() -> Result<()> {
@@ -12,20 +14,6 @@ pub fn need_cxx() -> Result<()> {
     let program = words.next().unwrap_or("c++");
     if !runs(Command::new(program).args(words).arg("--version")) {
         bail!("no C++ compiler: `{compiler}` does not run\nhint: apt-get install g++");
-    }
-    Ok(())
-}
-
-/// Fails unless what builds libjpeg-turbo runs.
-pub fn need_jpeg_build() -> Result<()> {
-    for program in ["cmake", "nasm"] {
-        if !runs(Command::new(program).arg("--version")) {
-            bail!(
-                "`{program}` does not run, and libjpeg-turbo is built with it\n\
-                 hint: apt-get install cmake nasm; without them `cargo build --no-default-features` makes programs \
-                 that read and write JPEG in plain Rust, slower"
-            );
-        }
     }
     Ok(())
 }
@@ -85,11 +73,22 @@ pub fn chromium() -> Option<&'static str> {
     found
 }
 
-fn runs(command: &mut Command) -> bool {
+/// Whether `command` can be started and ends with 0; nothing of it is shown.
+pub fn runs(command: &mut Command) -> bool {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
+}
+
+/// Removes the file, link or folder `path`, if it is there.
+pub fn remove_any(path: &Path) -> Result<()> {
+    let removed = match path.symlink_metadata() {
+        Err(_) => return Ok(()),
+        Ok(data) if data.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+    };
+    removed.with_context(|| format!("{}: cannot be removed", path.display()))
 }

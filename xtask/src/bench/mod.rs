@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::checkout::Checkout;
-use crate::libtorch;
+use crate::setup;
 use crate::steps::Steps;
 use peers::Peer;
 use report::{Line, Round, Skipped};
@@ -46,7 +46,7 @@ pub struct Bench<'a> {
 
 /// Builds the programs, draws the photos, runs the stages, and prints a table.
 pub fn run(checkout: &Checkout, steps: &mut Steps, options: &BenchOptions) -> Result<()> {
-    libtorch::set_up(checkout, steps)?;
+    let jpeg = setup::run(checkout, steps)?;
     let (profile, rounds) = match options.quick {
         true => ("dev", 2),
         false => ("release", 5),
@@ -54,10 +54,12 @@ pub fn run(checkout: &Checkout, steps: &mut Steps, options: &BenchOptions) -> Re
     let build = ["build", "--locked", "--profile", profile];
     steps.command(
         &format!("cargo {} --bin lift-data --bin lift-train", build.join(" ")),
-        checkout
-            .cargo()
-            .args(build)
-            .args(["--bin", "lift-data", "--bin", "lift-train"]),
+        checkout.cargo().args(build).args(jpeg.cargo_args()).args([
+            "--bin",
+            "lift-data",
+            "--bin",
+            "lift-train",
+        ]),
     )?;
     let target = target_folder()?;
     let bench = Bench {
