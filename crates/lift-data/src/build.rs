@@ -21,6 +21,7 @@ mod sample;
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -36,7 +37,6 @@ pub use part::Part;
 pub use pipeline::{Quarantined, THREAD_NAME};
 pub use prepare::Preprocess;
 
-use effort::Effort;
 use folder::{BuildFolder, Found};
 use pipeline::Work;
 use plan::Plan;
@@ -44,7 +44,7 @@ use sample::Sample;
 
 use crate::atomic;
 use crate::classes::ClassNames;
-use crate::decode::Orientation;
+use crate::decode::{Budget, Damaged, MAX_PIXELS, Orientation};
 use crate::error::Result;
 use crate::manifest::{Check, Encoding, Manifest, Subsampling};
 use crate::order::Order;
@@ -56,6 +56,9 @@ use crate::split::{BandEdges, Split};
 
 /// The file that lists bad images, beside the manifest.
 pub const QUARANTINE_FILE: &str = "quarantine.jsonl";
+
+/// The file that lists damaged images that were kept, beside the manifest.
+pub const DAMAGED_FILE: &str = "damaged.jsonl";
 
 /// The default size of a shard's images: 256 MiB.
 pub const BYTES_PER_SHARD: u64 = 256 << 20;
@@ -134,6 +137,9 @@ pub struct SplitReport {
     pub classes: usize,
     /// Bad images left out.
     pub quarantined: u64,
+    /// Damaged images in the shards.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub damaged: u64,
     /// Shard files.
     pub shards: usize,
     /// How many of them an earlier run had finished, where this run was to build them.
@@ -185,8 +191,9 @@ fn build_split(
     let start = Instant::now();
     let dir = options.out.join(list.split.as_str());
     let pool = pipeline::thread_pool(options)?;
-    let sample = Sample::take(&pool, options.preprocess, list);
-    let plan = Plan::new(options, class_names, list, sample);
+    let budget = Budget::of_machine();
+    let sample = Sample::take(&pool, options.preprocess, list, &budget);
+    let plan = Plan::new(options, class_names, list, &sample);
     let folder = match BuildFolder::open(&dir, &plan, options.part)? {
         Found::Complete(manifest) => return Ok(SplitReport::complete(&dir, &manifest)),
         Found::Open(folder) => folder,
@@ -215,11 +222,13 @@ fn build_split(
         list,
         folder: &folder,
         bad_before: bad_before.sum(),
+        ready: Mutex::new(sample.ready),
+        budget,
         shards: shards.filter(|shard| !kept.contains(shard)).collect(),
     };
     let images = work.images();
     let progress = reporting.start(list.split.as_str(), images);
-    let mut effort = Effort::default();
+    let mut effort = sample.effort;
     match work.run(&pool, &progress, &mut effort) {
         Ok(new) => records.extend(new),
         Err(err) => {
@@ -252,6 +261,7 @@ impl SplitReport {
             images: manifest.rows,
             classes: manifest.num_classes(),
             quarantined: manifest.quarantined,
+            damaged: manifest.kept_damaged,
             shards: manifest.shards.len(),
             kept_shards: manifest.shards.len(),
             bytes: manifest.bytes(),
@@ -270,8 +280,15 @@ impl SplitReport {
         manifest.rows = manifest.shards.iter().map(|shard| shard.rows).sum();
         let bad = records.iter().map(|record| record.quarantined.len() as u64);
         manifest.quarantined = bad.sum();
+        let damaged = records.iter().map(|record| record.damaged.len() as u64);
+        manifest.kept_damaged = damaged.sum();
         Self::complete(dir, &manifest)
     }
+}
+
+/// Whether a number need not be written.
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The preprocessing that is used unless the user says otherwise.
@@ -284,6 +301,8 @@ impl Default for Preprocess {
             short_side: Some(256),
             enlarge: false,
             orientation: Orientation::Exif,
+            damaged: Damaged::Refuse,
+            max_pixels: MAX_PIXELS,
             exact: false,
             check: Check::Header,
         }

@@ -3,28 +3,39 @@
 //! The format is recognised by content, never by file name. Greyscale, 16-bit, palette and CMYK
 //! images become RGB8, transparency is laid over white, colour profiles are ignored. It does not
 //! resize, but of a JPEG no more is decoded than is wanted, in rows, columns and size.
-//! JPEGs are decoded by libjpeg-turbo; what it refuses, and all without the feature `turbojpeg`, by zune-jpeg. Invariant: no
-//! input makes it panic or allocate more than its limits allow.
+//! JPEGs are decoded by libjpeg-turbo, or by zune-jpeg without the feature `turbojpeg`; nobody's second opinion is
+//! asked. Invariant: no input makes it panic or allocate more than its limits allow, and pixels that the data does not
+//! hold are never filled in without a word.
 
+mod alpha;
+mod budget;
+mod gif;
+mod ifd;
 pub(crate) mod jpeg;
-mod scans;
+mod other;
+#[cfg(not(feature = "turbojpeg"))]
+mod plain;
+mod png;
+mod riff;
+mod rules;
+mod tiff;
 #[cfg(feature = "turbojpeg")]
 mod turbo;
+mod upright;
 
-use std::io::Cursor;
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
 
 use image::metadata::Orientation as Turn;
-use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
-use serde::{Deserialize, Serialize};
+use image::{DynamicImage, ImageFormat};
+
+pub use budget::Budget;
+pub use rules::{Damaged, MAX_PIXELS, Orientation, Rules};
+
+use budget::Share;
+use upright::swaps_sides;
 
 use crate::resize::{CropBox, RgbView};
-
-/// The most pixels an image may have.
-pub const MAX_PIXELS: u64 = 1 << 28;
-
-/// The most bytes a decoder may allocate for one image.
-const MAX_ALLOC_BYTES: u64 = 3 << 30;
 
 /// Decoded pixels.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,16 +59,6 @@ impl RgbImage {
     }
 }
 
-/// What becomes of an EXIF orientation tag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Orientation {
-    /// The image is turned upright as the tag says.
-    Exif,
-    /// The pixels stay as they are stored (what the paper's code does).
-    Ignore,
-}
-
 /// Why bytes are not an image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
@@ -67,13 +68,33 @@ pub enum DecodeError {
     /// None of the formats that are known.
     #[error("not an image of a known format (JPEG, PNG, WebP, GIF, BMP, TIFF)")]
     UnknownFormat,
-    /// More pixels than [`MAX_PIXELS`], or none.
-    #[error("{width}x{height} pixels, allowed are 1 to {MAX_PIXELS}")]
+    /// More pixels than [`Rules::max_pixels`], or none.
+    #[error("{width}x{height} pixels, allowed are 1 to {most} (--max-pixels)")]
     Size {
         /// Pixels a row, as the header says.
         width: u32,
         /// Rows, as the header says.
         height: u32,
+        /// The most that are allowed.
+        most: u64,
+    },
+    /// More pixels than the data can be decoded to.
+    #[error("{format}: {width}x{height} pixels cannot come out of {bytes} bytes")]
+    TooLittle {
+        /// The format, such as `JPEG`.
+        format: &'static str,
+        /// Pixels a row, as the header says.
+        width: u32,
+        /// Rows, as the header says.
+        height: u32,
+        /// The file's.
+        bytes: usize,
+    },
+    /// Decoding takes more memory than all images together may have.
+    #[error("decoding it takes {:.1} GiB, more than half of the memory that there is", *bytes as f64 / f64::from(1 << 30))]
+    Memory {
+        /// What it takes.
+        bytes: u64,
     },
     /// An image of another size than its row says.
     #[error("{}x{} pixels where its row says {}x{}", found.0, found.1, wanted.0, wanted.1)]
@@ -88,6 +109,14 @@ pub enum DecodeError {
     Truncated {
         /// The format, such as `JPEG`.
         format: &'static str,
+    },
+    /// Coded data is missing or wrong, and pixels with it.
+    #[error("{format}: damaged: {reason}")]
+    Damaged {
+        /// The format, such as `JPEG`.
+        format: &'static str,
+        /// What the decoder said.
+        reason: String,
     },
     /// The decoder refused the data.
     #[error("{format}: {reason}")]
@@ -139,6 +168,8 @@ pub struct Part<'a> {
 #[derive(Debug, Default)]
 pub struct Decoder {
     image: RgbImage,
+    damage: Option<String>,
+    share: Share,
 }
 
 /// What became of an image.
@@ -147,17 +178,25 @@ struct Decoded {
     /// See [`Part`].
     crop: CropBox,
     size: (u32, u32),
+    /// See [`Decoder::damage`].
+    damage: Option<String>,
 }
 
 impl Decoder {
+    /// A decoder that takes memory for huge images from the same budget as others.
+    pub fn sharing(budget: &Arc<Budget>) -> Self {
+        let mut decoder = Self::default();
+        decoder.share.budget = Some(Arc::clone(budget));
+        decoder
+    }
+
     /// As [`decode_rgb`]; the pixels are lent until the next image.
     pub fn decode(
         &mut self,
         bytes: &[u8],
-        orientation: Orientation,
+        rules: impl Into<Rules>,
     ) -> Result<RgbView<'_>, DecodeError> {
-        self.part(bytes, orientation, Wanted::All)
-            .map(|part| part.image)
+        self.part(bytes, rules, Wanted::All).map(|part| part.image)
     }
 
     /// Decodes what is wanted of an image, and not much more of a JPEG: libjpeg-turbo skips the rest of a crop, and
@@ -169,174 +208,144 @@ impl Decoder {
     pub fn part(
         &mut self,
         bytes: &[u8],
-        orientation: Orientation,
+        rules: impl Into<Rules>,
         wanted: Wanted,
     ) -> Result<Part<'_>, DecodeError> {
+        self.release();
         // Memory for pixels, of any length.
         let mut reused = std::mem::take(&mut self.image.pixels);
-        let decoded = decode_with(&mut reused, bytes, orientation, wanted)?;
+        let decoded = decode_with(&mut reused, &mut self.share, bytes, rules.into(), wanted)?;
         self.image = decoded.image;
+        self.damage = decoded.damage;
         Ok(Part {
             image: self.image.view(),
             crop: decoded.crop,
             size: decoded.size,
         })
     }
+
+    /// What is wrong with the image that was decoded last, where [`Damaged::Keep`] kept it.
+    pub fn damage(&self) -> Option<&str> {
+        self.damage.as_deref()
+    }
+
+    /// Gives back the memory of a huge image. To be called once its pixels are no longer looked at: other threads may
+    /// wait for it.
+    pub fn release(&mut self) {
+        self.damage = None;
+        if self.share.is_counted() {
+            self.image = RgbImage::default();
+            self.share.give_back();
+        }
+    }
 }
 
-/// Decodes one image; `orientation` says whether EXIF turns it.
-pub fn decode_rgb(bytes: &[u8], orientation: Orientation) -> Result<RgbImage, DecodeError> {
-    let decoded = decode_with(&mut Vec::new(), bytes, orientation, Wanted::All);
-    decoded.map(|decoded| decoded.image)
+/// Decodes one image; `rules` says, among other things, whether EXIF turns it.
+pub fn decode_rgb(bytes: &[u8], rules: impl Into<Rules>) -> Result<RgbImage, DecodeError> {
+    let mut decoder = Decoder::default();
+    decoder.decode(bytes, rules)?;
+    Ok(decoder.image)
 }
 
-/// Width and height of an image once it is upright, from its header. A JPEG must have its end, nothing else is
-/// decoded: the image may be damaged all the same.
+/// Width and height of an image once it is upright, from its header. It must have its end, nothing else is decoded:
+/// the image may be damaged all the same.
 ///
 /// # Errors
-/// When it is no image of a known format or has too many pixels.
-pub fn size(bytes: &[u8], orientation: Orientation) -> Result<(u32, u32), DecodeError> {
+/// When it is no image of a known format, has too many pixels, or more than its data can hold.
+pub fn size(bytes: &[u8], rules: impl Into<Rules>) -> Result<(u32, u32), DecodeError> {
+    let rules = rules.into();
     let format = format_of(bytes)?;
-    let name = format_name(format).ok_or(DecodeError::UnknownFormat)?;
-    let of_jpeg = match format {
-        ImageFormat::Jpeg => jpeg::size(bytes),
-        _ => None,
+    let (width, height) = match format {
+        ImageFormat::Jpeg => jpeg_size(bytes, rules)?,
+        _ => contained(format, || other::size(bytes, format))?,
     };
-    let ((width, height), turn) = match of_jpeg {
-        Some(size) => {
-            let turn = jpeg::exif(bytes).and_then(Turn::from_exif_chunk);
-            (size, turn.unwrap_or(Turn::NoTransforms))
-        }
-        // A JPEG with stray bytes between its segments too.
-        None => panic::catch_unwind(AssertUnwindSafe(|| size_as(bytes, format, name)))
-            .unwrap_or(Err(DecodeError::Panicked { format: name }))?,
-    };
-    check_pixels(width, height)?;
-    match orientation {
-        Orientation::Exif if jpeg::swaps_sides(turn) => Ok((height, width)),
-        Orientation::Exif | Orientation::Ignore => Ok((width, height)),
+    rules.check_pixels(width, height)?;
+    match rules.turn(bytes, format) {
+        turn if swaps_sides(turn) => Ok((height, width)),
+        _ => Ok((width, height)),
     }
 }
 
-fn size_as(
-    bytes: &[u8],
-    format: ImageFormat,
-    name: &'static str,
-) -> Result<((u32, u32), Turn), DecodeError> {
-    let malformed = |err: image::ImageError| DecodeError::Malformed {
-        format: name,
-        reason: first_line(&err),
-    };
-    let reader = ImageReader::with_format(Cursor::new(bytes), format);
-    let mut decoder = reader.into_decoder().map_err(malformed)?;
-    let turn = decoder.orientation().map_err(malformed)?;
-    Ok((decoder.dimensions(), turn))
+/// Whether an image's metadata turns it.
+pub(crate) fn is_turned(bytes: &[u8]) -> bool {
+    let format = format_of(bytes);
+    format.is_ok_and(|format| upright::turn(bytes, format) != Turn::NoTransforms)
 }
 
-fn check_pixels(width: u32, height: u32) -> Result<(), DecodeError> {
-    match (1..=MAX_PIXELS).contains(&(u64::from(width) * u64::from(height))) {
-        true => Ok(()),
-        false => Err(DecodeError::Size { width, height }),
+/// Width and height of a JPEG as it is stored.
+fn jpeg_size(bytes: &[u8], rules: Rules) -> Result<(u32, u32), DecodeError> {
+    if rules.damaged == Damaged::Refuse && !jpeg::has_end(bytes) {
+        return Err(DecodeError::Truncated { format: JPEG });
     }
+    let (width, height) = jpeg::size(bytes).ok_or_else(|| DecodeError::Malformed {
+        format: JPEG,
+        reason: "it has no frame".to_owned(),
+    })?;
+    let blocks = u64::from(width.div_ceil(8)) * u64::from(height.div_ceil(8));
+    jpeg::check_data(bytes, blocks, (width, height))?;
+    Ok((width, height))
 }
 
 fn decode_with(
     reused: &mut Vec<u8>,
+    share: &mut Share,
     bytes: &[u8],
-    orientation: Orientation,
+    rules: Rules,
     wanted: Wanted,
 ) -> Result<Decoded, DecodeError> {
     let format = format_of(bytes)?;
-    let name = format_name(format).ok_or(DecodeError::UnknownFormat)?;
-    #[cfg(feature = "turbojpeg")]
     if format == ImageFormat::Jpeg {
-        // What it refuses or only warns of is for the other decoder to judge.
-        if let Some(decoded) = turbo::decode(reused, bytes, orientation, wanted) {
-            return Ok(decoded);
-        }
+        #[cfg(feature = "turbojpeg")]
+        return turbo::decode(reused, share, bytes, rules, wanted);
+        #[cfg(not(feature = "turbojpeg"))]
+        return contained(format, || plain::decode(share, bytes, rules, wanted));
     }
-    // Decoders for untrusted data have open panics; nothing of theirs outlives the closure.
-    let image = panic::catch_unwind(AssertUnwindSafe(|| {
-        if format == ImageFormat::Jpeg && jpeg::is_sequential_in_scans(bytes) {
-            return scans::decode(bytes, orientation);
-        }
-        decode_as(reused, bytes, format, name, orientation)
-    }))
-    .unwrap_or(Err(DecodeError::Panicked { format: name }))?;
-    let crop = match wanted {
-        Wanted::All | Wanted::ShortSide(_) => CropBox::whole(image.width, image.height),
-        Wanted::Crop { size, .. } if size != (image.width, image.height) => {
-            return Err(DecodeError::OtherSize {
-                found: (image.width, image.height),
-                wanted: size,
-            });
-        }
-        Wanted::Crop { crop, .. } => crop,
-    };
-    let size = (image.width, image.height);
-    Ok(Decoded { image, crop, size })
+    contained(format, || {
+        other::decode(reused, share, bytes, format, rules)
+    })?
+    .wanted(wanted)
 }
 
-/// The name of the format that can be decoded which these bytes, the first of a file, begin as.
-pub(crate) fn begins_as(head: &[u8]) -> Option<&'static str> {
-    image::guess_format(head).ok().and_then(format_name)
-}
-
-/// The format that the bytes begin as; a JPEG must have its end too.
-fn format_of(bytes: &[u8]) -> Result<ImageFormat, DecodeError> {
-    if bytes.is_empty() {
-        return Err(DecodeError::Empty);
-    }
-    let format = image::guess_format(bytes).map_err(|_| DecodeError::UnknownFormat)?;
-    if format == ImageFormat::Jpeg && !jpeg::has_end(bytes) {
-        return Err(DecodeError::Truncated { format: "JPEG" });
-    }
-    Ok(format)
-}
-
-fn decode_as(
-    reused: &mut Vec<u8>,
-    bytes: &[u8],
+/// Decoders for untrusted data have open panics; nothing of theirs outlives the closure.
+fn contained<T>(
     format: ImageFormat,
-    name: &'static str,
-    orientation: Orientation,
-) -> Result<RgbImage, DecodeError> {
-    let malformed = |err: image::ImageError| DecodeError::Malformed {
-        format: name,
-        reason: first_line(&err),
-    };
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(MAX_ALLOC_BYTES);
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(malformed)?;
-    let (width, height) = decoder.dimensions();
-    check_pixels(width, height)?;
-    let turn = match orientation {
-        Orientation::Exif => decoder.orientation().map_err(malformed)?,
-        Orientation::Ignore => Turn::NoTransforms,
-    };
-    let upright = turn == Turn::NoTransforms;
-    if decoder.color_type() == ColorType::Rgb8 && upright {
-        let mut pixels = std::mem::take(reused);
-        // Zeroed: a run-length coded BMP may leave pixels out, which must not show the image before.
-        pixels.clear();
-        pixels.resize(width as usize * height as usize * 3, 0);
-        decoder.read_image(&mut pixels).map_err(malformed)?;
-        return Ok(RgbImage {
-            width,
-            height,
-            pixels,
-        });
+    decode: impl FnOnce() -> Result<T, DecodeError>,
+) -> Result<T, DecodeError> {
+    let format = format_name(format);
+    panic::catch_unwind(AssertUnwindSafe(decode)).unwrap_or(Err(DecodeError::Panicked { format }))
+}
+
+impl RgbImage {
+    /// As much of this whole image as is wanted: all of it.
+    fn wanted(self, wanted: Wanted) -> Result<Decoded, DecodeError> {
+        let size = (self.width, self.height);
+        let crop = match wanted {
+            Wanted::All | Wanted::ShortSide(_) => CropBox::whole(self.width, self.height),
+            Wanted::Crop { size: wanted, .. } if wanted != size => {
+                let found = size;
+                return Err(DecodeError::OtherSize { found, wanted });
+            }
+            Wanted::Crop { crop, .. } => crop,
+        };
+        Ok(Decoded {
+            image: self,
+            crop,
+            size,
+            damage: None,
+        })
     }
-    let mut image = DynamicImage::from_decoder(decoder).map_err(malformed)?;
-    image.apply_orientation(turn);
-    let image = if image.color().has_alpha() {
-        over_white(&image)
-    } else {
-        image.into_rgb8()
-    };
-    Ok(image.into())
+
+    /// The image turned upright.
+    fn turned(self, turn: Turn) -> Self {
+        if turn == Turn::NoTransforms {
+            return self;
+        }
+        let buffer = image::RgbImage::from_raw(self.width, self.height, self.pixels);
+        let buffer = buffer.expect("an image has as many pixels as its size says");
+        let mut image = DynamicImage::from(buffer);
+        image.apply_orientation(turn);
+        image.into_rgb8().into()
+    }
 }
 
 impl From<image::RgbImage> for RgbImage {
@@ -349,37 +358,39 @@ impl From<image::RgbImage> for RgbImage {
     }
 }
 
-fn over_white(image: &DynamicImage) -> image::RgbImage {
-    let rgba = image.to_rgba8();
-    let mut rgb = image::RgbImage::new(rgba.width(), rgba.height());
-    for (from, to) in rgba.pixels().zip(rgb.pixels_mut()) {
-        let alpha = u32::from(from.0[3]);
-        for (channel, out) in from.0[..3].iter().zip(&mut to.0) {
-            *out = ((u32::from(*channel) * alpha + 255 * (255 - alpha) + 127) / 255) as u8;
-        }
-    }
-    rgb
+/// The name of the format that can be decoded which these bytes, the first of a file, begin as.
+pub(crate) fn begins_as(head: &[u8]) -> Option<&'static str> {
+    format_of(head).ok().map(format_name)
 }
 
-fn format_name(format: ImageFormat) -> Option<&'static str> {
+/// The format that the bytes begin as.
+fn format_of(bytes: &[u8]) -> Result<ImageFormat, DecodeError> {
+    if bytes.is_empty() {
+        return Err(DecodeError::Empty);
+    }
+    if tiff::is_big(bytes) {
+        return Ok(ImageFormat::Tiff);
+    }
+    let format = image::guess_format(bytes).map_err(|_| DecodeError::UnknownFormat)?;
+    match format_name(format) {
+        OTHER => Err(DecodeError::UnknownFormat),
+        _ => Ok(format),
+    }
+}
+
+const JPEG: &str = "JPEG";
+const OTHER: &str = "other";
+
+fn format_name(format: ImageFormat) -> &'static str {
     match format {
-        ImageFormat::Jpeg => Some("JPEG"),
-        ImageFormat::Png => Some("PNG"),
-        ImageFormat::WebP => Some("WebP"),
-        ImageFormat::Gif => Some("GIF"),
-        ImageFormat::Bmp => Some("BMP"),
-        ImageFormat::Tiff => Some("TIFF"),
-        _ => None,
+        ImageFormat::Jpeg => JPEG,
+        ImageFormat::Png => "PNG",
+        ImageFormat::WebP => "WebP",
+        ImageFormat::Gif => "GIF",
+        ImageFormat::Bmp => "BMP",
+        ImageFormat::Tiff => "TIFF",
+        _ => OTHER,
     }
-}
-
-fn first_line(err: &image::ImageError) -> String {
-    err.to_string()
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .trim_end_matches('.')
-        .to_owned()
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod libjpeg;
 pub mod lists;
 pub mod longtail;
 pub mod manifest;
+pub mod memory;
 pub mod order;
 pub mod page;
 pub mod profile;

@@ -1,24 +1,25 @@
 //! libjpeg-turbo (feature `turbojpeg`): decoding, of a part or at a fraction of the size where that is all
 //! that is wanted, and encoding.
 //!
-//! It judges no damage: whatever the library refuses or only warns of is `None`, and others decide.
-//! Invariant: no pointer goes to the library whose length was not checked against the sizes given with it.
+//! Decoding goes through `c/jpeg.c`, which tells warnings that cost pixels from those that do not. Invariant: no pointer goes to the library whose length was not checked against the sizes given with it.
 
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_long, c_void};
+use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use turbojpeg_sys as sys;
 
+use crate::decode::Damaged;
 use crate::manifest::Subsampling;
 use crate::resize::{CropBox, RgbView};
 
 /// Scans that a progressive file may have; more is an attack on the decoder's time.
 const MAX_SCANS: c_int = 500;
 
-/// The most memory for one image beyond its pixels, in MB: coefficients of progressive files.
-const MAX_MEGABYTES: c_int = 3 << 10;
+/// The most memory for one image beyond its pixels: coefficients of progressive files.
+const MAX_BYTES: c_long = 3 << 30;
 
 /// An instance of the library, freed when dropped.
 #[derive(Debug)]
@@ -38,11 +39,6 @@ impl Handle {
         (unsafe { sys::tj3Set(self.0.as_ptr(), parameter as c_int, value) } == 0).then_some(())
     }
 
-    fn get(&self, parameter: sys::TJPARAM) -> c_int {
-        // SAFETY: the instance lives.
-        unsafe { sys::tj3Get(self.0.as_ptr(), parameter as c_int) }
-    }
-
     fn error(&self) -> String {
         // SAFETY: the instance lives; the text is the instance's own, ends with a zero and is copied at once.
         let text = unsafe { CStr::from_ptr(sys::tj3GetErrorStr(self.0.as_ptr())) };
@@ -57,131 +53,192 @@ impl Drop for Handle {
     }
 }
 
-/// Decodes one JPEG. For the next one there must be a new one: an instance keeps a file's tables, and would decode
-/// another that has none with them.
-#[derive(Debug)]
-pub(crate) struct Decompressor(Handle);
+/// Why a JPEG was not decoded, or not all of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The bytes end before the image does.
+    Cut,
+    /// Coded data is missing or wrong; what the library said.
+    Damaged(String),
+    /// The library does not read it; what it said.
+    Refused(String),
+}
 
 /// A JPEG whose header was read.
 pub(crate) struct Opened<'a> {
-    handle: Handle,
-    bytes: &'a [u8],
+    jpeg: Jpeg<'a>,
+    header: Header,
+}
+
+/// What the header says, as `c/jpeg.c` has it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Header {
     /// Pixels a row, as stored.
     pub(crate) width: u32,
     /// Rows, as stored.
     pub(crate) height: u32,
-    /// Whether its colours are for print.
-    pub(crate) is_cmyk: bool,
-    /// Columns of a block of all colours, where the library knows the sampling.
-    block_width: Option<u32>,
+    /// Blocks of 8 x 8 samples, of all colours.
+    pub(crate) num_blocks: u64,
+    block_width: u32,
+    is_buffered: i32,
+    is_usual: i32,
 }
 
-impl Decompressor {
-    pub(crate) fn new() -> Option<Self> {
-        let mut handle = Handle::new(sys::TJINIT_TJINIT_DECOMPRESS)?;
-        handle.set(sys::TJPARAM_TJPARAM_SCANLIMIT, MAX_SCANS)?;
-        handle.set(sys::TJPARAM_TJPARAM_MAXMEMORY, MAX_MEGABYTES)?;
-        handle.set(sys::TJPARAM_TJPARAM_STOPONWARNING, 1)?;
-        Some(Self(handle))
+/// An instance of `c/jpeg.c`, for one file: it would decode another that lacks tables with this one's.
+struct Jpeg<'a> {
+    instance: NonNull<c_void>,
+    /// What it reads.
+    bytes: PhantomData<&'a [u8]>,
+}
+
+unsafe extern "C" {
+    fn lift_jpeg_new(
+        bytes: *const u8,
+        length: usize,
+        max_bytes: c_long,
+        max_scans: c_int,
+        keeps_damaged: c_int,
+    ) -> *mut c_void;
+    fn lift_jpeg_open(jpeg: *mut c_void, header: *mut Header) -> c_int;
+    fn lift_jpeg_decode(
+        jpeg: *mut c_void,
+        eighths: u32,
+        left: u32,
+        top: u32,
+        width: u32,
+        height: u32,
+        pixels: *mut u8,
+    ) -> c_int;
+    fn lift_jpeg_verdict(jpeg: *const c_void) -> c_int;
+    fn lift_jpeg_message(jpeg: *const c_void) -> *const c_char;
+    fn lift_jpeg_close(jpeg: *mut c_void);
+}
+
+impl Jpeg<'_> {
+    /// What the instance came to; `None` where all is well.
+    fn fault(&self) -> Option<Fault> {
+        let instance = self.instance.as_ptr();
+        // SAFETY: the instance lives; the text is its own, ends with a zero and is copied at once.
+        let (verdict, text) = unsafe {
+            let text = CStr::from_ptr(lift_jpeg_message(instance));
+            (lift_jpeg_verdict(instance), text.to_string_lossy())
+        };
+        let text = text.trim_start_matches("Corrupt JPEG data: ").to_owned();
+        match verdict {
+            0 => None,
+            2 => Some(Fault::Damaged(text)),
+            3 => Some(Fault::Cut),
+            _ => Some(Fault::Refused(text)),
+        }
     }
 
-    /// Reads a JPEG's header.
-    pub(crate) fn open(self, bytes: &[u8]) -> Option<Opened<'_>> {
-        let handle = self.0;
-        // SAFETY: the instance lives, and it reads no more than the slice.
-        let read = unsafe {
-            sys::tj3DecompressHeader(
-                handle.0.as_ptr(),
-                bytes.as_ptr(),
-                bytes.len() as sys::size_t,
-            )
-        };
-        if read != 0 {
-            return None;
-        }
-        // Lossless files are decoded at their full size, whatever fraction is asked for; and samples of more than 8
-        // bits are not for the function that is called below.
-        if handle.get(sys::TJPARAM_TJPARAM_LOSSLESS) != 0
-            || handle.get(sys::TJPARAM_TJPARAM_PRECISION) != 8
-        {
-            return None;
-        }
-        let colours = handle.get(sys::TJPARAM_TJPARAM_COLORSPACE) as sys::TJCS;
-        let block_width = match handle.get(sys::TJPARAM_TJPARAM_SUBSAMP) {
-            sys::TJSAMP_TJSAMP_444 | sys::TJSAMP_TJSAMP_GRAY | sys::TJSAMP_TJSAMP_440 => Some(8),
-            sys::TJSAMP_TJSAMP_420 | sys::TJSAMP_TJSAMP_422 => Some(16),
-            _ => None,
-        };
-        Some(Opened {
-            width: u32::try_from(handle.get(sys::TJPARAM_TJPARAM_JPEGWIDTH)).ok()?,
-            height: u32::try_from(handle.get(sys::TJPARAM_TJPARAM_JPEGHEIGHT)).ok()?,
-            is_cmyk: matches!(colours, sys::TJCS_TJCS_CMYK | sys::TJCS_TJCS_YCCK),
-            block_width,
-            bytes,
-            handle,
-        })
+    fn fault_of_failure(&self) -> Fault {
+        let unknown = || Fault::Refused("the library failed on it".to_owned());
+        self.fault().unwrap_or_else(unknown)
+    }
+}
+
+impl Drop for Jpeg<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the instance lives and nobody else has it.
+        unsafe { lift_jpeg_close(self.instance.as_ptr()) }
+    }
+}
+
+/// Reads a JPEG's header.
+pub(crate) fn open(bytes: &[u8], damaged: Damaged) -> Result<Opened<'_>, Fault> {
+    let keeps_damaged = match damaged {
+        Damaged::Refuse => 0,
+        Damaged::Keep => 1,
+    };
+    // SAFETY: the instance reads no more than the slice, which it does not outlive.
+    let instance = unsafe {
+        lift_jpeg_new(
+            bytes.as_ptr(),
+            bytes.len(),
+            MAX_BYTES,
+            MAX_SCANS,
+            keeps_damaged,
+        )
+    };
+    let no_memory = || Fault::Refused("there is no memory for a decoder".to_owned());
+    let jpeg = Jpeg {
+        instance: NonNull::new(instance).ok_or_else(no_memory)?,
+        bytes: PhantomData,
+    };
+    let mut header = Header::default();
+    // SAFETY: the instance lives, and the header is written as its C twin has it.
+    match unsafe { lift_jpeg_open(jpeg.instance.as_ptr(), &mut header) } {
+        0 => Ok(Opened { jpeg, header }),
+        _ => Err(jpeg.fault_of_failure()),
     }
 }
 
 impl Opened<'_> {
+    /// What the header says.
+    pub(crate) fn header(&self) -> Header {
+        self.header
+    }
+
     /// Whether colour is sampled in one of the usual ways: at each pixel, at every other one, or not at all. At a
     /// fraction of the size, the library blurs the colours of other files.
     pub(crate) fn is_sampled_as_usual(&self) -> bool {
-        self.block_width.is_some()
+        self.header.is_usual != 0
+    }
+
+    /// The rectangle that is decoded, of the image at `eighths` eighths of its size.
+    fn region(&self, eighths: u32, part: Option<CropBox>) -> CropBox {
+        let scaled = |side: u32| (side * eighths).div_ceil(8);
+        let (width, height) = (scaled(self.header.width), scaled(self.header.height));
+        match part {
+            Some(part) if self.is_sampled_as_usual() => {
+                around(part, (width, height), scaled(self.header.block_width))
+            }
+            _ => CropBox::whole(width, height),
+        }
+    }
+
+    /// The memory that decoding takes: pixels, and coefficients of files in several scans.
+    pub(crate) fn bytes_to_decode(&self, eighths: u32, part: Option<CropBox>) -> u64 {
+        let region = self.region(eighths, part);
+        let coefficients = match self.header.is_buffered {
+            0 => 0,
+            _ => self.header.num_blocks * 64 * 2,
+        };
+        u64::from(region.width) * u64::from(region.height) * 3 + coefficients
     }
 
     /// Decodes the image, at `eighths` eighths of its size, into `pixels`, which is given the right length. With
     /// `part`, a rectangle of that smaller image, no more is decoded than a few columns beyond it. The rectangle
-    /// that was decoded is returned; its pixels are those that decoding all of the image gives there.
+    /// that was decoded is returned; its pixels are those that decoding all of the image gives there. With it comes
+    /// the damage that was met, where that is kept.
     pub(crate) fn decode(
         self,
         eighths: u32,
         part: Option<CropBox>,
         pixels: &mut Vec<u8>,
-    ) -> Option<CropBox> {
-        let instance = self.handle.0.as_ptr();
-        // It knows fractions in their lowest terms alone.
-        let halvings = eighths.trailing_zeros().min(3);
-        let scale = sys::tjscalingfactor {
-            num: (eighths >> halvings) as c_int,
-            denom: 8 >> halvings,
-        };
-        let scaled = |side: u32| (side * eighths).div_ceil(8);
-        let (width, height) = (scaled(self.width), scaled(self.height));
-        let region = match (part, self.block_width) {
-            (Some(part), Some(block)) => around(part, (width, height), scaled(block)),
-            _ => CropBox::whole(width, height),
-        };
-        // A rectangle even where it is the whole, so that the library writes no more than that whatever the file says
-        // when it is read again; nothing but zeros, where it takes none.
-        let side = |side: u32| match self.block_width {
-            Some(_) => side as c_int,
-            None => 0,
-        };
-        let rectangle = sys::tjregion {
-            x: side(region.left),
-            y: side(region.top),
-            w: side(region.width),
-            h: side(region.height),
-        };
+    ) -> Result<(CropBox, Option<Fault>), Fault> {
+        let region = self.region(eighths, part);
         pixels.resize(region.width as usize * region.height as usize * 3, 0);
-        // SAFETY: the instance lives and has read the header of these bytes. It writes the rectangle's rows of
-        // `width * 3` bytes each, for which `pixels` has just been given room, or fails: it checks that the
-        // rectangle lies in the scaled image. Without a rectangle that is the image at the scale that was set:
-        // `open` refuses lossless files, the only ones that it does not scale.
+        // SAFETY: the instance lives and has read the header. It writes the rectangle's rows of `width * 3` bytes
+        // each, for which `pixels` has just been given room, or fails: it checks that the rectangle lies in the
+        // scaled image and that rows come out as wide.
         let done = unsafe {
-            sys::tj3SetScalingFactor(instance, scale) == 0
-                && sys::tj3SetCroppingRegion(instance, rectangle) == 0
-                && sys::tj3Decompress8(
-                    instance,
-                    self.bytes.as_ptr(),
-                    self.bytes.len() as sys::size_t,
-                    pixels.as_mut_ptr(),
-                    region.width as c_int * 3,
-                    sys::TJPF_TJPF_RGB,
-                ) == 0
+            lift_jpeg_decode(
+                self.jpeg.instance.as_ptr(),
+                eighths,
+                region.left,
+                region.top,
+                region.width,
+                region.height,
+                pixels.as_mut_ptr(),
+            )
         };
-        done.then_some(region)
+        match done {
+            0 => Ok((region, self.jpeg.fault())),
+            _ => Err(self.jpeg.fault_of_failure()),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::atomic;
 use crate::classes::ClassNames;
-use crate::decode::Orientation;
+use crate::decode::{Damaged, MAX_PIXELS, Orientation, Rules};
 use crate::error::{Error, Result};
 use crate::order::Order;
 use crate::sealed;
@@ -93,6 +93,22 @@ pub struct ShardEntry {
     pub columns_xxh3: String,
 }
 
+fn is_usual(damaged: &Damaged) -> bool {
+    *damaged == Damaged::default()
+}
+
+fn most_pixels() -> u64 {
+    MAX_PIXELS
+}
+
+fn is_most_pixels(pixels: &u64) -> bool {
+    *pixels == MAX_PIXELS
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// What a shard folder holds: one split of one dataset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -127,6 +143,12 @@ pub struct Manifest {
     pub filter: Option<String>,
     /// Whether EXIF orientation was applied.
     pub orientation: Orientation,
+    /// What became of damaged JPEGs.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub damaged: Damaged,
+    /// The most pixels that an image could have.
+    #[serde(default = "most_pixels", skip_serializing_if = "is_most_pixels")]
+    pub max_pixels: u64,
     /// Whether images that were resized were decoded at their full size before.
     #[serde(default)]
     pub exact: bool,
@@ -150,6 +172,9 @@ pub struct Manifest {
     /// Where the bands of this dataset end, in training images a class.
     #[serde(default)]
     pub bands: BandEdges,
+    /// Damaged images that were kept; `damaged.jsonl` has them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub kept_damaged: u64,
     /// Bad images that were left out and listed in `quarantine.jsonl`.
     pub quarantined: u64,
     /// The shard files, in row order.
@@ -157,6 +182,15 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// How the images of [`Encoding::Original`] are decoded: as the build took them.
+    pub fn rules(&self) -> Rules {
+        Rules {
+            orientation: self.orientation,
+            damaged: self.damaged,
+            max_pixels: self.max_pixels,
+        }
+    }
+
     /// Reads and checks `dir/manifest.json`. Without it the folder is not complete.
     pub fn load(dir: &Path) -> Result<Self> {
         let path = dir.join(MANIFEST_FILE);
@@ -286,6 +320,9 @@ mod tests {
             seed: 0,
             imbalance_ratio: None,
             bands: BandEdges::default(),
+            damaged: Damaged::Refuse,
+            max_pixels: MAX_PIXELS,
+            kept_damaged: 0,
             quarantined: 0,
             shards: vec![ShardEntry {
                 file: "train-00000.parquet".to_owned(),

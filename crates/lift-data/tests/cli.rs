@@ -1,5 +1,6 @@
 //! The program as its users meet it: exit code, standard output, standard error.
 
+mod damaged;
 mod support;
 
 use support::Workplace;
@@ -420,7 +421,7 @@ fn a_recipe_gives_what_flags_do_not() {
     insta::assert_snapshot!(place.run("build --config typo.toml --out no"), @r"
     exit 1
     ----
-    error: typo.toml: line 3: unknown field `shortside`, expected one of `dataset`, `dataset_file`, `source`, `out`, `split`, `encoding`, `quality`, `subsampling`, `short_side`, `enlarge`, `orientation`, `exact`, `check`, `threads`, `seed`, `imbalance_ratio`, `profile`, `pareto_power`, `max_per_class`, `min_per_class`, `holdout`, `bands`, `path_column`, `label_column`, `image_column`, `root`, `lists`, `download`, `list_url`, `any_list`, `taxonomy`, `subset`, `follow_outside`, `allow_repeats`, `classnames`, `max_bad`, `shard_mib`, `order`
+    error: typo.toml: line 3: unknown field `shortside`, expected one of `dataset`, `dataset_file`, `source`, `out`, `split`, `encoding`, `quality`, `subsampling`, `short_side`, `enlarge`, `orientation`, `damaged`, `max_pixels`, `exact`, `check`, `threads`, `seed`, `imbalance_ratio`, `profile`, `pareto_power`, `max_per_class`, `min_per_class`, `holdout`, `bands`, `path_column`, `label_column`, `image_column`, `root`, `lists`, `download`, `list_url`, `any_list`, `taxonomy`, `subset`, `follow_outside`, `allow_repeats`, `classnames`, `max_bad`, `shard_mib`, `order`
     hint: [data] takes the flags of `lift-data build` with underscores, and `dataset`
     ");
     insta::assert_snapshot!(place.run("build --out no"), @r"

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::effort::{Effort, Shares, cpu_seconds};
 use super::prepare::Preparer;
 use super::{BuildOptions, read_source};
+use crate::decode::Budget;
 use crate::error::{Error, Result};
 use crate::progress::Reporting;
 use crate::source::{Content, Item};
@@ -47,7 +48,7 @@ pub fn bare(options: &BuildOptions, seconds: f64, reporting: Reporting) -> Resul
         hint: "name one with --split".to_owned(),
     })?;
     list.check_not_empty(&source.class_names)?;
-    let mut preparer = Preparer::new(list, options.preprocess);
+    let mut preparer = Preparer::new(list, options.preprocess, &Budget::of_machine());
     let sample = sample(&list.items, &mut preparer)?;
     // The first pass makes buffers and weights.
     let mut pass = || -> Result<()> {

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::folder::{self, BuildFolder, Finished, Found};
 use super::plan::Plan;
-use super::{QUARANTINE_FILE, Quarantined, SplitReport};
+use super::{DAMAGED_FILE, QUARANTINE_FILE, Quarantined, SplitReport};
 use crate::atomic;
 use crate::error::{Error, Result};
 use crate::layout;
@@ -81,10 +81,11 @@ pub(super) fn finish(
 ) -> Result<Manifest> {
     let dir = folder.dir().to_owned();
     let mut manifest = plan.manifest().clone();
-    let mut quarantined = Vec::new();
+    let (mut quarantined, mut damaged) = (Vec::new(), Vec::new());
     for record in records {
         manifest.shards.extend(record.entry);
         quarantined.extend(record.quarantined);
+        damaged.extend(record.damaged);
     }
     if let Some(bad) = quarantined.get(max_bad as usize) {
         return Err(Error::TooManyBad {
@@ -98,6 +99,7 @@ pub(super) fn finish(
         manifest.class_counts[bad.label as usize] -= 1;
     }
     manifest.quarantined = quarantined.len() as u64;
+    manifest.kept_damaged = damaged.len() as u64;
     manifest.rows -= manifest.quarantined;
     check_counts(
         manifest.split,
@@ -105,12 +107,14 @@ pub(super) fn finish(
         &manifest.class_names,
         &manifest.class_counts,
     )?;
-    let listing = dir.join(QUARANTINE_FILE);
-    if quarantined.is_empty() {
-        // A run that was cut off here may have had one.
-        let _ = std::fs::remove_file(&listing);
-    } else {
-        atomic::write(&listing, &json_lines(&quarantined))?;
+    for (file, images) in [(QUARANTINE_FILE, &quarantined), (DAMAGED_FILE, &damaged)] {
+        let listing = dir.join(file);
+        if images.is_empty() {
+            // A run that was cut off here may have had one.
+            let _ = std::fs::remove_file(&listing);
+        } else {
+            atomic::write(&listing, &json_lines(images))?;
+        }
     }
     folder.complete(&manifest)?;
     Ok(manifest)

@@ -45,6 +45,9 @@ pub(super) struct Finished {
     pub(super) entry: Option<ShardEntry>,
     /// The bad images.
     pub(super) quarantined: Vec<Quarantined>,
+    /// The damaged images that were kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) damaged: Vec<Quarantined>,
 }
 
 /// What a split's folder was found to be.

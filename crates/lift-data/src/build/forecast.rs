@@ -10,6 +10,7 @@ use super::folder;
 use super::plan::Plan;
 use super::sample::Sample;
 use super::{BuildOptions, pipeline, read_source};
+use crate::decode::Budget;
 use crate::error::Result;
 use crate::progress::Reporting;
 use crate::split::Split;
@@ -48,11 +49,11 @@ pub fn forecast(options: &BuildOptions, reporting: Reporting) -> Result<Vec<Fore
     let of_split = |list| -> Result<Forecast> {
         let list: &crate::source::SplitList = list;
         list.check_not_empty(&source.class_names)?;
-        let sample = Sample::take(&pool, options.preprocess, list);
+        let sample = Sample::take(&pool, options.preprocess, list, &Budget::of_machine());
         let images = list.items.len() as u64;
         let (sampled, bad_in_sample) = (sample.images, sample.bad);
         let expected_bytes = sample.expected_bytes(images);
-        let plan = Plan::new(options, &source.class_names, list, sample);
+        let plan = Plan::new(options, &source.class_names, list, &sample);
         Ok(Forecast {
             split: list.split,
             dir: options.out.join(list.split.as_str()),

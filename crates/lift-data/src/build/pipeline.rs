@@ -4,8 +4,9 @@
 //! and one image a thread, and what a shard holds depends on its plan and number alone, not on which
 //! other shards are built in the same run.
 
-use std::sync::Mutex;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -17,6 +18,7 @@ use super::folder::{BuildFolder, Finished};
 use super::plan::Plan;
 use super::prepare::{BadImage, Prepared, Preparer};
 use super::queue::OrderedQueue;
+use crate::decode::Budget;
 use crate::error::{Error, Result};
 use crate::order::Positions;
 use crate::progress::Progress;
@@ -29,11 +31,11 @@ const QUEUE_BYTES: usize = 64 << 20;
 /// The name of the threads that prepare images.
 pub const THREAD_NAME: &str = "prepare-image";
 
-/// A bad image that was left out: a line of `quarantine.jsonl`.
+/// A bad image that was left out, a line of `quarantine.jsonl`; or a damaged one that was kept, of `damaged.jsonl`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quarantined {
-    /// Its position in the list; no row has this id.
+    /// Its position in the list; no row has the id of a bad image.
     pub id: u64,
     /// Its path, relative to the source.
     pub path: String,
@@ -53,6 +55,10 @@ pub(super) struct Work<'a> {
     pub(super) shards: Vec<u64>,
     /// Bad images in shards that were finished before.
     pub(super) bad_before: u64,
+    /// What has become of some images before, by their position in the list.
+    pub(super) ready: Mutex<HashMap<usize, std::result::Result<Prepared, BadImage>>>,
+    /// For huge images.
+    pub(super) budget: Arc<Budget>,
 }
 
 /// The threads that prepare images.
@@ -109,7 +115,7 @@ impl Work<'_> {
         next: &AtomicUsize,
         queue: &OrderedQueue<Outcome>,
     ) -> Effort {
-        let mut preparer = Preparer::new(self.list, self.options.preprocess);
+        let mut preparer = Preparer::new(self.list, self.options.preprocess, &self.budget);
         loop {
             let job = next.fetch_add(1, Ordering::Relaxed);
             let Some(row) = self.row(job as u64) else {
@@ -117,10 +123,17 @@ impl Work<'_> {
             };
             let position = positions.image(row as usize);
             let item = &self.list.items[position];
-            let outcome = preparer.prepare(item).map(|image| {
-                let checksum = new_row(position, item, &image).checksum(&image.bytes);
-                (image, checksum)
-            });
+            let ready = self
+                .ready
+                .lock()
+                .expect("no holder of the lock panics")
+                .remove(&position);
+            let outcome = ready
+                .unwrap_or_else(|| preparer.prepare(item))
+                .map(|image| {
+                    let checksum = new_row(position, item, &image).checksum(&image.bytes);
+                    (image, checksum)
+                });
             let bytes = outcome.as_ref().map_or(0, |(image, _)| image.bytes.len());
             if !queue.push(job, outcome, bytes) {
                 return preparer.effort;
@@ -180,10 +193,16 @@ impl Work<'_> {
         } = task;
         let rows = self.plan.rows(shard);
         let mut writer: Option<ShardWriter> = None;
-        let mut quarantined = Vec::new();
+        let (mut quarantined, mut damaged) = (Vec::new(), Vec::new());
         for row in rows.clone() {
             let position = positions.image(row as usize);
-            let (id, item) = (position as u64, &self.list.items[position]);
+            let item = &self.list.items[position];
+            let marked = |reason| Quarantined {
+                id: position as u64,
+                path: item.path.clone(),
+                label: item.label,
+                reason,
+            };
             match queue.pop() {
                 Ok((image, checksum)) => {
                     let writer = match &mut writer {
@@ -196,19 +215,14 @@ impl Work<'_> {
                     };
                     let row = new_row(position, item, &image);
                     timed(spent, || writer.push_hashed(row, image.bytes, checksum))?;
+                    damaged.extend(image.damage.map(marked));
                 }
                 Err(fault) => {
                     let reason = fault.to_string();
                     if bad_before + quarantined.len() as u64 >= self.options.max_bad {
                         return Err(too_many(self.options, self.list, item, reason));
                     }
-                    let (path, label) = (item.path.clone(), item.label);
-                    quarantined.push(Quarantined {
-                        id,
-                        path,
-                        label,
-                        reason,
-                    });
+                    quarantined.push(marked(reason));
                 }
             }
             progress.advance(1);
@@ -222,6 +236,7 @@ impl Work<'_> {
             max_bad: self.options.max_bad,
             entry,
             quarantined,
+            damaged,
         })
     }
 }

@@ -14,12 +14,19 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::BuildOptions;
 use super::sample::Sample;
 use crate::classes::ClassNames;
+use crate::decode::MAX_PIXELS;
 use crate::manifest::{Encoding, FORMAT_VERSION, Manifest};
 use crate::sealed;
 use crate::source::SplitList;
 
 /// The fields of a manifest that come out of a build and do not go into it.
-const OUTCOME: [&str; 4] = ["class_counts", "rows", "quarantined", "shards"];
+const OUTCOME: [&str; 5] = [
+    "class_counts",
+    "rows",
+    "quarantined",
+    "kept_damaged",
+    "shards",
+];
 
 /// The plan of one split.
 #[derive(Debug)]
@@ -33,7 +40,7 @@ impl Plan {
         options: &BuildOptions,
         class_names: &ClassNames,
         list: &SplitList,
-        sample: Sample,
+        sample: &Sample,
     ) -> Self {
         let preprocess = options.preprocess;
         let resized = preprocess.encoding != Encoding::Original && preprocess.short_side.is_some();
@@ -54,16 +61,19 @@ impl Plan {
             enlarge: resized && preprocess.enlarge,
             filter: resized.then(|| "catmull-rom".to_owned()),
             orientation: preprocess.orientation,
+            damaged: preprocess.damaged,
+            max_pixels: preprocess.max_pixels,
             exact: resized && preprocess.exact,
             check: (preprocess.encoding == Encoding::Original).then_some(preprocess.check),
             order: options.order,
             rows_per_shard: sample.rows_per_shard(options.bytes_per_shard),
             list_hash: list_hash(list),
-            sample_xxh3: sample.xxh3,
+            sample_xxh3: sample.xxh3.clone(),
             seed: options.seed.into(),
             imbalance_ratio: list.imbalance_ratio,
             bands: options.bands,
             quarantined: 0,
+            kept_damaged: 0,
             shards: Vec::new(),
         })
     }
@@ -113,11 +123,16 @@ impl Plan {
     /// What `other`, a plan or a manifest that lies in a folder, has that this plan has not: a phrase
     /// for each setting, empty when they are the same build.
     pub(super) fn differences(&self, other: &Manifest) -> Vec<String> {
-        let value = |manifest: &Manifest| match serde_json::to_value(manifest) {
-            Ok(Value::Object(members)) => members,
+        let members = |manifest: &Manifest| match serde_json::to_value(manifest) {
+            Ok(Value::Object(mut members)) => {
+                // Not written where they are as usual.
+                members.entry("damaged").or_insert("refuse".into());
+                members.entry("max_pixels").or_insert(MAX_PIXELS.into());
+                members
+            }
             _ => unreachable!("a manifest is an object"),
         };
-        let (ours, theirs) = (value(&self.manifest), value(other));
+        let (ours, theirs) = (members(&self.manifest), members(other));
         let mut different: Vec<_> = ours
             .iter()
             .map(|(name, here)| (name.as_str(), here, &theirs[name]))

@@ -6,10 +6,13 @@
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::effort::{Effort, timed};
-use crate::decode::{self, DecodeError, Decoder, Orientation, Part, RgbImage, Wanted};
+use crate::decode::{
+    self, Budget, Damaged, DecodeError, Decoder, Orientation, Part, RgbImage, Rules, Wanted,
+};
 use crate::encode::{self, JpegEncoder};
 use crate::error::Result;
 use crate::manifest::{Check, Encoding, Subsampling};
@@ -31,17 +34,37 @@ pub struct Preprocess {
     pub enlarge: bool,
     /// Whether EXIF turns it.
     pub orientation: Orientation,
+    /// What becomes of damaged JPEGs.
+    pub damaged: Damaged,
+    /// The most pixels that one may have.
+    pub max_pixels: u64,
     /// Whether it is decoded at its full size however small it will be.
     pub exact: bool,
     /// How well it is looked at where it is stored as it is.
     pub check: Check,
 }
 
+impl Preprocess {
+    /// How it is decoded.
+    fn rules(&self) -> Rules {
+        Rules {
+            orientation: self.orientation,
+            damaged: self.damaged,
+            max_pixels: self.max_pixels,
+        }
+    }
+}
+
+/// The most pixels that an image may be enlarged to.
+const MAX_ENLARGED: u64 = 1 << 28;
+
 /// An image that is ready to be written.
 pub(crate) struct Prepared {
     pub(crate) width: u32,
     pub(crate) height: u32,
     pub(crate) bytes: Vec<u8>,
+    /// What is wrong with it, where that is kept.
+    pub(crate) damage: Option<String>,
 }
 
 /// Why a source image cannot become a row.
@@ -68,13 +91,13 @@ pub(crate) struct Preparer<'a> {
 }
 
 impl<'a> Preparer<'a> {
-    /// For the images of `list`.
-    pub(crate) fn new(list: &'a SplitList, preprocess: Preprocess) -> Self {
+    /// One for a thread, for the images of `list`; all of them take memory for huge images from one budget.
+    pub(crate) fn new(list: &'a SplitList, preprocess: Preprocess, budget: &Arc<Budget>) -> Self {
         Self {
             root: &list.root,
             files: ImageFiles::new(&list.bounds),
             preprocess,
-            decoder: Decoder::default(),
+            decoder: Decoder::sharing(budget),
             resizer: Resizer::new(),
             encoder: JpegEncoder::default(),
             file_bytes: Vec::new(),
@@ -84,8 +107,9 @@ impl<'a> Preparer<'a> {
 
     pub(crate) fn prepare(&mut self, item: &Item) -> std::result::Result<Prepared, BadImage> {
         let attempt = panic::catch_unwind(AssertUnwindSafe(|| self.try_prepare(item)));
+        // Before this thread waits for the writer, who may wait for one that waits for the memory.
+        self.decoder.release();
         attempt.unwrap_or_else(|_| {
-            self.decoder = Decoder::default();
             self.resizer = Resizer::new();
             self.encoder = JpegEncoder::default();
             Err(BadImage::Encode(
@@ -113,18 +137,17 @@ impl<'a> Preparer<'a> {
 
     /// The image as it is.
     fn keep(&mut self, item: &Item) -> std::result::Result<Prepared, BadImage> {
-        let Preprocess {
-            orientation, check, ..
-        } = self.preprocess;
+        let (rules, check) = (self.preprocess.rules(), self.preprocess.check);
         let bytes = content(item, &self.file_bytes);
         let size = timed(&mut self.effort.decode, || match check {
-            Check::Header => decode::size(bytes, orientation),
+            Check::Header => decode::size(bytes, rules),
             Check::Decode => {
-                let image = self.decoder.decode(bytes, orientation);
+                let image = self.decoder.decode(bytes, rules);
                 image.map(|image| (image.width, image.height))
             }
         });
         let (width, height) = size.map_err(BadImage::Decode)?;
+        let damage = self.decoder.damage().map(str::to_owned);
         let bytes = match &item.content {
             Content::Memory(bytes) => bytes.clone(),
             // Its memory goes along; the next image gets its own.
@@ -134,6 +157,7 @@ impl<'a> Preparer<'a> {
             width,
             height,
             bytes,
+            damage,
         })
     }
 
@@ -152,7 +176,7 @@ impl<'a> Preparer<'a> {
         };
         let bytes = content(item, &self.file_bytes);
         let part = timed(&mut effort.decode, || {
-            decoder.part(bytes, preprocess.orientation, wanted)
+            decoder.part(bytes, preprocess.rules(), wanted)
         });
         let part = part.map_err(BadImage::Decode)?;
         let image = part.image;
@@ -176,6 +200,7 @@ impl<'a> Preparer<'a> {
             width,
             height,
             bytes: bytes.map_err(BadImage::Encode)?,
+            damage: decoder.damage().map(str::to_owned),
         })
     }
 
@@ -219,12 +244,9 @@ fn resize(
     // Of the stored size: a fraction of it is rounded.
     let (width, height) = short_side_size(part.size.0, part.size.1, short);
     // A thin strip that is enlarged can become longer than any memory.
-    if u64::from(width) * u64::from(height) > decode::MAX_PIXELS {
+    if u64::from(width) * u64::from(height) > MAX_ENLARGED {
         return Err(crate::Error::Resize {
-            reason: format!(
-                "{width}x{height} pixels are more than {}",
-                decode::MAX_PIXELS
-            ),
+            reason: format!("{width}x{height} pixels are more than {MAX_ENLARGED}"),
         });
     }
     let mut pixels = vec![0; width as usize * height as usize * 3];

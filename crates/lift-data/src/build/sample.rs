@@ -4,12 +4,22 @@
 //! number comes from the mean size of the sample. Its hash tells apart builds whose settings agree and
 //! whose images or decoders do not. Invariant: it depends on the list and the preprocessing alone.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use rayon::ThreadPool;
 use rayon::prelude::*;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::prepare::{Preparer, Preprocess};
+use super::effort::Effort;
+use super::prepare::{BadImage, Prepared, Preparer, Preprocess};
+use crate::decode::Budget;
 use crate::source::SplitList;
+
+/// Bytes of prepared images that are kept for the build, so that it need not prepare them again: a huge image takes
+/// long to decode.
+const BYTES_KEPT: usize = 64 << 20;
 
 /// Images that are looked at, evenly spread over the list. The mean of 64 photos' JPEG sizes is within
 /// a tenth of the list's, and preparing them takes less than a second.
@@ -28,27 +38,48 @@ pub(super) struct Sample {
     pub(super) images: usize,
     /// How many of them are bad.
     pub(super) bad: usize,
+    /// What became of some of the images, by their position in the list; and the time that took.
+    pub(super) ready: HashMap<usize, Result<Prepared, BadImage>>,
+    pub(super) effort: Effort,
 }
 
 impl Sample {
-    pub(super) fn take(pool: &ThreadPool, preprocess: Preprocess, list: &SplitList) -> Self {
+    pub(super) fn take(
+        pool: &ThreadPool,
+        preprocess: Preprocess,
+        list: &SplitList,
+        budget: &Arc<Budget>,
+    ) -> Self {
         let total = list.items.len();
         let images = total.min(IMAGES);
+        let kept = AtomicUsize::new(0);
         let prepare = |preparer: &mut Preparer<'_>, nth: usize| {
-            let item = &list.items[nth * total / images];
-            let prepared = preparer.prepare(item).ok()?;
-            Some((prepared.bytes.len() as u64, xxh3_64(&prepared.bytes)))
+            let position = nth * total / images;
+            let outcome = preparer.prepare(&list.items[position]);
+            let stored = outcome.as_ref().ok().map(|image| {
+                let bytes = image.bytes.as_slice();
+                (bytes.len() as u64, xxh3_64(bytes))
+            });
+            let bytes = stored.map_or(0, |(bytes, _)| bytes as usize);
+            let fits = kept.fetch_add(bytes, Ordering::Relaxed) + bytes <= BYTES_KEPT;
+            let effort = std::mem::take(&mut preparer.effort);
+            (stored, fits.then_some((position, outcome, effort)))
         };
-        let stored: Vec<_> = pool.install(|| {
-            let start = || Preparer::new(list, preprocess);
+        let (stored, ready): (Vec<_>, Vec<_>) = pool.install(|| {
+            let start = || Preparer::new(list, preprocess, budget);
             let images = (0..images).into_par_iter();
-            images.map_init(start, prepare).collect()
+            images.map_init(start, prepare).unzip()
         });
         let mut hash = Xxh3::new();
         for image in &stored {
             let (bytes, xxh3) = image.unwrap_or_default();
             hash.update(&bytes.to_le_bytes());
             hash.update(&xxh3.to_le_bytes());
+        }
+        let (mut kept, mut effort) = (HashMap::new(), Effort::default());
+        for (position, outcome, spent) in ready.into_iter().flatten() {
+            kept.insert(position, outcome);
+            effort += spent;
         }
         let good = stored.iter().flatten().count() as u64;
         let bytes: u64 = stored.iter().flatten().map(|(bytes, _)| bytes).sum();
@@ -57,6 +88,8 @@ impl Sample {
             mean_bytes: (good > 0).then(|| bytes.div_ceil(good.max(1))),
             images,
             bad: images - good as usize,
+            ready: kept,
+            effort,
         }
     }
 

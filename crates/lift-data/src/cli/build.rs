@@ -135,13 +135,17 @@ pub(super) fn print_split(split: &SplitReport) {
         0 => String::new(),
         n => format!(", {n} bad left out (see quarantine.jsonl)"),
     };
+    let damaged = match split.damaged {
+        0 => String::new(),
+        n => format!(", {n} damaged kept (see damaged.jsonl)"),
+    };
     let kept = match split.kept_shards {
         0 => String::new(),
         n if n == split.shards => " (finished before)".to_owned(),
         n => format!(" ({} finished before)", grouped(n as u64)),
     };
     eprintln!(
-        "{}: {part}{} images of {} classes{bad}, {} in {}{kept}, {:.1} s, {} images/s -> {}",
+        "{}: {part}{} images of {} classes{bad}{damaged}, {} in {}{kept}, {:.1} s, {} images/s -> {}",
         split.split,
         grouped(split.images),
         split.classes,

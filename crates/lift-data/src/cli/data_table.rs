@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use lift_data::build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, Repeats};
 use lift_data::dataset::{DatasetSpec, SourceKind, Taxonomy};
-use lift_data::decode::Orientation;
+use lift_data::decode::{Damaged, MAX_PIXELS, Orientation};
 use lift_data::manifest::{Check, Subsampling};
 use lift_data::order::Order;
 use lift_data::profile::{LongTail, PARETO_POWER, Profile, Tail};
@@ -62,6 +62,12 @@ pub(super) struct DataTable {
     /// Turn images as EXIF says, or not [default: exif; ignore for the paper's datasets]
     #[arg(long, value_enum, hide_short_help = true)]
     pub(super) orientation: Option<Orientation>,
+    /// Damaged JPEGs are bad images, or are kept and listed in damaged.jsonl [default: refuse]
+    #[arg(long, value_enum, hide_short_help = true)]
+    pub(super) damaged: Option<Damaged>,
+    /// The most pixels that an image may have [default: 178956970]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 28), hide_short_help = true)]
+    pub(super) max_pixels: Option<u64>,
     /// Decode large JPEGs at their full size before they are shrunk (slower)
     #[arg(long, hide_short_help = true)]
     pub(super) exact: bool,
@@ -295,6 +301,8 @@ impl DataTable {
             short_side: self.short_side.or(other.short_side),
             enlarge: self.enlarge || other.enlarge,
             orientation: self.orientation.or(other.orientation),
+            damaged: self.damaged.or(other.damaged),
+            max_pixels: self.max_pixels.or(other.max_pixels),
             exact: self.exact || other.exact,
             check: self.check.or(other.check),
             threads: self.threads.or(other.threads),
@@ -477,6 +485,14 @@ impl DataTable {
                 "quality {quality} is not between 1 and 100"
             )));
         }
+        // A recipe has no parser that would say it.
+        let max_pixels = self.max_pixels.unwrap_or(MAX_PIXELS);
+        if !(1..=1 << 28).contains(&max_pixels) {
+            return Err(CliError::Usage(format!(
+                "max_pixels {max_pixels} is not between 1 and {}",
+                1 << 28
+            )));
+        }
         let class_names = self
             .classnames
             .map(|path| ClassNames::from_file(&path))
@@ -519,6 +535,8 @@ impl DataTable {
                 short_side: Some(self.short_side.unwrap_or(256)).filter(|&side| side > 0),
                 enlarge: self.enlarge,
                 orientation: self.orientation.unwrap_or(orientation),
+                damaged: self.damaged.unwrap_or_default(),
+                max_pixels,
                 exact: self.exact,
                 check: self.check.unwrap_or_default(),
             },

@@ -1,3 +1,8 @@
+mod bombs;
+mod damage;
+mod fixtures;
+mod upright;
+
 use std::io::Cursor;
 
 use image::{DynamicImage, ImageFormat, Rgb, Rgba};
@@ -117,10 +122,7 @@ fn what_is_no_image_says_why() {
     }
     let png = encode(&gradient(64, 64), ImageFormat::Png);
     let err = decode(&png[..png.len() / 2]).unwrap_err();
-    assert!(
-        matches!(err, DecodeError::Malformed { format: "PNG", .. }),
-        "{err}"
-    );
+    assert_eq!(err, DecodeError::Truncated { format: "PNG" });
 }
 
 #[test]
@@ -145,7 +147,8 @@ fn a_huge_header_costs_nothing() {
         decode(&bmp),
         Err(DecodeError::Size {
             width: 60_000,
-            height: 60_000
+            height: 60_000,
+            most: MAX_PIXELS,
         })
     );
 }
@@ -210,7 +213,6 @@ fn a_scan_for_each_colour_makes_no_difference() {
         bytes
     };
     let (one, three) = (encoded(false), encoded(true));
-    assert!(!jpeg::is_sequential_in_scans(&one) && jpeg::is_sequential_in_scans(&three));
     let (one, three) = (decode(&one).unwrap(), decode(&three).unwrap());
     assert_eq!((three.width, three.height), (40, 24));
     // The same coefficients; two decoders' transforms differ by rounding.
@@ -389,7 +391,7 @@ fn the_stored_size_is_known_at_a_fraction() {
 
 #[cfg(feature = "turbojpeg")]
 #[test]
-fn a_lossless_jpeg_is_left_to_the_other_decoder() {
+fn a_lossless_jpeg_is_refused() {
     // SOF3 and a scan: libjpeg-turbo would decode it at its full size into room for a fraction.
     let bytes = lossless_jpeg(1100, 1100);
     let mut decoder = Decoder::default();

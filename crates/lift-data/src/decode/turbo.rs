@@ -1,14 +1,14 @@
 //! JPEG through libjpeg-turbo (feature `turbojpeg`): how much of an image is decoded, and at what size.
 //!
-//! It says nothing of what it cannot decode: CMYK, damage, even a warning are `None`, and the
-//! pure-Rust decoder decides. Invariant: pixels at full size are those of the whole image, whatever part is
+//! What the library says is final. Invariant: pixels at full size are those of the whole image, whatever part is
 //! decoded.
 
+use image::ImageFormat;
 use image::metadata::Orientation as Turn;
 
-use super::scans::turned;
-use super::{Decoded, Orientation, RgbImage, Wanted, check_pixels, jpeg};
-use crate::libjpeg::Decompressor;
+use super::budget::Share;
+use super::{DecodeError, Decoded, JPEG, RgbImage, Rules, Wanted, jpeg, swaps_sides};
+use crate::libjpeg::{self, Fault};
 use crate::resize::CropBox;
 
 /// An image is decoded at a fraction of its size only if what is wanted keeps so many times the pixels, a side, that
@@ -21,21 +21,23 @@ const FRACTIONS: [u32; 3] = [1, 2, 4];
 /// Decodes what is wanted of a JPEG; see [`super::Decoder::part`].
 pub(super) fn decode(
     reused: &mut Vec<u8>,
+    share: &mut Share,
     bytes: &[u8],
-    orientation: Orientation,
+    rules: Rules,
     wanted: Wanted,
-) -> Option<Decoded> {
-    let opened = Decompressor::new()?.open(bytes)?;
-    let (width, height) = (opened.width, opened.height);
-    if opened.is_cmyk || check_pixels(width, height).is_err() {
-        return None;
+) -> Result<Decoded, DecodeError> {
+    let opened = libjpeg::open(bytes, rules.damaged).map_err(refused)?;
+    let header = opened.header();
+    let (width, height) = (header.width, header.height);
+    rules.check_pixels(width, height)?;
+    if jpeg::is_lossless(bytes) {
+        return Err(refused(Fault::Refused(
+            "lossless coding is not read".to_owned(),
+        )));
     }
-    let turn = match orientation {
-        Orientation::Exif => jpeg::exif(bytes).and_then(Turn::from_exif_chunk),
-        Orientation::Ignore => None,
-    };
-    let turn = turn.filter(|turn| *turn != Turn::NoTransforms);
-    let upright = match turn.is_some_and(jpeg::swaps_sides) {
+    jpeg::check_data(bytes, header.num_blocks, (width, height))?;
+    let turn = rules.turn(bytes, ImageFormat::Jpeg);
+    let upright = match swaps_sides(turn) {
         true => (height, width),
         false => (width, height),
     };
@@ -51,7 +53,8 @@ pub(super) fn decode(
         }
         Wanted::Crop { size, crop, target } => {
             if size != upright {
-                return None;
+                let (found, wanted) = (upright, size);
+                return Err(DecodeError::OtherSize { found, wanted });
             }
             let sides = (crop.width, crop.height);
             let eighths = target.map_or(8, |target| fraction(sides, target));
@@ -63,29 +66,40 @@ pub(super) fn decode(
         }
     };
     // A turned image is decoded whole: they are few.
-    let part = crop.filter(|_| turn.is_none());
+    let part = crop.filter(|_| turn == Turn::NoTransforms);
+    share.take(
+        opened.bytes_to_decode(eighths, part) * (1 + u64::from(turn != Turn::NoTransforms)),
+    )?;
     let mut pixels = std::mem::take(reused);
-    let decoded = opened.decode(eighths, part, &mut pixels)?;
+    let (decoded, damage) = opened.decode(eighths, part, &mut pixels).map_err(refused)?;
     let image = RgbImage {
         width: decoded.width,
         height: decoded.height,
         pixels,
     };
-    let image = match turn {
-        Some(turn) => turned(image, Some(turn))?,
-        None => image,
-    };
+    let image = image.turned(turn);
     let crop = crop.unwrap_or(CropBox::whole(image.width, image.height));
     let crop = CropBox {
         left: crop.left - decoded.left,
         top: crop.top - decoded.top,
         ..crop
     };
-    Some(Decoded {
+    Ok(Decoded {
         image,
         crop,
         size: upright,
+        damage: damage.map(|fault| refused(fault).to_string()),
     })
+}
+
+/// What is said of a fault.
+fn refused(fault: Fault) -> DecodeError {
+    let format = JPEG;
+    match fault {
+        Fault::Cut => DecodeError::Truncated { format },
+        Fault::Damaged(reason) => DecodeError::Damaged { format, reason },
+        Fault::Refused(reason) => DecodeError::Malformed { format, reason },
+    }
 }
 
 /// The smallest fraction of its size, in eighths, at which a rectangle has [`SPARE`] times the target's sides.

@@ -1,12 +1,8 @@
 //! What only the source file knows: CMYK, and the EXIF orientation. From its header; nothing is decoded.
 
-use std::io::Cursor;
-
-use image::metadata::Orientation;
-use image::{ImageDecoder, ImageReader};
 use serde::{Deserialize, Serialize};
 
-use crate::decode::jpeg;
+use crate::decode::{self, jpeg};
 
 /// Facts of an image file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,17 +17,8 @@ pub struct Facts {
 pub fn facts(bytes: &[u8]) -> Facts {
     Facts {
         is_cmyk: jpeg::channels(bytes) == Some(4),
-        is_turned: is_turned(bytes),
+        is_turned: decode::is_turned(bytes),
     }
-}
-
-fn is_turned(bytes: &[u8]) -> bool {
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
-    let Ok(Ok(mut decoder)) = reader.map(ImageReader::into_decoder) else {
-        return false;
-    };
-    let orientation = decoder.orientation();
-    orientation.is_ok_and(|orientation| orientation != Orientation::NoTransforms)
 }
 
 #[cfg(test)]

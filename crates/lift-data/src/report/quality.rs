@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::facts::{Facts, facts};
 use super::measure::{Measured, measure};
 use crate::build::{QUARANTINE_FILE, Quarantined};
-use crate::decode::Decoder;
+use crate::decode::{Budget, Decoder};
 use crate::error::{Error, Result};
 use crate::manifest::Encoding;
 use crate::progress::Reporting;
@@ -251,18 +251,22 @@ pub fn of(
     let (quarantine, mut totals) = (quarantine(dir, manifest.quarantined)?, Totals::default());
     let keeps_files = manifest.encoding == Encoding::Original;
     let mut images = Vec::with_capacity(reader.len());
+    let budget = Budget::of_machine();
     let progress = reporting.start("measure", reader.len() as u64);
     let rows: Vec<usize> = (0..reader.len()).collect();
     for chunk in rows.chunks(CHUNK) {
         let measured: Vec<(Measured, Option<Facts>)> = chunk
             .par_iter()
-            .map_init(Decoder::default, |decoder, &row| {
-                let known = match keeps_files {
-                    true => Some(facts(reader.bytes(row)?)),
-                    false => None,
-                };
-                Ok((measure(reader.rgb(row, decoder)?), known))
-            })
+            .map_init(
+                || Decoder::sharing(&budget),
+                |decoder, &row| {
+                    let known = match keeps_files {
+                        true => Some(facts(reader.bytes(row)?)),
+                        false => None,
+                    };
+                    Ok((measure(reader.rgb(row, decoder)?), known))
+                },
+            )
             .collect::<Result<_>>()?;
         for (&row, (image, facts)) in chunk.iter().zip(measured) {
             totals.add(reader, row, &image, facts);

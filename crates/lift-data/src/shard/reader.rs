@@ -185,7 +185,7 @@ impl ShardReader {
             let size = (row.width, row.height);
             return Ok(Part { image, crop, size });
         }
-        let decoded = decoder.part(bytes, self.manifest.orientation, wanted);
+        let decoded = decoder.part(bytes, self.manifest.rules(), wanted);
         decoded.map_err(|source| Error::Decode {
             path: self.path(index).to_owned(),
             source,

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::classes::ClassNames;
-use crate::decode::{Decoder, Orientation};
+use crate::decode::{Damaged, Decoder, MAX_PIXELS, Orientation};
 use crate::error::Error;
 use crate::manifest::{Encoding, FORMAT_VERSION, Manifest};
 use crate::order::Order;
@@ -69,6 +69,9 @@ fn write(dir: &Path, images: &[Image], encoding: Encoding, rows_per_shard: usize
         seed: 0,
         imbalance_ratio: None,
         bands: crate::split::BandEdges::default(),
+        damaged: Damaged::Refuse,
+        max_pixels: MAX_PIXELS,
+        kept_damaged: 0,
         quarantined: 0,
         shards,
     };

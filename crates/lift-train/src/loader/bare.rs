@@ -4,7 +4,7 @@
 
 use lift_data::{
     RgbView, ShardReader,
-    decode::{Decoder, Orientation, Part, Wanted},
+    decode::{Decoder, Part, Rules, Wanted},
     manifest::Encoding,
     shard::Row,
 };
@@ -16,7 +16,7 @@ use crate::error::Result;
 pub struct Bare {
     images: Vec<(Row, Vec<u8>)>,
     encoding: Encoding,
-    orientation: Orientation,
+    rules: Rules,
     decoder: Decoder,
     cutter: Cutter,
     out: Vec<u8>,
@@ -45,7 +45,7 @@ impl Bare {
         Ok(Self {
             images: images?,
             encoding: manifest.encoding,
-            orientation: manifest.orientation,
+            rules: manifest.rules(),
             decoder: Decoder::default(),
             cutter: Cutter::default(),
             out: Vec::new(),
@@ -84,7 +84,7 @@ impl Bare {
                         size: (row.width, row.height),
                     }),
                     _ => {
-                        let part = decoder.part(bytes, self.orientation, wanted);
+                        let part = decoder.part(bytes, self.rules, wanted);
                         let failed = |source| lift_data::Error::Decode {
                             path: format!("image {}", row.id),
                             source,

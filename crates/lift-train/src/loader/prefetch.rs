@@ -13,7 +13,10 @@ use std::{
     thread,
 };
 
-use lift_data::{decode::Decoder, shard::ShardReader};
+use lift_data::{
+    decode::{Budget, Decoder},
+    shard::ShardReader,
+};
 use rayon::prelude::*;
 
 use super::{
@@ -48,10 +51,21 @@ pub struct Loader {
 }
 
 /// What a thread keeps from image to image.
-#[derive(Default)]
 struct Scratch {
     decoder: Decoder,
     cutter: Cutter,
+}
+
+/// One for each thread, with one budget for huge images.
+fn scratch(threads: usize) -> Arc<[Mutex<Scratch>]> {
+    let budget = Budget::of_machine();
+    let new = |_| {
+        Mutex::new(Scratch {
+            decoder: Decoder::sharing(&budget),
+            cutter: Cutter::default(),
+        })
+    };
+    (0..threads).map(new).collect()
 }
 
 impl Loader {
@@ -80,7 +94,7 @@ impl Loader {
         Ok(Self {
             reader,
             pool: Arc::new(pool),
-            scratch: (0..threads).map(|_| Mutex::default()).collect(),
+            scratch: scratch(threads),
             buffers: Buffers::new(depth + 1),
             resolution,
             batch_size: batch_size.max(1),
@@ -205,12 +219,14 @@ impl Loader {
         let mut scratch = scratch.unwrap_or_else(PoisonError::into_inner);
         let Scratch { decoder, cutter } = &mut *scratch;
         let how = (view, self.resolution, self.exact);
-        cutter.cut(
+        let cut = cutter.cut(
             self.reader.row(row),
             repeat,
             how,
             |wanted| Ok(self.reader.part(row, wanted, decoder)?),
             (out, mirrored),
-        )
+        );
+        decoder.release();
+        cut
     }
 }
