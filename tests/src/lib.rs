@@ -97,6 +97,7 @@ pub fn build_options(dataset: Dataset, source: &Path, out: &Path) -> BuildOption
             orientation: Orientation::Exif,
             exact: false,
             check: Check::Header,
+            ..Preprocess::default()
         },
         threads: NonZeroUsize::new(2).expect("two is not zero"),
         seed: 0,

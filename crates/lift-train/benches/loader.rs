@@ -184,6 +184,7 @@ fn options(encoding: Encoding, source: PathBuf, out: &Path) -> BuildOptions {
             orientation: Orientation::Ignore,
             exact: false,
             check: Check::Header,
+            ..Preprocess::default()
         },
         threads: std::thread::available_parallelism().expect("cores"),
         seed: 0,

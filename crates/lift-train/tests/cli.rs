@@ -93,6 +93,7 @@ fn prepare(dir: &Path) {
             orientation: Orientation::Exif,
             exact: false,
             check: Check::Header,
+            ..Preprocess::default()
         },
         threads: NonZeroUsize::MIN,
         seed: 0,
