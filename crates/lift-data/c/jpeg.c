@@ -46,6 +46,9 @@ struct lift_jpeg {
 /* More than so many stray bytes after coded data are data that no block took: the decoder lost its way in it. */
 #define MOST_STRAY_BYTES 32
 
+/* More than the library makes at once. */
+#define ROWS_AT_A_TIME 8
+
 static void fail(j_common_ptr info) {
   struct lift_jpeg *jpeg = (struct lift_jpeg *)info;
   if (jpeg->verdict != LIFT_JPEG_CUT && jpeg->verdict != LIFT_JPEG_DAMAGED) {
@@ -232,9 +235,17 @@ int lift_jpeg_decode(struct lift_jpeg *jpeg, uint32_t eighths, uint32_t left, ui
     inks = info->mem->alloc_sarray((j_common_ptr)info, JPOOL_IMAGE, info->output_width * 4, 1);
   if (top != 0) jpeg_skip_scanlines(info, top);
   while (info->output_scanline < top + height) {
-    JSAMPROW row = pixels + (size_t)(info->output_scanline - top) * width * 3;
-    jpeg_read_scanlines(info, is_cmyk ? inks : &row, 1);
-    if (is_cmyk) row_of_inks(inks[0], row, width);
+    JSAMPROW rows[ROWS_AT_A_TIME];
+    JDIMENSION count = top + height - info->output_scanline;
+    if (count > ROWS_AT_A_TIME) count = ROWS_AT_A_TIME;
+    for (JDIMENSION nth = 0; nth < count; nth++)
+      rows[nth] = pixels + ((size_t)(info->output_scanline - top) + nth) * width * 3;
+    if (is_cmyk) {
+      jpeg_read_scanlines(info, inks, 1);
+      row_of_inks(inks[0], rows[0], width);
+    } else {
+      jpeg_read_scanlines(info, rows, count);
+    }
   }
   if (top + height < info->output_height) jpeg_skip_scanlines(info, info->output_height - top - height);
   jpeg_finish_decompress(info);

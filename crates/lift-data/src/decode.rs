@@ -8,6 +8,7 @@
 //! hold are never filled in without a word.
 
 mod alpha;
+mod bmp;
 mod budget;
 mod gif;
 mod ifd;
@@ -304,6 +305,14 @@ fn decode_with(
         other::decode(reused, share, bytes, format, rules)
     })?
     .wanted(wanted)
+}
+
+/// Whether a JPEG within another file is whole: the decoder of that file would fill in what is missing.
+fn check_jpeg(bytes: &[u8]) -> Result<(), DecodeError> {
+    #[cfg(feature = "turbojpeg")]
+    return turbo::check(bytes);
+    #[cfg(not(feature = "turbojpeg"))]
+    plain::check(bytes)
 }
 
 /// Decoders for untrusted data have open panics; nothing of theirs outlives the closure.

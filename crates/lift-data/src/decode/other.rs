@@ -6,12 +6,13 @@
 use std::borrow::Cow;
 use std::io::Cursor;
 
+use image::metadata::Orientation as Turn;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::alpha::{self, Alpha};
 use super::budget::Share;
 use super::tiff::Palette;
-use super::{DecodeError, RgbImage, Rules, format_name, gif, png, riff, tiff};
+use super::{DecodeError, RgbImage, Rules, bmp, format_name, gif, png, riff, tiff};
 
 /// The most bytes a decoder may allocate for one image.
 const MAX_ALLOC_BYTES: u64 = 3 << 30;
@@ -35,16 +36,27 @@ pub(super) fn decode(
     let (file, palette) = whole(bytes, format)?;
     let decoder = opened(&file, format)?;
     let (width, height) = decoder.dimensions();
+    if format == ImageFormat::Tiff {
+        tiff::jpegs(&file).try_for_each(|jpeg| super::check_jpeg(&jpeg))?;
+    }
     rules.check_pixels(width, height)?;
     check_data(&file, format, (width, height))?;
-    // As it comes out of the decoder, which may hold it twice; as RGB; and turned.
+    let turn = rules.turn(bytes, format);
+    // As it comes out of the decoder, which may hold it twice; in 8 bits a channel; and turned.
     let pixels = u64::from(width) * u64::from(height);
     let copies = match format {
         ImageFormat::Png | ImageFormat::Bmp => 1,
         _ => 2,
     };
-    share.take(decoder.total_bytes() * copies + pixels * 6)?;
-    let turn = rules.turn(bytes, format);
+    let converted = match decoder.color_type() {
+        ColorType::Rgb8 | ColorType::Rgba8 => 0,
+        _ => pixels * 4,
+    };
+    let turned = match turn {
+        Turn::NoTransforms => 0,
+        _ => pixels * 3,
+    };
+    share.take(decoder.total_bytes() * copies + converted + turned)?;
     let malformed = |err| malformed(format, &err);
     if decoder.color_type() == ColorType::Rgb8 {
         let mut pixels = std::mem::take(reused);
@@ -93,6 +105,7 @@ fn whole(
     let is_whole = match format {
         ImageFormat::Png => png::has_end(bytes),
         ImageFormat::WebP => riff::is_whole(bytes),
+        ImageFormat::Bmp => bmp::is_whole(bytes),
         _ => true,
     };
     if !is_whole {
@@ -127,7 +140,7 @@ fn check_data(
     let can_hold = match format {
         ImageFormat::Png => pixels * png::bits(file) / 8 <= png::most_pixel_bytes(file),
         ImageFormat::Gif => pixels <= bytes.saturating_mul(gif::MOST_OF_A_BYTE),
-        ImageFormat::Bmp => pixels * bmp_bits(file) / 8 <= bytes,
+        ImageFormat::Bmp => bmp::can_hold(file),
         _ => true,
     };
     match can_hold {
@@ -138,24 +151,6 @@ fn check_data(
             height,
             bytes: file.len(),
         }),
-    }
-}
-
-/// Bits a pixel of an uncompressed BMP; 0 of others.
-fn bmp_bits(file: &[u8]) -> u64 {
-    let two = |at: usize| {
-        file.get(at..at + 2)
-            .map(|two| u16::from_le_bytes([two[0], two[1]]))
-    };
-    // The oldest header is of 12 bytes and knows no compression.
-    let (bits, compression) = match two(14) {
-        Some(12) => (two(24), Some(0)),
-        _ => (two(28), two(30)),
-    };
-    match compression {
-        // Plain, or with masks for the colours.
-        Some(0 | 3 | 6) => bits.map_or(0, u64::from),
-        _ => 0,
     }
 }
 

@@ -53,6 +53,14 @@ pub(super) fn decode(
     Ok(Decoded { damage, ..decoded })
 }
 
+/// Whether all of a JPEG's coded data is there.
+pub(super) fn check(bytes: &[u8]) -> Result<(), DecodeError> {
+    match jpeg::has_end(bytes) {
+        true => entropy::check(bytes),
+        false => Err(DecodeError::Truncated { format: JPEG }),
+    }
+}
+
 fn in_one(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
     let malformed = |err: image::ImageError| refused(&err.to_string());
     let reader = ImageReader::with_format(Cursor::new(bytes), ImageFormat::Jpeg);

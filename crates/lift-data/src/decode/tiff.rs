@@ -15,10 +15,13 @@ const COMPRESSION: u16 = 259;
 const MEANING: u16 = 262;
 const SAMPLES: u16 = 277;
 const COLOUR_MAP: u16 = 320;
+const JPEG_TABLES: u16 = 347;
 const EXTRA_SAMPLES: u16 = 338;
 /// Where strips or tiles lie, and how long they are.
 const PIECES: [(u16, u16); 2] = [(273, 279), (324, 325)];
 
+/// The value of [`COMPRESSION`] for a JPEG in each strip or tile.
+const JPEG: u64 = 7;
 /// The value of [`MEANING`] for places in the colour map, and for grey.
 const PALETTE: u64 = 3;
 const GREY: u8 = 1;
@@ -85,6 +88,31 @@ pub(super) fn opened(bytes: &[u8]) -> Result<(Cow<'_, [u8]>, Option<Palette>), D
         value[lowest] = GREY;
     }
     Ok((Cow::Owned(file), Some(Palette(palette))))
+}
+
+/// The JPEGs that it is made of, if it is, each with the tables that all of them share.
+pub(super) fn jpegs(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let directory = Directory::first(bytes);
+    let directory = directory.filter(|directory| directory.value(COMPRESSION) == Some(JPEG));
+    let tables = directory.and_then(|directory| directory.entry(JPEG_TABLES));
+    // Without their end marker.
+    let tables = tables.map_or(&[][..], |entry| entry.bytes());
+    let tables = tables.strip_suffix(&[0xFF, 0xD9]).unwrap_or(tables);
+    let pieces = directory.into_iter().flat_map(|directory| {
+        let of_kind =
+            move |(places, lengths)| directory.values(places).zip(directory.values(lengths));
+        PIECES.into_iter().flat_map(of_kind)
+    });
+    pieces.map(move |(at, length)| {
+        let piece = bytes
+            .get(at as usize..(at + length) as usize)
+            .unwrap_or_default();
+        match tables {
+            [] => piece.to_vec(),
+            // Its own start marker is the tables'.
+            _ => [tables, piece.get(2..).unwrap_or_default()].concat(),
+        }
+    })
 }
 
 /// What the colours mean beside the alpha.

@@ -7,7 +7,7 @@ use image::ImageFormat;
 use image::metadata::Orientation as Turn;
 
 use super::budget::Share;
-use super::{DecodeError, Decoded, JPEG, RgbImage, Rules, Wanted, jpeg, swaps_sides};
+use super::{Damaged, DecodeError, Decoded, JPEG, RgbImage, Rules, Wanted, jpeg, swaps_sides};
 use crate::libjpeg::{self, Fault};
 use crate::resize::CropBox;
 
@@ -90,6 +90,16 @@ pub(super) fn decode(
         size: upright,
         damage: damage.map(|fault| refused(fault).to_string()),
     })
+}
+
+/// Whether all of a JPEG's coded data is there; of one that the library does not read, another decoder decides.
+pub(super) fn check(bytes: &[u8]) -> Result<(), DecodeError> {
+    let opened = libjpeg::open(bytes, Damaged::Refuse);
+    // The smallest that it comes in: all data is read for it.
+    match opened.and_then(|opened| opened.decode(1, None, &mut Vec::new())) {
+        Err(fault @ (Fault::Cut | Fault::Damaged(_))) => Err(refused(fault)),
+        Err(Fault::Refused(_)) | Ok(_) => Ok(()),
+    }
 }
 
 /// What is said of a fault.

@@ -68,6 +68,8 @@ put("exif.webp", saved(picture, "WEBP", lossless=True, exif=exif(plain)))
 put("xmp.webp", saved(picture, "WEBP", lossless=True, xmp=xmp.encode()))
 put("turned.tif", saved(picture, "TIFF", tiffinfo={274: 6}))
 
+put("jpeg.tif", saved(picture, "TIFF", compression="jpeg", quality=80))
+
 small = picture.crop((4, 3, 16, 11))
 put("palette.tif", saved(small.quantize(16), "TIFF"))
 put("palette-1.tif", saved(small.convert("1"), "TIFF"))

@@ -193,6 +193,70 @@ fn no_format_is_filled_in() {
 }
 
 #[test]
+fn run_length_codes_go_to_the_last_row() {
+    // 4 x 2 pixels of 8 bits with a palette of two colours: black and red.
+    let bmp = |codes: &[u8]| {
+        let mut file = b"BM".to_vec();
+        for field in [
+            0,
+            0,
+            62,
+            40,
+            4,
+            2,
+            8 << 16 | 1,
+            1,
+            codes.len() as u32,
+            0,
+            0,
+            2,
+            0,
+        ] {
+            file.extend(u32::to_le_bytes(field));
+        }
+        file.extend([0, 0, 0, 0, 0, 0, 255, 0]);
+        file.extend(codes);
+        file
+    };
+    let (black, red) = ([0, 0, 0], [255, 0, 0]);
+    // The lower row red; of the upper one, two values as they are and a run.
+    let codes = [4, 1, 0, 0, 0, 3, 0, 1, 0, 0, 1, 1, 0, 1];
+    let pixels = [black, red, black, red, red, red, red, red].concat();
+    assert_eq!(decode(&bmp(&codes)).unwrap().pixels, pixels);
+    for end in (0..12).step_by(2) {
+        assert!(decode(&bmp(&codes[..end])).is_err(), "{end}");
+        // Ended in order, but early.
+        if end < 4 {
+            let early = [&codes[..end], &[0, 1]].concat();
+            let cut = DecodeError::Truncated { format: "BMP" };
+            assert_eq!(decode(&bmp(&early)), Err(cut));
+        }
+    }
+}
+
+#[cfg(feature = "turbojpeg")]
+#[test]
+fn a_jpeg_within_a_tiff_is_whole_too() {
+    let tiff = file("jpeg.tif");
+    assert!(decode(&tiff).is_ok());
+    // A fifth of the data within it, zeroed.
+    let data = tiff
+        .windows(2)
+        .position(|pair| pair == [0xFF, 0xDA])
+        .unwrap();
+    let end = tiff[data..].windows(2).position(|pair| pair == END);
+    let end = data + end.unwrap();
+    let (from, to) = (data + (end - data) / 2, data + (end - data) * 7 / 10);
+    let mut zeroed = tiff.clone();
+    zeroed[from..to].fill(0);
+    let err = decode(&zeroed).unwrap_err();
+    assert!(
+        matches!(err, DecodeError::Damaged { format: "JPEG", .. }),
+        "{err}"
+    );
+}
+
+#[test]
 fn a_frame_that_ends_early_is_no_frame() {
     let gif = file("palette.gif");
     // The frame's only block of data ends the file: length, data, no more blocks, no more frames.

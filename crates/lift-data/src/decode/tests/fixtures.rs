@@ -54,6 +54,7 @@ fn jpegs_that_only_libjpeg_turbo_reads_are_refused_by_name() {
         "ycck-1x1-1x1-1x1-2x2.jpg",
         "ycck-1x1-2x2-2x2-1x1.jpg",
         "ycck-scans.jpg",
+        "cmyk.jpg",
         "rgb-3x1.jpg",
         "rgb-1x1-2x2-2x2.jpg",
     ] {
@@ -68,7 +69,7 @@ fn jpegs_that_only_libjpeg_turbo_reads_are_refused_by_name() {
         "rgb-1x2.jpg",
         "rgb-restarts.jpg",
         "rgb-progressive.jpg",
-        "cmyk.jpg",
+        "ycck-2x2-1x1-1x1-2x2.jpg",
     ] {
         let image = decode_rgb(&file(name), Orientation::Exif);
         assert_eq!(
