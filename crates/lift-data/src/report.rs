@@ -241,6 +241,12 @@ fn of_lists(options: &ReportOptions) -> Result<Report> {
          lift-data build, then lift-data report on what it built."
             .to_owned(),
     ];
+    let left_out = source.left_out.notes();
+    notes.extend(
+        left_out
+            .iter()
+            .map(|note| format!("In the source: {note}.")),
+    );
     source.splits.sort_by_key(|list| list.split);
     // Names that are the folders in another order than the labels' would name the wrong classes.
     if let Ok(folders) = naming::folders(&source.splits, source.class_names.len()) {

@@ -162,6 +162,14 @@ pub struct Columns {
     pub label: Option<String>,
 }
 
+/// Why a source that is neither file nor folder cannot be read.
+fn absent(source: &Path) -> &'static str {
+    match source.exists() {
+        true => "neither a file nor a folder",
+        false => "no such file or folder",
+    }
+}
+
 /// `given`, or else the names in `dir/classnames.txt` where that file is there.
 fn class_names_beside(dir: &Path, given: Option<ClassNames>) -> Result<Option<ClassNames>> {
     let file = dir.join(CLASS_NAMES_FILE);

@@ -20,7 +20,7 @@ pub use rows::RowStore;
 use super::container::ContainerFiles;
 use super::labels::{FoundList, Place, resolve};
 use super::table::{LabelBuilder, column_batches, no_column, open_parquet};
-use super::{Bounds, Columns, Content, Item, Source};
+use super::{Bounds, Columns, Content, Item, Source, absent};
 use crate::classes::ClassNames;
 use crate::error::{Error, Result};
 use crate::split::Split;
@@ -168,10 +168,7 @@ fn find(source: &Path, splits: &[Split], subset: Option<&str>) -> Result<Contain
         };
     }
     if !source.is_dir() {
-        return wrong(
-            "no such file or folder",
-            "name the folder that holds train-*.parquet",
-        );
+        return wrong(absent(source), "name the folder that holds train-*.parquet");
     }
     ContainerFiles::find(source, "parquet", subset)
 }

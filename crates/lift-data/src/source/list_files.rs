@@ -5,11 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::CLASS_NAMES_FILE;
 use super::entries::{Folder, Kind};
 use super::image_file::{Bounds, Reach};
 use super::left_out::{LeftOut, extension};
 use super::split_names::{FileName, SplitPlaces};
+use super::{CLASS_NAMES_FILE, absent};
 use crate::error::{Error, Result};
 use crate::split::Split;
 
@@ -86,7 +86,7 @@ impl ListFiles {
             return Ok(source.to_owned());
         }
         if !source.is_dir() {
-            return wrong("no such file or folder".to_owned(), kind.missing);
+            return wrong(absent(source).to_owned(), kind.missing);
         }
         if let Some(file) = self.one(source, split)? {
             return Ok(file.to_owned());

@@ -16,7 +16,7 @@ use super::container::ContainerFiles;
 use super::image_file::{HEAD_BYTES, is_image, is_named_image};
 use super::labels::{FoundLabels, FoundList, Place, Words, resolve};
 use super::left_out::LeftOut;
-use super::{Bounds, Columns, Content, Item, Source, class_names_beside};
+use super::{Bounds, Columns, Content, Item, Source, absent, class_names_beside};
 use crate::classes::ClassNames;
 use crate::error::{Error, Result};
 use crate::split::Split;
@@ -115,7 +115,7 @@ fn find(source: &Path, splits: &[Split], subset: Option<&str>) -> Result<Contain
     if !source.is_dir() {
         return Err(wrong(
             source,
-            "no such file or folder".to_owned(),
+            absent(source).to_owned(),
             "name the folder that holds train-*.tar",
         ));
     }

@@ -162,6 +162,11 @@ fn lists_and_names_are_regular_files_too() {
     error: pipe.txt: cannot read: a pipe, not a file
     hint: check that this is the right file
     ");
+    let said = place.run("build list --source pipe.txt --split train --out no");
+    assert!(
+        said.contains("error: pipe.txt: neither a file nor a folder"),
+        "{said}"
+    );
     let said = place.run("build folder --source photos --classnames /dev/zero --out no");
     assert!(
         said.contains("error: /dev/zero: cannot read: a device, not a file"),
