@@ -5,6 +5,7 @@ use std::{fs, path::Path, thread, time::Duration};
 
 use lift_clip::{Head, TensorFile, hub};
 use lift_data::atomic;
+use lift_files::Purpose;
 
 use crate::{
     config::TrainConfig,
@@ -198,7 +199,7 @@ impl Tuned {
 /// When it is missing or is no resolved config.
 pub fn read_config(run: &Path) -> Result<TrainConfig> {
     let path = run.join("config.toml");
-    let text = fs::read_to_string(&path).map_err(|e| Error::BadRun {
+    let text = lift_files::text(&path, Purpose::Settings).map_err(|e| Error::BadRun {
         path: path.clone(),
         reason: format!("{e}\nhint: name the folder that `lift-train --out` made"),
     })?;

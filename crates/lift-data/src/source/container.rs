@@ -51,7 +51,7 @@ impl ContainerFiles {
             found.unnamed = others.iter().map(|path| dir.join(path)).collect();
             return Ok(found);
         }
-        let hint = "choose one with --subset";
+        let hint = "choose one with --subset of `lift-data build`, or name its folder";
         let (places, of_others) = pick(dir, named, subset, hint)?;
         found.places = places;
         others.extend(of_others);

@@ -143,7 +143,7 @@ fn configurations_are_found_and_chosen() {
     exit 1
     ----
     error: hf: it has several subsets: default, small
-    hint: choose one with --subset
+    hint: choose one with --subset of `lift-data build`, or name its folder
     ");
     place.run("build hf --source hf --subset small --split train --encoding original --out small");
     assert_eq!(stored(&place, "small/train"), pngs(20..23));
