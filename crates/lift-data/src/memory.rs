@@ -19,7 +19,8 @@ pub fn total_bytes() -> Option<u64> {
 /// What could be had without others giving up theirs, in bytes.
 pub fn free_bytes() -> Option<u64> {
     let left = groups().into_iter().filter_map(|group| group.left());
-    left.chain(meminfo("MemAvailable:")).min()
+    let left = left.chain(meminfo("MemAvailable:"));
+    left.chain(address_space()).min()
 }
 
 /// A group's folder, of the second version of groups or of the first.
