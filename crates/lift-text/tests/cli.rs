@@ -283,7 +283,8 @@ fn texts_mean_the_same_however_they_are_saved() {
             assert_eq!(head[way].weight, heads[0][way].weight);
         }
     }
-    write("names.txt", b"red star\nblue \xff\n".to_vec());
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("names.txt"), b"red star\nblue \xff\n").unwrap();
     let (code, message) = refusal(
         dir.path(),
         "--classnames names.txt --model m --out head.safetensors",
