@@ -14,21 +14,32 @@ pub const PARETO_POWER: f64 = 6.0;
 
 /// The shape of a long tail between its largest and its smallest class.
 ///
-/// With C classes, m images in the largest and r = m / ratio in the smallest, class i (from 0) keeps:
+/// With C classes, m images in the largest and r = m / ratio in the smallest, class i (from 0) keeps the
+/// whole number nearest to:
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
-    /// `floor(m * (1/ratio)^(i/(C-1)))`, as CIFAR-LT (Cui et al., CVPR 2019).
+    /// `m * (1/ratio)^(i/(C-1))`, the shape of CIFAR-LT (Cui et al., CVPR 2019), whose code rounds down:
+    /// see [`Rounding`].
     Exp,
-    /// `floor(r + (m - r) * q(i)/q(0))` with `q(i) = (C/(i+1))^(1/power) - 1`: the quantiles of a
+    /// `r + (m - r) * q(i)/q(0)` with `q(i) = (C/(i+1))^(1/power) - 1`: the quantiles of a
     /// Pareto distribution (type II, as NumPy's `pareto`) of this power, stretched to end at m and r.
     /// Such draws with power 6 are how ImageNet-LT was made (Liu et al., CVPR 2019).
     Pareto {
         /// Above 0; the larger, the closer to an exponential.
         power: f64,
     },
-    /// m in the first half of the classes, `floor(r)` in the second (Buda et al., 2018).
+    /// m in the first half of the classes, r in the second (Buda et al., 2018).
     Step,
+}
+
+/// How the exponential profile's numbers become counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rounding {
+    /// To the nearest, so that the smallest class has what the ratio says.
+    Nearest,
+    /// Down, as the reference code for CIFAR-LT does: published counts are these.
+    Reference,
 }
 
 /// How the training split is cut; the default keeps all.
@@ -61,51 +72,65 @@ impl Tail {
     }
 
     /// The images that each of `num_classes` classes keeps, largest first, when the largest keeps
-    /// `max_count`.
+    /// `max_count`. A class of which the ratio leaves less than one image keeps none.
     ///
     /// # Errors
     /// When the ratio is below 1 or the power is not positive.
-    pub fn counts(&self, max_count: u64, num_classes: usize) -> Result<Vec<u64>> {
+    pub fn counts(
+        &self,
+        max_count: u64,
+        num_classes: usize,
+        rounding: Rounding,
+    ) -> Result<Vec<u64>> {
         let ratio = self.imbalance_ratio;
         // Checks the ratio for all profiles.
-        let exponential = exponential_counts(max_count, num_classes, ratio)?;
+        let reference = exponential_counts(max_count, num_classes, ratio)?;
         let (most, least) = (max_count as f64, max_count as f64 / ratio);
-        match self.profile {
-            Profile::Exp => Ok(exponential),
+        let last = num_classes.saturating_sub(1).max(1) as f64;
+        let shares: Vec<f64> = match self.profile {
+            Profile::Exp if rounding == Rounding::Reference => return Ok(reference),
+            Profile::Exp => {
+                let share = |class: usize| (1.0 / ratio).powf(class as f64 / last);
+                (0..num_classes).map(share).collect()
+            }
             Profile::Pareto { power } if !(power.is_finite() && power > 0.0) => {
-                Err(Error::Setting {
+                return Err(Error::Setting {
                     reason: format!("Pareto power {power} is out of range"),
                     hint: "it is above 0; ImageNet-LT has 6".to_owned(),
-                })
+                });
             }
             Profile::Pareto { power } => {
                 let quantile = |class: usize| {
                     (num_classes as f64 / (class + 1) as f64).powf(1.0 / power) - 1.0
                 };
                 let first = quantile(0);
-                let count = |class: usize| {
+                let share = |class: usize| {
                     // One class alone is the largest; a large power rounds all quantiles to 0.
-                    let share = if first > 0.0 {
-                        quantile(class) / first
-                    } else {
-                        1.0
+                    let above = match first > 0.0 {
+                        true => quantile(class) / first,
+                        false => 1.0,
                     };
-                    (most * share + least * (1.0 - share)) as u64
+                    above + (1.0 - above) / ratio
                 };
-                Ok((0..num_classes).map(count).collect())
+                (0..num_classes).map(share).collect()
             }
             Profile::Step => {
                 let head = num_classes.div_ceil(2);
-                let count = |class| {
-                    if class < head {
-                        max_count
-                    } else {
-                        least as u64
-                    }
-                };
-                Ok((0..num_classes).map(count).collect())
+                let share = |class| if class < head { 1.0 } else { 1.0 / ratio };
+                (0..num_classes).map(share).collect()
             }
-        }
+        };
+        // No share is below the last class's; said again, because powers are rounded.
+        let count = |share: f64| nearest((most * share).max(least));
+        Ok(shares.into_iter().map(count).collect())
+    }
+}
+
+/// The nearest whole number, and none of less than one: half an image is no image.
+fn nearest(images: f64) -> u64 {
+    match images < 1.0 {
+        true => 0,
+        false => images.round() as u64,
     }
 }
 
@@ -128,7 +153,7 @@ impl LongTail {
     ///
     /// # Errors
     /// When the settings contradict each other.
-    pub fn counts(&self, available: &[u64]) -> Result<Vec<u64>> {
+    pub fn counts(&self, available: &[u64], rounding: Rounding) -> Result<Vec<u64>> {
         let largest = available.iter().copied().max().unwrap_or(0);
         let most = self.max_per_class.unwrap_or(largest).min(largest);
         let least = self.min_per_class.unwrap_or(0);
@@ -146,7 +171,7 @@ impl LongTail {
             });
         }
         let targets = match self.tail {
-            Some(tail) => tail.counts(most, available.len())?,
+            Some(tail) => tail.counts(most, available.len(), rounding)?,
             None => vec![most; available.len()],
         };
         let mut ranking: Vec<usize> = (0..available.len()).collect();
@@ -159,9 +184,9 @@ impl LongTail {
         Ok(counts)
     }
 
-    /// As [`LongTail::counts`], but leaving a class that has images without any is an error too.
+    /// As [`LongTail::counts`] to the nearest, but leaving a class that has images without any is an error too.
     pub fn counts_without_gaps(&self, available: &[u64]) -> Result<Vec<u64>> {
-        let counts = self.counts(available)?;
+        let counts = self.counts(available, Rounding::Nearest)?;
         let is_emptied = |class: &usize| counts[*class] == 0 && available[*class] > 0;
         let Some(class) = (0..counts.len()).find(is_emptied) else {
             return Ok(counts);
@@ -209,14 +234,16 @@ mod tests {
             imbalance_ratio in 1.0..1e4,
         ) {
             let tail = Tail { imbalance_ratio, profile };
-            let counts = tail.counts(max, num_classes).unwrap();
+            let counts = tail.counts(max, num_classes, Rounding::Nearest).unwrap();
             prop_assert_eq!(counts.len(), num_classes);
             prop_assert!(counts.is_sorted_by(|a, b| a >= b), "{:?}", counts);
             prop_assert_eq!(counts[0], max);
-            let smallest = (max as f64 / imbalance_ratio) as u64;
-            // The exponential's power rounds; its formula is fixed by the reference code.
-            let slack = u64::from(profile == Profile::Exp);
-            prop_assert!(counts[num_classes - 1].abs_diff(smallest) <= slack);
+            let smallest = max as f64 / imbalance_ratio;
+            let last = counts[num_classes - 1];
+            match smallest < 1.0 {
+                true => prop_assert_eq!(last, 0),
+                false => prop_assert!((last as f64 - smallest).abs() <= 0.5),
+            }
         }
 
         #[test]
@@ -231,7 +258,7 @@ mod tests {
                 max_per_class,
                 min_per_class: Some(1),
             };
-            let counts = long_tail.counts(&available).unwrap();
+            let counts = long_tail.counts(&available, Rounding::Nearest).unwrap();
             for (count, available) in counts.iter().zip(&available) {
                 prop_assert!(count <= available);
                 prop_assert_eq!(*count == 0, *available == 0);
@@ -247,7 +274,7 @@ mod tests {
                 imbalance_ratio: 10.0,
                 profile,
             };
-            assert_eq!(tail.counts(50, 1).unwrap(), [50]);
+            assert_eq!(tail.counts(50, 1, Rounding::Nearest).unwrap(), [50]);
         }
     }
 
@@ -258,16 +285,48 @@ mod tests {
             ..LongTail::default()
         };
         // Of equal classes the first is the head; a small class keeps what it has.
-        assert_eq!(long_tail.counts(&[100, 100, 100]).unwrap(), [100, 10, 1]);
-        assert_eq!(long_tail.counts(&[3, 100, 400]).unwrap(), [3, 40, 400]);
+        let counts =
+            |tail: &LongTail, available: &[u64]| tail.counts(available, Rounding::Nearest).unwrap();
+        assert_eq!(counts(&long_tail, &[100, 100, 100]), [100, 10, 1]);
+        assert_eq!(counts(&long_tail, &[3, 100, 400]), [3, 40, 400]);
         let capped = LongTail {
             max_per_class: Some(20),
             ..LongTail::default()
         };
-        assert_eq!(capped.counts(&[3, 100, 20]).unwrap(), [3, 20, 20]);
-        // As the reference code counts for CIFAR, which refuses the gap by itself.
-        assert_eq!(long_tail.counts(&[10, 10]).unwrap(), [10, 0]);
+        assert_eq!(counts(&capped, &[3, 100, 20]), [3, 20, 20]);
+        // A tenth of an image is none; who builds is told.
+        assert_eq!(counts(&long_tail, &[10, 10]), [10, 0]);
         assert!(LongTail::default().keeps_all() && !capped.keeps_all());
+    }
+
+    /// The last class has exactly max / ratio wherever that is whole, also where a power of 1 / ratio
+    /// comes out a little too small.
+    #[test]
+    fn the_smallest_class_has_what_the_ratio_says() {
+        for profile in [Profile::Exp, Profile::Step, Profile::Pareto { power: 6.0 }] {
+            for ratio in 1..=300_u64 {
+                for least in [1, 2, 3, 7] {
+                    let tail = Tail {
+                        imbalance_ratio: ratio as f64,
+                        profile,
+                    };
+                    for classes in [2, 3, 10, 100] {
+                        let counts = tail.counts(ratio * least, classes, Rounding::Nearest);
+                        let counts = counts.unwrap();
+                        assert_eq!(counts[0], ratio * least, "{tail:?}");
+                        assert_eq!(counts[classes - 1], least, "{tail:?} {classes}");
+                    }
+                }
+            }
+        }
+        // 49^(1/2) = 7, 98 / 7 = 14; between them the nearest: 30 / 20^(1/2) = 6.7.
+        let exp = |max, ratio, rounding| Tail::exp(ratio).counts(max, 3, rounding).unwrap();
+        assert_eq!(exp(49, 49.0, Rounding::Nearest), [49, 7, 1]);
+        assert_eq!(exp(98, 49.0, Rounding::Nearest), [98, 14, 2]);
+        assert_eq!(exp(30, 20.0, Rounding::Nearest), [30, 7, 2]);
+        // The reference code rounds down: int(49 * (1 / 49)^1) is 0 there.
+        assert_eq!(exp(49, 49.0, Rounding::Reference)[2], 0);
+        assert_eq!(exp(30, 20.0, Rounding::Reference), [30, 6, 1]);
     }
 
     #[test]
@@ -311,7 +370,7 @@ mod tests {
     /// ImageNet-LT: 115,846 images, the largest class 1,280, the smallest 5, bands 385 / 479 / 136.
     #[test]
     fn pareto_is_near_imagenet_lt() {
-        let counts = IMAGENET_LT.counts(1280, 1000).unwrap();
+        let counts = IMAGENET_LT.counts(1280, 1000, Rounding::Nearest).unwrap();
         assert_eq!((counts[0], counts[999]), (1280, 5));
         let total: u64 = counts.iter().sum();
         assert!((110_000..125_000).contains(&total), "{total}");

@@ -116,7 +116,8 @@ pub fn hold_out(
         root: train.root.clone(),
         bounds: train.bounds.clone(),
         items: Vec::new(),
-        imbalance_ratio: None,
+        // A list that was cut before (CIFAR's is, while it is read) stays one of that ratio.
+        imbalance_ratio: train.imbalance_ratio.filter(|_| split == Split::Train),
     });
     for (item, rank) in train.items.into_iter().zip(ranks) {
         // Test takes the first, so that it stays the same when validation changes.
@@ -204,7 +205,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::profile::Tail;
+    use crate::profile::{Rounding, Tail};
     use crate::source::{Bounds, Content};
 
     fn list(counts: &[u64]) -> SplitList {
@@ -280,7 +281,7 @@ mod tests {
             cut(&mut one, &names, &long_tail, seed).unwrap();
             cut(&mut other, &names, &long_tail, seed).unwrap();
             prop_assert_eq!(set(&one), set(&other));
-            prop_assert_eq!(one.class_counts(3), long_tail.counts(&counts).unwrap());
+            prop_assert_eq!(one.class_counts(3), long_tail.counts(&counts, Rounding::Nearest).unwrap());
             // Source order.
             let all = list(&counts);
             let kept: Vec<_> = paths(&all).into_iter().filter(|path| set(&one).contains(path)).collect();

@@ -126,16 +126,95 @@ fn profiles_are_cut_from_a_source() {
     // q = (4/(i+1))^(1/6) - 1: 0.2599, 0.1225, 0.0491, 0; 2 + 14 q/q(0) = 16, 8.6, 4.6, 2
     assert_eq!(
         counts("--imbalance-ratio 8 --profile pareto"),
-        [16, 8, 4, 2]
+        [16, 9, 5, 2]
     );
+    // q = 4/(i+1) - 1: 3, 1, 1/3, 0; 2 + 14 q/3 = 16, 6.7, 3.6, 2
     assert_eq!(
         counts("--imbalance-ratio 8 --profile pareto --pareto-power 1"),
-        [16, 6, 3, 2]
+        [16, 7, 4, 2]
     );
     assert_eq!(counts("--max-per-class 5"), [5, 5, 5, 5]);
     assert_eq!(
         counts("--imbalance-ratio 8 --min-per-class 6  --max-per-class 8"),
         [8, 6, 6, 6]
+    );
+}
+
+/// 49 images at ratio 49 leave one for the smallest class, 98 leave two; a larger ratio leaves none.
+#[test]
+fn the_smallest_class_gets_what_the_ratio_says() {
+    let place = Workplace::new();
+    for (images, root) in [(49, "one"), (98, "two")] {
+        for class in ["a", "b", "c"] {
+            for i in 0..images {
+                place.write(&format!("{root}/train/{class}/{i}.png"), "not opened");
+            }
+        }
+    }
+    let split = |root: &str, ratio: &str, out: &str| {
+        place.run(&format!(
+            "split folder --source {root} --imbalance-ratio {ratio} --out {out}"
+        ))
+    };
+    let counts = |out: &str| {
+        let list = place.read(&format!("{out}/train.txt"));
+        ["train/a/", "train/b/", "train/c/"]
+            .map(|class| list.lines().filter(|l| l.starts_with(class)).count())
+    };
+    for (root, out, expected) in [("one", "1", [49, 7, 1]), ("two", "2", [98, 14, 2])] {
+        let said = split(root, "49", out);
+        assert!(said.starts_with("exit 0"), "{said}");
+        assert_eq!(counts(out), expected);
+    }
+    insta::assert_snapshot!(split("one", "50", "3"), @r"
+    exit 1
+    ----
+    error: one/train: imbalance ratio 50 leaves class 2 without an image: the largest class has 49
+    hint: use a ratio of at most 49, or --min-per-class 1
+    ");
+}
+
+/// CIFAR's training split is cut while it is read; what is held out of it afterwards does not make it
+/// another long tail.
+#[test]
+fn cifar_keeps_its_imbalance_ratio_beside_a_holdout() {
+    let place = Workplace::new();
+    let rows = |per_class: usize| -> Vec<u8> {
+        let row = |i: usize| {
+            let mut row = vec![(i % 10) as u8];
+            row.extend((0..3072).map(|at| (at * 7 + i * 31) as u8));
+            row
+        };
+        (0..10 * per_class).flat_map(row).collect()
+    };
+    fs::create_dir(place.path("cifar")).unwrap();
+    for batch in 1..=5 {
+        fs::write(
+            place.path(&format!("cifar/data_batch_{batch}.bin")),
+            rows(4),
+        )
+        .unwrap();
+    }
+    fs::write(place.path("cifar/test_batch.bin"), rows(1)).unwrap();
+    // Choices for which no counts are published.
+    let said = place.run(
+        "build cifar10-lt --source cifar --imbalance-ratio 4 --max-per-class 20 --holdout val=0.2 --out shards",
+    );
+    assert!(said.starts_with("exit 0"), "{said}");
+    let manifest = |split: &str| -> serde_json::Value {
+        serde_json::from_str(&place.read(&format!("shards/{split}/manifest.json"))).unwrap()
+    };
+    assert_eq!(manifest("train")["imbalance_ratio"], 4.0);
+    assert_eq!(manifest("val")["imbalance_ratio"], serde_json::Value::Null);
+    // int(20 * (1/4)^(c/9)): 20 17 14 12 10 9 7 6 5 5, of which a fifth is held out.
+    assert_eq!(
+        manifest("train")["class_counts"],
+        serde_json::json!([16, 14, 11, 10, 8, 7, 6, 5, 4, 4])
+    );
+    assert!(
+        place
+            .run("inspect shards/train")
+            .contains("imbalance ratio  4\n")
     );
 }
 

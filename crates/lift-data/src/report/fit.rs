@@ -138,7 +138,7 @@ fn rms(counts: &[f64], profile: impl Fn(usize) -> f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{Profile, Tail};
+    use crate::profile::{Profile, Rounding, Tail};
     use crate::testing::shared;
 
     fn counts(profile: Profile, ratio: f64) -> Vec<u64> {
@@ -147,7 +147,7 @@ mod tests {
             profile,
         };
         // Large, so that rounding does not matter.
-        tail.counts(1_000_000, 200).unwrap()
+        tail.counts(1_000_000, 200, Rounding::Nearest).unwrap()
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::{Bounds, LeftOut, Source, SplitList};
 use crate::classes::ClassNames;
 use crate::error::{Error, Result};
 use crate::longtail;
-use crate::profile::LongTail;
+use crate::profile::{LongTail, Rounding};
 use crate::split::Split;
 
 /// Which of the two datasets.
@@ -178,7 +178,7 @@ fn choose(
     for &label in labels {
         counts[label as usize] += 1;
     }
-    let keep = long_tail.counts(&counts)?;
+    let keep = long_tail.counts(&counts, Rounding::Reference)?;
     Ok(longtail::select(labels, &keep, seed))
 }
 
