@@ -5,6 +5,7 @@
 //! all of its shards are whole and on disk, and its bytes depend neither on the number of threads nor on
 //! how often the build was cut off and begun again, nor on how many parts it was done in.
 
+mod ahead;
 mod bare;
 mod choose;
 mod commit;

@@ -58,7 +58,7 @@ pub enum Content {
     Memory(Vec<u8>),
     /// A slice of a larger file.
     Slice {
-        /// That file, opened for every image.
+        /// That file.
         file: Arc<Path>,
         /// Where the image starts in it.
         offset: u64,

@@ -13,6 +13,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::BuildOptions;
+use super::ahead::Ahead;
 use super::effort::{Effort, timed};
 use super::folder::{BuildFolder, Finished};
 use super::plan::Plan;
@@ -20,7 +21,7 @@ use super::prepare::{BadImage, Prepared, Preparer};
 use super::queue::OrderedQueue;
 use crate::decode::Budget;
 use crate::error::{Error, Result};
-use crate::order::Positions;
+use crate::order::{Order, Positions};
 use crate::progress::Progress;
 use crate::shard::{NewRow, ShardSchema, ShardWriter};
 use crate::source::{Item, SplitList};
@@ -94,10 +95,19 @@ impl Work<'_> {
         let queue = OrderedQueue::new(QUEUE_BYTES);
         let next = AtomicUsize::new(0);
         let threads = Mutex::new(Effort::default());
+        // In the list's order a store of rows reads ahead by itself.
+        let ahead = Ahead::new(|job| match manifest.order {
+            Order::List => None,
+            Order::Shuffled => {
+                let row = self.row(job as u64)?;
+                Some(&self.list.items[positions.image(row as usize)])
+            }
+        });
+        let reach = |job: usize| ahead.reach(job);
         let finished = pool.in_place_scope(|scope| {
             for _ in 0..pool.current_num_threads() {
                 scope.spawn(|_| {
-                    let spent = self.prepare_images(&positions, &next, &queue);
+                    let spent = self.prepare_images(&positions, &next, &queue, &reach);
                     *threads.lock().expect("no holder of the lock panics") += spent;
                 });
             }
@@ -114,6 +124,7 @@ impl Work<'_> {
         positions: &Positions,
         next: &AtomicUsize,
         queue: &OrderedQueue<Outcome>,
+        reach: &(dyn Fn(usize) + Sync),
     ) -> Effort {
         let mut preparer = Preparer::new(self.list, self.options.preprocess, &self.budget);
         loop {
@@ -128,6 +139,7 @@ impl Work<'_> {
                 .lock()
                 .expect("no holder of the lock panics")
                 .remove(&position);
+            timed(&mut preparer.effort.read, || reach(job));
             let outcome = ready
                 .unwrap_or_else(|| preparer.prepare(item))
                 .map(|image| {

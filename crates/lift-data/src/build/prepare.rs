@@ -3,6 +3,7 @@
 //! Every thread has its own [`Preparer`]; it holds buffers, no results. Invariant: the outcome depends
 //! on the image and the preprocessing alone, and a bad image is a value, never a panic.
 
+use std::fs::File;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
@@ -86,6 +87,8 @@ pub(crate) struct Preparer<'a> {
     resizer: Resizer,
     encoder: JpegEncoder,
     file_bytes: Vec<u8>,
+    /// The larger file that an image was read from last: the next one often lies in it as well.
+    open: Option<(Arc<Path>, File)>,
     /// Time spent so far.
     pub(crate) effort: Effort,
 }
@@ -101,6 +104,7 @@ impl<'a> Preparer<'a> {
             resizer: Resizer::new(),
             encoder: JpegEncoder::default(),
             file_bytes: Vec::new(),
+            open: None,
             effort: Effort::default(),
         }
     }
@@ -212,7 +216,15 @@ impl<'a> Preparer<'a> {
                 file,
                 offset,
                 num_bytes,
-            } => read_slice(file, *offset, *num_bytes, &mut self.file_bytes),
+            } => {
+                let (_, handle) = match self.open.take() {
+                    Some(open) if open.0 == *file => self.open.insert(open),
+                    _ => self
+                        .open
+                        .insert((Arc::clone(file), lift_files::open(file)?)),
+                };
+                read_slice(handle, *offset, *num_bytes, &mut self.file_bytes)
+            }
             Content::Row { store, file, row } => store.read(*file, *row, &mut self.file_bytes),
             Content::File => {
                 let path = self.root.join(&item.path);

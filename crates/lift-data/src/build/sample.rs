@@ -12,6 +12,7 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use super::ahead;
 use super::effort::Effort;
 use super::prepare::{BadImage, Prepared, Preparer, Preprocess};
 use crate::decode::Budget;
@@ -52,10 +53,12 @@ impl Sample {
     ) -> Self {
         let total = list.items.len();
         let images = total.min(IMAGES);
+        let item = |nth: usize| &list.items[nth * total / images];
+        ahead::fetch((0..images).map(item));
         let kept = AtomicUsize::new(0);
         let prepare = |preparer: &mut Preparer<'_>, nth: usize| {
             let position = nth * total / images;
-            let outcome = preparer.prepare(&list.items[position]);
+            let outcome = preparer.prepare(item(nth));
             let stored = outcome.as_ref().ok().map(|image| {
                 let bytes = image.bytes.as_slice();
                 (bytes.len() as u64, xxh3_64(bytes))

@@ -183,18 +183,12 @@ fn list_rows(
         true => source.to_owned(),
         false => source.parent().unwrap_or(Path::new("")).to_owned(),
     };
-    let store = Arc::new(RowStore::new(files.clone(), layout.image.clone()));
+    let mean_bytes = mean_image_bytes(&files, &layout.image)?;
+    let store = RowStore::new(files.clone(), layout.image.clone(), mean_bytes);
+    let store = Arc::new(store);
     let mut labels = LabelBuilder::default();
     let mut items = Vec::new();
     for (index, file) in (0_u32..).zip(&files) {
-        // Says now, and not after hours, that this file lacks the column.
-        rows::image_leaf(&open_parquet(file)?, &layout.image).map_err(|reason| Error::Source {
-            path: file.clone(),
-            reason,
-            hint:
-                "images are a binary column, or a struct with `bytes`; name it with --image-column"
-                    .to_owned(),
-        })?;
         let name = file.strip_prefix(&root).unwrap_or(file).display();
         let mut row = 0;
         labels.next_file();
@@ -223,6 +217,26 @@ fn list_rows(
         labels: labels.finish(),
         place: Place::Items,
     })
+}
+
+/// Bytes of an image on average, as the footers say; and now, not after hours, that a file lacks the column.
+fn mean_image_bytes(files: &[PathBuf], column: &str) -> Result<u64> {
+    let (mut rows, mut bytes) = (0, 0);
+    for file in files {
+        let builder = open_parquet(file)?;
+        let leaf = rows::image_leaf(&builder, column).map_err(|reason| Error::Source {
+            path: file.clone(),
+            reason,
+            hint:
+                "images are a binary column, or a struct with `bytes`; name it with --image-column"
+                    .to_owned(),
+        })?;
+        for group in builder.metadata().row_groups() {
+            rows += group.num_rows() as u64;
+            bytes += group.column(leaf).uncompressed_size().max(0) as u64;
+        }
+    }
+    Ok(bytes / rows.max(1))
 }
 
 /// Which columns of a file hold images and labels.

@@ -116,7 +116,7 @@ impl<'a> ImageFiles<'a> {
 
 /// Reads `num_bytes` at `offset` of a file that holds several images into `out`, replacing what was there.
 pub(crate) fn read_slice(
-    file: &Path,
+    file: &mut File,
     offset: u64,
     num_bytes: u64,
     out: &mut Vec<u8>,
@@ -126,9 +126,8 @@ pub(crate) fn read_slice(
         return Err(io::Error::new(ErrorKind::FileTooLarge, reason));
     }
     out.clear();
-    let mut file: File = lift_files::open(file)?;
     file.seek(SeekFrom::Start(offset))?;
-    (&mut file)
+    (&mut *file)
         .take(num_bytes.min(HEAD_BYTES))
         .read_to_end(out)?;
     if decode::begins_as(out).is_none() && out.len() as u64 == num_bytes.min(HEAD_BYTES) {

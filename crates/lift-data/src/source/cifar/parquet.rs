@@ -38,10 +38,16 @@ pub fn read_labels(files: &[PathBuf], kind: Kind, num_classes: usize) -> Result<
             let batch = batch?;
             let column = batch
                 .column_by_name(name)
-                .filter(|column| column.null_count() == 0)
                 .and_then(|column| column.as_primitive_opt::<Int64Type>())
                 .ok_or_else(|| wrong_column(file, name))?;
-            for &label in column.values() {
+            for label in column {
+                let Some(label) = label else {
+                    return Err(Error::Source {
+                        path: format!("{}: row {row}", file.display()).into(),
+                        reason: format!("its `{name}` is null"),
+                        hint: "download the file again".to_owned(),
+                    });
+                };
                 if !(0..num_classes as i64).contains(&label) {
                     let location = format!("{}: row {row}", file.display());
                     return Err(Error::Label {
@@ -76,19 +82,23 @@ pub fn read_images(
         let mut row = 0;
         for batch in batches(file, &["img"])? {
             let batch = batch?;
-            let bytes = batch
+            let image = batch
                 .column_by_name("img")
-                .and_then(|column| column.as_struct_opt())
-                .and_then(|column| column.column_by_name("bytes"))
-                .filter(|column| column.null_count() == 0)
-                .and_then(|column| column.as_binary_opt::<i32>())
+                .and_then(|column| column.as_struct_opt());
+            let (image, bytes) = image
+                .and_then(|image| Some((image, image.column_by_name("bytes")?)))
+                .and_then(|(image, bytes)| Some((image, bytes.as_binary_opt::<i32>()?)))
                 .ok_or_else(|| wrong_column(file, "img.bytes"))?;
             for i in 0..bytes.len() {
                 if let Some(position) = place.get(index).copied().flatten() {
                     items[position] = Some(Item {
                         path: format!("{name}#{row}"),
                         label: labels[index],
-                        content: Content::Memory(bytes.value(i).to_vec()),
+                        // One that is null is a bad image of its own, as an empty file is.
+                        content: Content::Memory(match image.is_null(i) || bytes.is_null(i) {
+                            true => Vec::new(),
+                            false => bytes.value(i).to_vec(),
+                        }),
                     });
                 }
                 index += 1;

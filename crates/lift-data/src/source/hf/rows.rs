@@ -1,8 +1,13 @@
 //! The images of Parquet files, a few at a time.
 //!
-//! Reading in row order decodes every page once. Another order is right as well and slow: a row may
-//! cost the decoding of its row group up to it. Invariant: what is held is one page and some batches of
-//! about [`BATCH_BYTES`], however large the files are.
+//! Reading in row order decodes every page once. For another order the rows that will be asked for next are
+//! named first ([`RowStore::fetch`]): they are read file by file, row group by row group, and only the pages
+//! that they lie in. A row that was not named is right as well and slow. Invariant: what is held is one page,
+//! some batches of about [`BATCH_BYTES`] and two fetches of about [`FETCH_BYTES`], however large the files
+//! and their row groups are; and a row that cannot be read costs its neighbours nothing, its reason naming
+//! neither row nor file, which its path does.
+
+mod fetched;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,15 +17,23 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray, LargeBinaryArray, RecordBatch};
+use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
 use super::is_binary;
+use fetched::{Fetched, Footers};
 
 /// Image bytes of a batch, on average.
 const BATCH_BYTES: u64 = 4 << 20;
+
+/// Image bytes of a fetch, on average.
+const FETCH_BYTES: u64 = 32 << 20;
+
+/// Rows of a fetch, however small their images are.
+const FETCH_ROWS: u64 = 1 << 16;
 
 /// Rows behind the newest that stay at hand, for threads that lag behind.
 const ROWS_KEPT: usize = 128;
@@ -29,7 +42,10 @@ const ROWS_KEPT: usize = 128;
 pub struct RowStore {
     files: Vec<PathBuf>,
     column: String,
+    /// Bytes of an image, about.
+    mean_bytes: u64,
     state: Mutex<State>,
+    footers: Mutex<Footers>,
 }
 
 #[derive(Default)]
@@ -37,6 +53,8 @@ struct State {
     cursor: Option<Cursor>,
     /// The batches decoded last, the newest at the end.
     recent: VecDeque<Arc<Batch>>,
+    /// The last two fetches: while threads take images of the older one, others need the newer.
+    fetched: VecDeque<Arc<Fetched>>,
 }
 
 /// A reader of one file, at a row.
@@ -49,7 +67,13 @@ struct Cursor {
 struct Batch {
     file: u32,
     first_row: u64,
-    images: LargeBinaryArray,
+    images: Images,
+}
+
+/// The images of a batch. Without bytes is an image that is null, or one of which only the path is stored.
+struct Images {
+    bytes: LargeBinaryArray,
+    null: Option<NullBuffer>,
 }
 
 impl fmt::Debug for RowStore {
@@ -62,25 +86,69 @@ impl fmt::Debug for RowStore {
 }
 
 impl RowStore {
-    /// The images in `column` of `files`; nothing is read yet.
-    pub(super) fn new(files: Vec<PathBuf>, column: String) -> Self {
+    /// The images in `column` of `files`, of about `mean_bytes` each; nothing is read yet.
+    pub(super) fn new(files: Vec<PathBuf>, column: String, mean_bytes: u64) -> Self {
         Self {
             files,
             column,
+            mean_bytes: mean_bytes.max(1),
             state: Mutex::default(),
+            footers: Mutex::default(),
         }
     }
 
     /// Reads the image of a row into `out`, replacing what was there.
     pub(crate) fn read(&self, file: u32, row: u64, out: &mut Vec<u8>) -> io::Result<()> {
-        let batch = self.batch_with(file, row)?;
-        let index = (row - batch.first_row) as usize;
-        if batch.images.is_null(index) {
-            return Err(invalid(format!("row {row} has no image bytes")));
+        let fetched = {
+            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut fetches = state.fetched.iter().rev();
+            fetches.find(|fetched| fetched.has(file, row)).cloned()
+        };
+        if let Some(bytes) = fetched.as_ref().and_then(|fetched| fetched.get(file, row)) {
+            out.clear();
+            out.extend_from_slice(bytes?);
+            return Ok(());
         }
+        let batch = self.batch_with(file, row)?;
+        let bytes = batch.images.get((row - batch.first_row) as usize)?;
         out.clear();
-        out.extend_from_slice(batch.images.value(index));
+        out.extend_from_slice(bytes);
         Ok(())
+    }
+
+    /// How many rows [`RowStore::fetch`] should be given at a time.
+    pub(crate) fn rows_per_fetch(&self) -> usize {
+        (FETCH_BYTES / self.mean_bytes).clamp(1, FETCH_ROWS) as usize
+    }
+
+    /// Reads the images of these rows (file and row) now, so that [`RowStore::read`] has them at hand until
+    /// the next fetch but one. What cannot be fetched is left to it.
+    pub(crate) fn fetch(&self, mut rows: Vec<(u32, u64)>) {
+        rows.sort_unstable();
+        rows.dedup();
+        let mut fetched = Fetched::new(4 * FETCH_BYTES);
+        for of_file in rows.chunk_by(|a, b| a.0 == b.0) {
+            let file = of_file[0].0;
+            let path = &self.files[file as usize];
+            let footer = {
+                let mut footers = self.footers.lock().unwrap_or_else(PoisonError::into_inner);
+                footers.of(file, path)
+            };
+            // Whatever goes wrong here goes wrong again where the row is read, and is said there.
+            let _ = footer.and_then(|footer| {
+                fetched.add(path, footer, &self.column, self.batch_rows(), of_file)
+            });
+        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.fetched.push_back(Arc::new(fetched));
+        if state.fetched.len() > 2 {
+            state.fetched.pop_front();
+        }
+    }
+
+    /// Rows of a batch.
+    fn batch_rows(&self) -> usize {
+        (BATCH_BYTES / self.mean_bytes).clamp(1, 1024) as usize
     }
 
     fn batch_with(&self, file: u32, row: u64) -> io::Result<Arc<Batch>> {
@@ -91,16 +159,14 @@ impl RowStore {
         // Taken out, so that a reader that failed is not used again.
         let mut cursor = match state.cursor.take() {
             Some(cursor) if cursor.file == file && cursor.next_row <= row => cursor,
-            _ => self.open(file, row)?,
+            _ => self.open(file, row, self.batch_rows())?,
         };
         loop {
-            let batch = cursor.read().map_err(|err| {
-                io::Error::new(
-                    err.kind(),
-                    format!("{}: {err}", self.files[file as usize].display()),
-                )
-            })?;
-            let batch = Arc::new(batch);
+            let batch = match cursor.read() {
+                Ok(batch) => Arc::new(batch),
+                // A damaged page among those of a batch is no reason to give up the other rows.
+                Err(_) => return self.open(file, row, 1)?.read().map(Arc::new),
+            };
             state.recent.push_back(Arc::clone(&batch));
             let mut newer: usize = state.recent.iter().map(|batch| batch.images.len()).sum();
             while state.recent.len() > 2 {
@@ -118,14 +184,13 @@ impl RowStore {
     }
 
     /// A reader that starts at `row`.
-    fn open(&self, file: u32, row: u64) -> io::Result<Cursor> {
+    fn open(&self, file: u32, row: u64, batch_rows: usize) -> io::Result<Cursor> {
         let path = &self.files[file as usize];
-        let named = |reason: String| invalid(format!("{}: {reason}", path.display()));
         let builder = ParquetRecordBatchReaderBuilder::try_new(lift_files::open(path)?)
-            .map_err(|err| named(err.to_string()))?;
-        let leaf = image_leaf(&builder, &self.column).map_err(named)?;
+            .map_err(of_parquet)?;
+        let leaf = image_leaf(&builder, &self.column).map_err(invalid)?;
         let metadata = builder.metadata();
-        let (mut rows, mut bytes) = (0_u64, 0_u64);
+        let mut rows = 0_u64;
         let (mut group, mut group_start) = (None, 0);
         for (index, row_group) in metadata.row_groups().iter().enumerate() {
             let end = rows + row_group.num_rows() as u64;
@@ -133,19 +198,17 @@ impl RowStore {
                 (group, group_start) = (Some(index), rows);
             }
             rows = end;
-            bytes += row_group.column(leaf).uncompressed_size() as u64;
         }
-        let group = group.ok_or_else(|| named(format!("there is no row {row}, it has {rows}")))?;
-        let mean = (bytes / rows).max(1);
+        let group = group.ok_or_else(|| invalid(format!("there are only {rows} rows")))?;
         let groups = (group..metadata.num_row_groups()).collect();
         let mask = ProjectionMask::leaves(builder.parquet_schema(), [leaf]);
         let reader = builder
             .with_projection(mask)
             .with_row_groups(groups)
             .with_offset((row - group_start) as usize)
-            .with_batch_size((BATCH_BYTES / mean).clamp(1, 1024) as usize)
+            .with_batch_size(batch_rows)
             .build()
-            .map_err(|err| named(err.to_string()))?;
+            .map_err(of_parquet)?;
         Ok(Cursor {
             file,
             next_row: row,
@@ -164,7 +227,7 @@ impl Batch {
 impl Cursor {
     fn read(&mut self) -> io::Result<Batch> {
         let batch = match self.reader.next() {
-            Some(batch) => batch.map_err(|err| invalid(err.to_string()))?,
+            Some(batch) => batch.map_err(of_parquet)?,
             None => return Err(io::ErrorKind::UnexpectedEof.into()),
         };
         let first_row = self.next_row;
@@ -172,21 +235,39 @@ impl Cursor {
         Ok(Batch {
             file: self.file,
             first_row,
-            images: images(&batch)?,
+            images: Images::of(&batch)?,
         })
     }
 }
 
-/// The only column of a batch: binary, or a struct of which only `bytes` was read.
-fn images(batch: &RecordBatch) -> io::Result<LargeBinaryArray> {
-    let column = batch.column(0);
-    let bytes: ArrayRef = match column.as_struct_opt() {
-        Some(image) if image.null_count() == 0 => Arc::clone(image.column(0)),
-        Some(_) => return Err(invalid("an image is null".to_owned())),
-        None => Arc::clone(column),
-    };
-    let bytes = cast(&bytes, &DataType::LargeBinary).map_err(|err| invalid(err.to_string()))?;
-    Ok(bytes.as_binary::<i64>().clone())
+impl Images {
+    /// The only column of a batch: binary, or a struct of which only `bytes` was read.
+    fn of(batch: &RecordBatch) -> io::Result<Self> {
+        let column = batch.column(0);
+        let (bytes, null): (&ArrayRef, _) = match column.as_struct_opt() {
+            Some(image) => (image.column(0), image.nulls().cloned()),
+            None => (column, column.nulls().cloned()),
+        };
+        let bytes = cast(bytes, &DataType::LargeBinary).map_err(of_parquet)?;
+        Ok(Self {
+            bytes: bytes.as_binary::<i64>().clone(),
+            null,
+        })
+    }
+
+    fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn get(&self, row: usize) -> io::Result<&[u8]> {
+        if self.null.as_ref().is_some_and(|null| null.is_null(row)) {
+            return Err(invalid("the image is null".to_owned()));
+        }
+        if self.bytes.is_null(row) {
+            return Err(invalid("the image's bytes are null".to_owned()));
+        }
+        Ok(self.bytes.value(row))
+    }
 }
 
 /// The leaf of the image bytes in the file's schema; else says what is wrong with the column.
@@ -218,6 +299,11 @@ pub(super) fn image_leaf(
         .iter()
         .position(|leaf| leaf.path().string() == path)
         .ok_or_else(|| format!("column `{column}` has no `bytes`"))
+}
+
+/// What Parquet or Arrow said.
+fn of_parquet(err: impl fmt::Display) -> io::Error {
+    invalid(err.to_string())
 }
 
 fn invalid(reason: String) -> io::Error {

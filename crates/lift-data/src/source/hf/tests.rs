@@ -100,6 +100,45 @@ proptest! {
     }
 }
 
+fn fetch(items: &[Item], rows: impl Iterator<Item = usize>) {
+    let mut places = Vec::new();
+    let mut stores = Vec::new();
+    for row in rows {
+        let Content::Row { store, file, row } = &items[row].content else {
+            panic!("not a row");
+        };
+        places.push((*file, *row));
+        stores.push(store);
+    }
+    stores[0].fetch(places);
+}
+
+/// Once they are fetched the files are not asked again.
+#[test]
+fn fetched_rows_are_at_hand_until_the_next_fetch_but_one() {
+    let (dir, items) = dataset();
+    let order = |start: usize| (start..2000).step_by(7).rev();
+    fetch(&items, order(0));
+    fetch(&items, order(1).chain(order(1)));
+    fs::remove_dir_all(dir.path().join("data")).unwrap();
+    let mut out = Vec::new();
+    for row in order(0).chain(order(1)) {
+        image(&items[row], &mut out);
+        assert_eq!(out, bytes_of(row), "row {row}");
+    }
+    // Gone with the files: neither was it fetched, nor do the files' names stand in the reason.
+    let Content::Row { store, file, row } = &items[2].content else {
+        panic!("not a row");
+    };
+    let reason = store.read(*file, *row, &mut out).unwrap_err().to_string();
+    assert_eq!(reason, "No such file or directory (os error 2)");
+    fetch(&items, std::iter::once(5));
+    let Content::Row { store, file, row } = &items[0].content else {
+        panic!("not a row");
+    };
+    assert!(store.read(*file, *row, &mut out).is_err());
+}
+
 #[test]
 fn threads_share_a_store() {
     let (_dir, items) = dataset();
