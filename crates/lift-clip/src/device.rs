@@ -7,7 +7,10 @@ use std::{fmt, str::FromStr, sync::OnceLock};
 
 use tch::{Cuda, Device, Kind};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    say::say,
+};
 
 /// Which device to use, as typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -86,7 +89,7 @@ impl DeviceChoice {
     pub fn resolve_with_note(self) -> Result<Device> {
         let (device, note) = self.resolve()?;
         if let Some(note) = note {
-            eprintln!("{note}");
+            say(&note);
         }
         Ok(device)
     }

@@ -6,6 +6,8 @@
 //! Sources: Radford et al. 2021 (CLIP), Dosovitskiy et al. 2021 (ViT).
 
 #![deny(unsafe_code)]
+// Only `say` prints.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 mod block;
 mod checkpoint;
@@ -22,6 +24,7 @@ pub mod libtorch;
 mod pickle;
 mod positions;
 mod preprocess;
+mod say;
 mod tensor_file;
 mod text;
 mod timm;

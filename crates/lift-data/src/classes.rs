@@ -4,7 +4,7 @@
 //! empty, and no name is blank or has a line break. Names may repeat: ImageNet's usual names have two
 //! classes `missile` and two `sunglasses`. Who finds labels by name asks [`ClassNames::repeated`] first.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use lift_files::Purpose;
@@ -89,6 +89,37 @@ impl ClassNames {
     }
 }
 
+/// Names as people can tell them apart, in label order: `missile (657)` where several classes bear the name.
+pub fn told_apart(names: &[String]) -> Vec<String> {
+    distinct(names, str::to_owned, |label| {
+        format!("{} ({label})", names[label])
+    })
+}
+
+/// `names`, and instead of those with a `key` that others have too what `labelled` makes of them, which ends
+/// in the label in parentheses.
+pub(crate) fn distinct(
+    names: &[String],
+    key: impl Fn(&str) -> String,
+    labelled: impl Fn(usize) -> String,
+) -> Vec<String> {
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for name in names {
+        *counts.entry(key(name)).or_default() += 1;
+    }
+    let one = |(label, name): (usize, &String)| match counts[&key(name)] {
+        1 => name.clone(),
+        _ => labelled(label),
+    };
+    let found: Vec<String> = names.iter().enumerate().map(one).collect();
+    let different: HashSet<String> = found.iter().map(|name| key(name)).collect();
+    match different.len() == names.len() {
+        true => found,
+        // Somebody calls a class `cat (1)`. With the label behind each name all differ.
+        false => (0..names.len()).map(labelled).collect(),
+    }
+}
+
 impl TryFrom<Vec<String>> for ClassNames {
     type Error = Error;
 
@@ -146,6 +177,21 @@ mod tests {
         assert_eq!(names(&["a", "b"]).unwrap().repeated(), None);
         let repeated = names(&["a", "b", "c", "b", "a"]).unwrap();
         assert_eq!(repeated.repeated(), Some("b"));
+    }
+
+    #[test]
+    fn classes_of_one_name_are_told_apart() {
+        let apart = |list: &[&str]| told_apart(names(list).unwrap().as_slice());
+        assert_eq!(
+            apart(&["crane", "cat", "crane"]),
+            ["crane (0)", "cat", "crane (2)"]
+        );
+        assert_eq!(apart(&["a", "b"]), ["a", "b"]);
+        // A name that looks like another with its label.
+        assert_eq!(
+            apart(&["cat", "cat", "cat (1)"]),
+            ["cat (0)", "cat (1)", "cat (1) (2)"]
+        );
     }
 
     #[test]

@@ -16,11 +16,12 @@ mod split;
 mod stats;
 mod verify;
 
-use std::io::{self, Write};
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use lift_data::page::number::{bytes as size, grouped};
+use lift_data::terminal;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -125,25 +126,19 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "lift-data", &mut script);
-            print(&script)
+            terminal::print_as_it_is(&script).map_err(CliError::Output)
         }
     }
 }
 
-/// Writes to standard output; a reader that went away (`| head`) is no error.
-fn print(text: &[u8]) -> Result<(), CliError> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text).and_then(|()| out.flush()) {
-        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => Err(CliError::Output(err)),
-        _ => Ok(()),
-    }
+/// Writes to standard output.
+fn print(text: &str) -> Result<(), CliError> {
+    terminal::print(text).map_err(CliError::Output)
 }
 
 /// Prints one JSON document.
 fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
-    let mut text = serde_json::to_vec_pretty(value).expect("results are plain data");
-    text.push(b'\n');
-    print(&text)
+    terminal::print_json(value).map_err(CliError::Output)
 }
 
 /// All cores, where `--threads` is not given.

@@ -7,6 +7,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::page::escape::{self, visible};
+
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -14,7 +16,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder could not be read.
-    #[error("{}: cannot read: {source}{}", path.display(), read_hint(source))]
+    #[error("{}: cannot read: {source}{}", escape::path(path), read_hint(source))]
     Read {
         /// What was to be read.
         path: PathBuf,
@@ -22,7 +24,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A file or folder could not be written.
-    #[error("{}: cannot write: {source}{}", path.display(), write_hint(source))]
+    #[error("{}: cannot write: {source}{}", escape::path(path), write_hint(source))]
     Write {
         /// What was to be written.
         path: PathBuf,
@@ -30,13 +32,19 @@ pub enum Error {
         source: io::Error,
     },
     /// A folder has no `manifest.json`, so it is not a finished shard folder.
-    #[error("{}: not complete: there is no manifest.json\nhint: name the folder of one split that `lift-data build` wrote (such as OUT/train), or run the build again", dir.display())]
+    #[error(
+        "{}: not complete: there is no manifest.json\nhint: name the folder of one split that `lift-data build` wrote (such as OUT/train), or run the build again",
+        escape::path(dir)
+    )]
     NotComplete {
         /// The folder.
         dir: PathBuf,
     },
     /// A manifest does not parse or contradicts itself.
-    #[error("{}: bad manifest: {reason}\nhint: build the dataset again", path.display())]
+    #[error(
+        "{}: bad manifest: {reason}\nhint: build the dataset again",
+        escape::path(path)
+    )]
     Manifest {
         /// The manifest file.
         path: PathBuf,
@@ -44,7 +52,10 @@ pub enum Error {
         reason: String,
     },
     /// A shard was written by a version of the format that this program does not know.
-    #[error("{}: format version {found}, this program reads version {supported}\nhint: build the dataset again, or use the lift-data that wrote it", path.display())]
+    #[error(
+        "{}: format version {found}, this program reads version {supported}\nhint: build the dataset again, or use the lift-data that wrote it",
+        escape::path(path)
+    )]
     FormatVersion {
         /// The manifest file.
         path: PathBuf,
@@ -54,7 +65,10 @@ pub enum Error {
         supported: u32,
     },
     /// A shard cannot be read as the manifest describes it.
-    #[error("{}: bad shard: {reason}\nhint: run `lift-data verify` on its folder, and build it again", path.display())]
+    #[error(
+        "{}: bad shard: {reason}\nhint: run `lift-data verify` on its folder, and build it again",
+        escape::path(path)
+    )]
     Shard {
         /// The shard file.
         path: PathBuf,
@@ -62,7 +76,11 @@ pub enum Error {
         reason: String,
     },
     /// A row's stored bytes differ from its checksum.
-    #[error("{}: row {row} ({source_path}): checksum mismatch: the stored bytes have changed since they were written\nhint: run `lift-data verify` on its folder, and build it again", path.display())]
+    #[error(
+        "{}: row {row} ({}): checksum mismatch: the stored bytes have changed since they were written\nhint: run `lift-data verify` on its folder, and build it again",
+        escape::path(path),
+        visible(source_path)
+    )]
     Checksum {
         /// The shard file.
         path: PathBuf,
@@ -73,7 +91,8 @@ pub enum Error {
     },
     /// A stored image cannot be decoded.
     #[error(
-        "{path}: cannot decode: {source}\nhint: build the shards again with --check decode, which finds such images, and --max-bad"
+        "{}: cannot decode: {source}\nhint: build the shards again with --check decode, which finds such images, and --max-bad",
+        visible(path)
     )]
     Decode {
         /// The image's path, as in the shard.
@@ -83,7 +102,8 @@ pub enum Error {
     },
     /// A source image cannot be read or decoded, and none may be bad.
     #[error(
-        "{path}: {reason}\nhint: repair or remove the file, or leave out up to N bad ones with --max-bad N"
+        "{}: {reason}\nhint: repair or remove the file, or leave out up to N bad ones with --max-bad N",
+        visible(path)
     )]
     BadImage {
         /// The image's path.
@@ -93,7 +113,8 @@ pub enum Error {
     },
     /// More images were bad than the user allowed.
     #[error(
-        "{path}: {reason} (bad image number {count}, --max-bad is {allowed})\nhint: repair or remove the bad files, or allow more with --max-bad"
+        "{}: {reason} (bad image number {count}, --max-bad is {allowed})\nhint: repair or remove the bad files, or allow more with --max-bad",
+        visible(path)
     )]
     TooManyBad {
         /// The image at which the limit was passed.
@@ -112,7 +133,10 @@ pub enum Error {
         reason: String,
     },
     /// A list of class names that cannot be one.
-    #[error("{origin}: bad class names: {reason}\nhint: give one non-blank name a class")]
+    #[error(
+        "{}: bad class names: {reason}\nhint: give one non-blank name a class",
+        visible(origin)
+    )]
     ClassNames {
         /// Where the names came from.
         origin: String,
@@ -120,7 +144,11 @@ pub enum Error {
         reason: String,
     },
     /// A class of the training split has no image.
-    #[error("{}: class {label} ({name}) has no training image\nhint: add images of it, or take it out of the class names", path.display())]
+    #[error(
+        "{}: class {label} ({}) has no training image\nhint: add images of it, or take it out of the class names",
+        escape::path(path),
+        visible(name)
+    )]
     EmptyClass {
         /// The source that was read.
         path: PathBuf,
@@ -130,7 +158,7 @@ pub enum Error {
         name: String,
     },
     /// A label beyond the class names.
-    #[error("{location}: label {label} is out of range: there are {num_classes} classes, labels are 0 to {}\nhint: labels count from 0; check the list against the class names", num_classes.saturating_sub(1))]
+    #[error("{}: label {label} is out of range: there are {num_classes} classes, labels are 0 to {}\nhint: labels count from 0; check the list against the class names", visible(location), num_classes.saturating_sub(1))]
     Label {
         /// The file with its line or row.
         location: String,
@@ -140,7 +168,10 @@ pub enum Error {
         num_classes: usize,
     },
     /// A line of a list file that is not `path label`.
-    #[error("{}:{line}: {reason}\nhint: every line is `relative/path.jpg label`, the label a whole number from 0", path.display())]
+    #[error(
+        "{}:{line}: {reason}\nhint: every line is `relative/path.jpg label`, the label a whole number from 0",
+        escape::path(path)
+    )]
     ListLine {
         /// The list file.
         path: PathBuf,
@@ -150,7 +181,7 @@ pub enum Error {
         reason: String,
     },
     /// A source without the files that its dataset needs.
-    #[error("{}: {reason}\nhint: {hint}", path.display())]
+    #[error("{}: {reason}\nhint: {hint}", escape::path(path))]
     Source {
         /// What was looked at.
         path: PathBuf,
@@ -170,13 +201,16 @@ pub enum Error {
         reason: String,
     },
     /// The output folder already holds something.
-    #[error("{}: already exists and is not empty\nhint: remove it, or choose another --out", path.display())]
+    #[error(
+        "{}: already exists and is not empty\nhint: remove it, or choose another --out",
+        escape::path(path)
+    )]
     OutputExists {
         /// The folder.
         path: PathBuf,
     },
     /// The output folder belongs to a build with other settings.
-    #[error("{}: holds {what} with other settings: {}\nhint: give the same settings to go on with it, remove it, or choose another --out", dir.display(), differences.join("; "))]
+    #[error("{}: holds {what} with other settings: {}\nhint: give the same settings to go on with it, remove it, or choose another --out", escape::path(dir), differences.join("; "))]
     OtherBuild {
         /// The split's folder.
         dir: PathBuf,
@@ -186,13 +220,19 @@ pub enum Error {
         differences: Vec<String>,
     },
     /// Another process builds into the same folder.
-    #[error("{}: another build is writing here\nhint: wait for it to end, or choose another --out", dir.display())]
+    #[error(
+        "{}: another build is writing here\nhint: wait for it to end, or choose another --out",
+        escape::path(dir)
+    )]
     Busy {
         /// The split's folder.
         dir: PathBuf,
     },
     /// What an unfinished build says of itself cannot be used.
-    #[error("{}: not the plan of a build: {reason}\nhint: remove the unfinished folder and build again", path.display())]
+    #[error(
+        "{}: not the plan of a build: {reason}\nhint: remove the unfinished folder and build again",
+        escape::path(path)
+    )]
     BuildState {
         /// The file.
         path: PathBuf,
@@ -200,7 +240,10 @@ pub enum Error {
         reason: String,
     },
     /// Not all shards are there to be joined.
-    #[error("{}: {missing} of {of} shards are missing or damaged: {which}\nhint: run their parts again; a part keeps what it has finished", dir.display())]
+    #[error(
+        "{}: {missing} of {of} shards are missing or damaged: {which}\nhint: run their parts again; a part keeps what it has finished",
+        escape::path(dir)
+    )]
     Missing {
         /// The split's folder.
         dir: PathBuf,
@@ -212,7 +255,10 @@ pub enum Error {
         which: String,
     },
     /// A settings file that cannot be used.
-    #[error("{}: {reason}\nhint: [data] takes the flags of `lift-data build` with underscores, and `dataset`", path.display())]
+    #[error(
+        "{}: {reason}\nhint: [data] takes the flags of `lift-data build` with underscores, and `dataset`",
+        escape::path(path)
+    )]
     Config {
         /// The settings file.
         path: PathBuf,
@@ -254,7 +300,7 @@ fn read_hint(source: &io::Error) -> &'static str {
 fn write_hint(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "\nhint: make room and run the same command again; finished shards are kept"
+            "\nhint: make room and run the same command again; what is finished is kept"
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "\nhint: check the permissions, or write to another folder"

@@ -6,6 +6,8 @@
 
 // `deny`, not `forbid`: `shard::map` maps files, `resize::avx512` uses instructions that not every CPU has.
 #![deny(unsafe_code)]
+// Only `terminal` prints.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod atomic;
 pub mod build;
@@ -37,6 +39,7 @@ pub mod shard;
 pub mod source;
 pub mod split;
 pub mod stats;
+pub mod terminal;
 #[cfg(test)]
 mod testing;
 pub mod verify;

@@ -1,19 +1,20 @@
 //! The `lift-data` program: parse, run, print the error, exit code.
 
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod cli;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use lift_data::terminal;
 
 /// Exit codes: 0 done, 1 failed, 2 wrong usage (clap exits with 2 by itself).
 fn main() -> ExitCode {
-    match cli::run(cli::Cli::parse()) {
+    match cli::run(terminal::arguments()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            eprintln!("error: {err}");
+            terminal::say(format_args!("error: {err}"));
             ExitCode::from(err.exit_code())
         }
     }

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::page::escape;
+use crate::terminal;
+
 /// Time between plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
@@ -26,7 +29,7 @@ impl Reporting {
     pub fn note(self, text: &str) {
         match self {
             Reporting::Silent => {}
-            Reporting::Stderr => eprintln!("note: {text}"),
+            Reporting::Stderr => terminal::say(format_args!("note: {text}")),
         }
     }
 
@@ -82,7 +85,7 @@ impl Progress {
             Sink::Lines { next } if self.start.elapsed() >= next.get() => {
                 let elapsed = self.start.elapsed();
                 next.set(elapsed + LINE_EVERY);
-                eprintln!("{}", self.line(elapsed.as_secs_f64()));
+                terminal::say(self.line(elapsed.as_secs_f64()));
             }
             Sink::Lines { .. } | Sink::None => {}
         }
@@ -91,15 +94,15 @@ impl Progress {
     /// Words behind the bar, such as the loss; plain lines do without.
     pub fn note(&self, text: String) {
         if let Sink::Bar(bar) = &self.sink {
-            bar.set_message(text);
+            bar.set_message(escape::visible(&text));
         }
     }
 
     /// A line of its own, above the bar if there is one.
     pub fn say(&self, text: &str) {
         match &self.sink {
-            Sink::Bar(bar) => bar.println(text),
-            Sink::Lines { .. } => eprintln!("{text}"),
+            Sink::Bar(bar) => bar.println(escape::lines(text)),
+            Sink::Lines { .. } => terminal::say(text),
             Sink::None => {}
         }
     }

@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, Result};
 use crate::manifest::{MANIFEST_FILE, Manifest, ShardEntry};
+use crate::page::escape::visible;
 use crate::shard::{ShardIndex, read_row};
 
 /// What verifying found.
@@ -95,7 +96,7 @@ fn verify_rows(file: &str, index: &ShardIndex, counts: &mut [u64], problems: &mu
         if let Err(fault) = read_row(&index.file, row, &mut buf) {
             problems.push(format!(
                 "{file}: row {position} ({}): {fault}",
-                index.paths.get(position)
+                visible(index.paths.get(position))
             ));
         }
     }

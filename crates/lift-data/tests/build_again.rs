@@ -395,7 +395,7 @@ fn a_full_disk_and_a_closed_folder_say_so() {
         exit 1
         ----
         error: full/train/building/train-00000.parquet.tmp: cannot write: No space left on device (os error 28)
-        hint: make room and run the same command again; finished shards are kept
+        hint: make room and run the same command again; what is finished is kept
         ");
         assert_eq!(place.files("full").len(), 0);
     }

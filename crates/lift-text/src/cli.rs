@@ -1,15 +1,20 @@
 //! The command line of `lift-text`: what was typed becomes [`ClassifierOptions`] here.
 
 use std::{
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
 };
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use lift_clip::{DeviceChoice, Head};
 use lift_data::{
-    classes::ClassNames, dataset::DatasetSpec, layout::split_dir, manifest::Manifest, ranks::Ranks,
+    classes::{ClassNames, told_apart},
+    dataset::DatasetSpec,
+    layout::split_dir,
+    manifest::Manifest,
+    ranks::Ranks,
     split::Split,
+    terminal,
 };
 use lift_files::Purpose;
 use serde::Deserialize;
@@ -173,18 +178,9 @@ impl Cli {
             Command::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Cli::command(), "lift-text", &mut script);
-                print(&script)
+                terminal::print_as_it_is(&script).map_err(CliError::Output)
             }
         }
-    }
-}
-
-/// Writes to standard output; a reader that went away (`| head`) is no error.
-fn print(text: &[u8]) -> Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::Output(error)),
-        _ => Ok(()),
     }
 }
 
@@ -244,13 +240,13 @@ fn classifier(args: ClassifierArgs) -> Result<()> {
     };
     let head = build_head(&lift_clip::hub::fetch(&model)?, &classes, &options)?;
     head.write(&out)?;
-    eprintln!(
+    terminal::say(format_args!(
         "{}: {} classes x {}, prompt {:?}",
         out.display(),
         classes.len(),
         head.weight.size()[1],
         head.template
-    );
+    ));
     Ok(())
 }
 
@@ -265,13 +261,25 @@ fn with_taxonomy(
 
 fn similarity(path: &Path, classes: &[String], count: usize, json: bool) -> Result<()> {
     let head = Head::read(path)?;
-    let label = |name: &String| {
-        let label = head.class_names.iter().position(|known| known == name);
-        label.ok_or_else(|| CliError::Usage(format!("{}: no class {name:?} in it", path.display())))
+    // All classes that bear a name, or the one that tables show with its label.
+    let shown = told_apart(&head.class_names);
+    let labels_of = |name: &String| {
+        let is_it = |&label: &usize| head.class_names[label] == *name || shown[label] == *name;
+        let labels: Vec<usize> = (0..shown.len()).filter(is_it).collect();
+        match labels.is_empty() {
+            true => {
+                let message = format!("{}: no class {name:?} in it", path.display());
+                Err(CliError::Usage(message))
+            }
+            false => Ok(labels),
+        }
     };
     let labels: Vec<usize> = match classes {
         [] => (0..head.class_names.len()).collect(),
-        some => some.iter().map(label).collect::<Result<_>>()?,
+        some => {
+            let labels = some.iter().map(labels_of).collect::<Result<Vec<_>>>()?;
+            labels.concat()
+        }
     };
     let all = nearest(&head, &labels, count);
     // All against all would be a large square that nobody reads.
@@ -286,10 +294,9 @@ fn similarity(path: &Path, classes: &[String], count: usize, json: bool) -> Resu
             "classes": all,
             "cosines": square,
         });
-        let text = serde_json::to_string_pretty(&document).expect("plain data") + "\n";
-        return print(text.as_bytes());
+        return terminal::print_json(&document).map_err(CliError::Output);
     }
-    print(table(&all, &square).as_bytes())
+    terminal::print(&table(&all, &square)).map_err(CliError::Output)
 }
 
 /// A string, or a list of strings.

@@ -1,18 +1,19 @@
 //! The `lift-text` program.
 
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use lift_data::terminal;
 use lift_text::cli::Cli;
 
 /// Exit codes: 0 done, 1 failed, 2 wrong usage (clap exits with 2 by itself).
 fn main() -> ExitCode {
-    match Cli::parse().run() {
+    match terminal::arguments::<Cli>().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("lift-text: {error}");
+            terminal::say(format_args!("lift-text: {error}"));
             ExitCode::from(error.exit_code())
         }
     }

@@ -4,6 +4,7 @@
 //! of the number of classes.
 
 use lift_clip::{Head, normalize};
+use lift_data::{classes::told_apart, terminal::aligned};
 use serde::Serialize;
 use tch::Tensor;
 
@@ -13,7 +14,9 @@ const BLOCK: i64 = 256;
 /// Another class and its cosine.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Neighbour {
-    /// Its name.
+    /// Its label.
+    pub label: usize,
+    /// Its name, with the label where several classes bear it.
     pub class: String,
     /// Cosine of the two classes' vectors.
     pub cosine: f64,
@@ -22,7 +25,9 @@ pub struct Neighbour {
 /// A class and those nearest to it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Nearest {
-    /// Its name.
+    /// Its label.
+    pub label: usize,
+    /// Its name, with the label where several classes bear it.
     pub class: String,
     /// The others, nearest first.
     pub nearest: Vec<Neighbour>,
@@ -35,6 +40,7 @@ pub struct Nearest {
 /// When a label is not below the number of classes.
 pub fn nearest(head: &Head, labels: &[usize], count: usize) -> Vec<Nearest> {
     let vectors = vectors(head);
+    let names = told_apart(&head.class_names);
     let mut all = Vec::new();
     for block in labels.chunks(BLOCK as usize) {
         let cosines = rows(&vectors, block).matmul(&vectors.tr());
@@ -44,11 +50,13 @@ pub fn nearest(head: &Head, labels: &[usize], count: usize) -> Vec<Nearest> {
             // Equal cosines keep label order, so that the answer is always the same.
             others.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
             let neighbour = |&other: &usize| Neighbour {
-                class: head.class_names[other].clone(),
+                label: other,
+                class: names[other].clone(),
                 cosine: row[other].into(),
             };
             all.push(Nearest {
-                class: head.class_names[label].clone(),
+                label,
+                class: names[label].clone(),
                 nearest: others.iter().take(count).map(neighbour).collect(),
             });
         }
@@ -78,25 +86,24 @@ fn rows(vectors: &Tensor, labels: &[usize]) -> Tensor {
 
 /// An aligned text: each class and its nearest, then the given cosines, a line a class.
 pub fn table(all: &[Nearest], cosines: &[Vec<f64>]) -> String {
-    let names = all.iter().map(|one| one.class.chars().count());
-    let first = names.max().unwrap_or(0);
-    let mut text = String::new();
-    for one in all {
+    let near = |one: &Nearest| {
         let near: Vec<_> = one
             .nearest
             .iter()
             .map(|other| format!("{} {:.3}", other.class, other.cosine))
             .collect();
-        text += &format!("{:<first$}  {}\n", one.class, near.join(", "));
+        vec![one.class.clone(), near.join(", ")]
+    };
+    let text = aligned(&all.iter().map(near).collect::<Vec<_>>(), 2);
+    let square = |(one, row): (&Nearest, &Vec<f64>)| {
+        let cells = row.iter().map(|cosine| format!("{cosine:6.3}"));
+        std::iter::once(one.class.clone()).chain(cells).collect()
+    };
+    let square: Vec<Vec<String>> = all.iter().zip(cosines).map(square).collect();
+    match square.is_empty() {
+        true => text,
+        false => text + "\n" + &aligned(&square, 1),
     }
-    if !cosines.is_empty() {
-        text.push('\n');
-    }
-    for (one, row) in all.iter().zip(cosines) {
-        let cells: Vec<_> = row.iter().map(|cosine| format!("{cosine:6.3}")).collect();
-        text += &format!("{:<first$}  {}\n", one.class, cells.join("  "));
-    }
-    text
 }
 
 #[cfg(test)]
@@ -129,6 +136,12 @@ mod tests {
         assert_eq!(names(&all[1]), ["between", "east"]);
         let square = cosines(&head, &[0, 1]);
         assert_eq!(square, [[1.0, 0.0], [0.0, 1.0]]);
+        // Two classes of one name are told apart.
+        let mut head = head;
+        head.class_names[2] = "east".into();
+        let twins = nearest(&head, &[1], 3);
+        assert_eq!(names(&twins[0]), ["east (2)", "east (0)", "west"]);
+        assert_eq!(twins[0].nearest[0].label, 2);
         let expected = "east   between 0.600, north 0.000\nnorth  between 0.800, east 0.000\n\n\
                         east    1.000   0.000\nnorth   0.000   1.000\n";
         assert_eq!(table(&all, &square), expected);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use lift_clip::{DeviceChoice, Precision};
-use lift_data::{Split, ranks::RANKS};
+use lift_data::{Split, ranks::RANKS, terminal};
 
 use crate::{
     command::{self, EvalSettings, Form, InitSettings, Output},
@@ -484,7 +484,7 @@ impl Cli {
             Some(Command::Completions { shell }) => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Self::command(), "lift-train", &mut script);
-                command::write_stdout(&script)?;
+                terminal::print_as_it_is(&script).map_err(Error::io("standard output"))?;
             }
         }
         Ok(())

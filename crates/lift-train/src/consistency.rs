@@ -17,6 +17,7 @@ use lift_data::{
     progress::{Progress, Reporting},
     shard::ShardReader,
     split::{Band, BandEdges},
+    terminal::aligned,
 };
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -27,7 +28,6 @@ use crate::{
     error::{Error, Result},
     loader::{Draw, Draws, Loader, View, rows_by_class, sample},
     model::TunedModel,
-    report::aligned,
 };
 
 /// The most that features may take in memory.

@@ -10,7 +10,7 @@ mod probe;
 use std::{fmt, path::Path, sync::Arc};
 
 use lift_clip::{Head, NoHooks, Normalisation, VisionTower, hub, normalize};
-use lift_data::{manifest::Manifest, progress::Reporting, shard::ShardReader};
+use lift_data::{manifest::Manifest, progress::Reporting, shard::ShardReader, terminal};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -203,7 +203,9 @@ impl Source<'_> {
         let Minimum {
             steps, gradient, ..
         } = probed.minimum;
-        eprintln!("linear probing: {steps} steps of L-BFGS, largest gradient {gradient:.1e}");
+        terminal::say(format_args!(
+            "linear probing: {steps} steps of L-BFGS, largest gradient {gradient:.1e}"
+        ));
         Ok(normalize(&probed.weight))
     }
 

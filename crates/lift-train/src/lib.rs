@@ -7,6 +7,8 @@
 
 // Only where CUDA is driven: loader/transfer/cuda.rs.
 #![deny(unsafe_code)]
+// Only `lift_data::terminal` prints.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod checkpoint;
 pub mod classifier;

@@ -1,17 +1,18 @@
 //! The `lift-train` program.
 
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use lift_data::terminal;
 use lift_train::{cli::Cli, error::Error};
 
 fn main() -> ExitCode {
-    match Cli::parse().run() {
+    match terminal::arguments::<Cli>().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("lift-train: {error}");
+            terminal::say(format_args!("lift-train: {error}"));
             match error {
                 Error::Usage(_) => ExitCode::from(2),
                 _ => ExitCode::FAILURE,

@@ -8,7 +8,6 @@ use lift_clip::Precision;
 use lift_data::{atomic, split::BandEdges};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use table::aligned;
 pub use table::{Columns, class_table, table};
 
 use crate::{

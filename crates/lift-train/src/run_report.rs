@@ -10,7 +10,10 @@ pub mod page;
 pub mod smooth;
 mod summary;
 
-use lift_data::split::{Band, BandEdges};
+use lift_data::{
+    classes::told_apart,
+    split::{Band, BandEdges},
+};
 use serde::Serialize;
 
 pub use summary::summary;
@@ -232,7 +235,7 @@ pub struct Cost {
 pub struct ClassLine {
     /// Its label.
     pub label: usize,
-    /// Its name.
+    /// Its name, with the label where several classes bear it.
     pub class: String,
     /// Training images, where they are known.
     pub train_count: Option<u64>,
@@ -482,10 +485,11 @@ fn class_lines(
         total[one.label as usize] += 1;
         right[one.label as usize] += u64::from(one.label == one.predicted);
     }
+    let names = told_apart(&report.class_names);
     let mut taken_for = vec![None; report.num_classes];
     // The largest comes first and stays.
     for mistake in mistakes(after.unwrap_or_default()) {
-        let name = report.class_names[mistake.predicted as usize].clone();
+        let name = names[mistake.predicted as usize].clone();
         taken_for[mistake.label as usize].get_or_insert((name, mistake.images));
     }
     let line = |(label, class): (usize, &String)| {
@@ -502,7 +506,7 @@ fn class_lines(
             taken_for: taken_for[label].take(),
         }
     };
-    report.class_names.iter().enumerate().map(line).collect()
+    names.iter().enumerate().map(line).collect()
 }
 
 fn frequency(classes: &[ClassLine]) -> Vec<Smoothed> {
@@ -531,7 +535,8 @@ fn frequency(classes: &[ClassLine]) -> Vec<Smoothed> {
 }
 
 fn confused(report: &Report, judged: &[Judged]) -> Vec<Confused> {
-    let name = |label: u32| report.class_names[label as usize].clone();
+    let names = told_apart(&report.class_names);
+    let name = |label: u32| names[label as usize].clone();
     let all = mistakes(judged);
     let pair = |mistake: &judged::Mistake| Confused {
         label: mistake.label,

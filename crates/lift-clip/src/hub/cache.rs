@@ -14,7 +14,10 @@ use std::{
 use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 
 use super::id::{ModelId, is_commit};
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    say::say,
+};
 
 /// Files with a model's tensors, in the order in which they are looked for, in folders too.
 pub const WEIGHTS: [&str; 4] = [
@@ -112,7 +115,7 @@ impl ModelCache {
         make_parent(&path)?;
         let file = File::create(&path).map_err(Error::io(&path))?;
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
-            eprintln!("note: waiting for another process that fetches the same file");
+            say("note: waiting for another process that fetches the same file");
             file.lock().map_err(Error::io(path))?;
         }
         // Some file systems have no locks: better without one than not at all.

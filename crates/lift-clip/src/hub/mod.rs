@@ -25,7 +25,10 @@ pub(crate) use cache::WEIGHTS;
 pub use id::ModelId;
 
 use self::cache::ModelCache;
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    say::say,
+};
 
 const ENDPOINT: &str = "https://huggingface.co";
 
@@ -163,10 +166,10 @@ impl Hub {
             return Err(self.not_cached(id, &cache, unreachable.as_deref()));
         };
         if let Some(reason) = unreachable {
-            eprintln!(
+            say(&format!(
                 "note: the hub does not answer ({reason}); the cached {}@{commit} is used",
                 id.repo
-            );
+            ));
         }
         Ok(id.at(&commit))
     }

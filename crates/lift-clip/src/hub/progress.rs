@@ -4,6 +4,8 @@ use std::io::{self, IsTerminal};
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
+use crate::say::{say, shown};
+
 /// Files below this size are not worth a word.
 const WORTH_A_WORD: u64 = 1 << 20;
 
@@ -14,7 +16,7 @@ pub fn start(what: String, size: Option<u64>) -> ProgressBar {
     }
     if !io::stderr().is_terminal() {
         let size = size.map_or("size unknown".into(), |bytes| HumanBytes(bytes).to_string());
-        eprintln!("fetching {what}, {size}");
+        say(&format!("fetching {what}, {size}"));
         return ProgressBar::hidden();
     }
     let template = match size {
@@ -26,5 +28,5 @@ pub fn start(what: String, size: Option<u64>) -> ProgressBar {
         Some(bytes) => ProgressBar::new(bytes),
         None => ProgressBar::no_length(),
     };
-    bar.with_style(style).with_prefix(what)
+    bar.with_style(style).with_prefix(shown(&what))
 }

@@ -41,7 +41,7 @@ pub fn run(args: BenchArgs) -> Result<(), CliError> {
     )?;
     match args.json {
         true => print_json(&report),
-        false => print(text(&report).as_bytes()),
+        false => print(&text(&report)),
     }
 }
 

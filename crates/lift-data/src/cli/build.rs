@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use lift_data::build::{BuildReport, Forecast, Part, SplitReport, THREAD_NAME, build, forecast};
+use lift_data::page::escape;
 use lift_data::progress::Reporting;
+use lift_data::terminal;
 
 use super::data_table::{DataTable, read_recipe};
 use super::{CliError, grouped, print, print_json, shards, size};
@@ -70,7 +72,7 @@ pub fn run(args: BuildArgs) -> Result<(), CliError> {
         let forecasts = forecast(&options, Reporting::Stderr)?;
         return match args.json {
             true => print_json(&serde_json::json!({ "splits": forecasts })),
-            false => print(forecasts.iter().map(line).collect::<String>().as_bytes()),
+            false => print(&forecasts.iter().map(line).collect::<String>()),
         };
     }
     let report = build(&options, Reporting::Stderr)?;
@@ -112,7 +114,7 @@ fn line(forecast: &Forecast) -> String {
         grouped(forecast.classes as u64),
         size(forecast.expected_bytes),
         shards(forecast.shards),
-        forecast.dir.display(),
+        escape::path(&forecast.dir),
     )
 }
 
@@ -121,7 +123,7 @@ fn print_summary(report: &BuildReport) {
         print_split(split);
     }
     if report.splits.iter().any(|split| split.part.is_some()) {
-        eprintln!("hint: when all parts are done, join them with `lift-data commit`");
+        terminal::say("hint: when all parts are done, join them with `lift-data commit`");
     }
 }
 
@@ -144,7 +146,7 @@ pub(super) fn print_split(split: &SplitReport) {
         n if n == split.shards => " (finished before)".to_owned(),
         n => format!(" ({} finished before)", grouped(n as u64)),
     };
-    eprintln!(
+    terminal::say(format_args!(
         "{}: {part}{} images of {} classes{bad}{damaged}, {} in {}{kept}, {:.1} s, {} images/s -> {}",
         split.split,
         grouped(split.images),
@@ -153,6 +155,6 @@ pub(super) fn print_split(split: &SplitReport) {
         shards(split.shards as u64),
         split.seconds,
         grouped(split.images_per_second as u64),
-        split.dir.display(),
-    );
+        escape::path(&split.dir),
+    ));
 }

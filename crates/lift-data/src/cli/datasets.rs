@@ -1,11 +1,10 @@
 //! `lift-data datasets`: what is known by name, as a table or as JSON.
 
-use std::fmt::Write;
-
 use clap::Args;
 use serde::Serialize;
 
 use lift_data::dataset::{self, DatasetSpec, Expected, SourceKind};
+use lift_data::terminal::aligned;
 use lift_data::{BandEdges, Split};
 
 use super::{CliError, grouped, print, print_json};
@@ -43,7 +42,7 @@ pub fn run(args: &DatasetsArgs) -> Result<(), CliError> {
         let entries: Vec<_> = specs.into_iter().map(entry).collect();
         return print_json(&serde_json::json!({ "datasets": entries }));
     }
-    print(table(&specs).as_bytes())
+    print(&table(&specs))
 }
 
 fn entry(spec: DatasetSpec) -> Entry {
@@ -62,24 +61,12 @@ fn table(specs: &[DatasetSpec]) -> String {
     let header = [
         "dataset", "classes", "train", "largest", "smallest", "many", "medium", "few", "test",
     ];
-    let mut rows = vec![header.map(str::to_owned)];
-    rows.extend(specs.iter().map(row));
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: [usize; 9] = std::array::from_fn(width);
-    let mut text = String::new();
-    for row in &rows {
-        let _ = write!(text, "{:<1$}", row[0], widths[0]);
-        for (cell, width) in row.iter().zip(widths).skip(1) {
-            let _ = write!(text, "  {cell:>width$}");
-        }
-        text.push('\n');
-    }
-    text.push_str("\nwhat to download:\n");
-    for spec in specs {
-        let get = spec.get.as_deref().unwrap_or("-");
-        let _ = writeln!(text, "{:<1$}  {get}", spec.name, widths[0]);
-    }
-    text
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    rows.extend(specs.iter().map(|spec| row(spec).to_vec()));
+    let get = |spec: &DatasetSpec| spec.get.clone().unwrap_or_else(|| "-".to_owned());
+    let gets = specs.iter().map(|spec| vec![spec.name.clone(), get(spec)]);
+    let gets: Vec<_> = gets.collect();
+    aligned(&rows, 1) + "\nwhat to download:\n" + &aligned(&gets, 2)
 }
 
 fn row(spec: &DatasetSpec) -> [String; 9] {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use lift_data::Error;
 use lift_data::shapes::{ShapesOptions, write_dataset};
+use lift_data::{Error, terminal};
 
 use super::{CliError, all_cores};
 
@@ -51,10 +51,10 @@ pub fn run(draw: &Draw) -> Result<(), CliError> {
         ..ShapesOptions::default()
     };
     pool.install(|| write_dataset(&args.out, &options))?;
-    eprintln!(
+    terminal::say(format_args!(
         "drawn: shapes-lt, seed {} -> {}",
         args.seed,
         args.out.display()
-    );
+    ));
     Ok(())
 }

@@ -10,7 +10,7 @@ use lift_data::decode::Decoder;
 use lift_data::export::png;
 use lift_data::layout::require_shard_dirs;
 use lift_data::shard::{ShardShape, shard_shape};
-use lift_data::{Manifest, ShardReader, atomic};
+use lift_data::{Manifest, ShardReader, atomic, terminal};
 
 use super::{CliError, grouped, print, print_json, size};
 
@@ -79,7 +79,10 @@ pub fn run(args: &InspectArgs) -> Result<(), CliError> {
         let image = reader.rgb(row, &mut decoder)?;
         let (width, height) = (image.width, image.height);
         atomic::write(path, &png(image)?)?;
-        eprintln!("row {row}: {width}x{height} pixels -> {}", path.display());
+        terminal::say(format_args!(
+            "row {row}: {width}x{height} pixels -> {}",
+            path.display()
+        ));
     }
     let inspection = Inspection {
         manifest,
@@ -89,7 +92,7 @@ pub fn run(args: &InspectArgs) -> Result<(), CliError> {
     if args.json {
         return print_json(&inspection);
     }
-    print(inspection.text().as_bytes())
+    print(&inspection.text())
 }
 
 fn view(reader: &ShardReader, index: usize) -> Result<RowView, CliError> {
@@ -168,7 +171,6 @@ impl Inspection<'_> {
 }
 
 fn table(fields: &[(&str, String)]) -> String {
-    let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    let line = |(name, value): &(&str, String)| format!("{name:<width$}  {value}\n");
-    fields.iter().map(line).collect()
+    let row = |(name, value): &(&str, String)| vec![(*name).to_owned(), value.clone()];
+    terminal::aligned(&fields.iter().map(row).collect::<Vec<_>>(), 2)
 }

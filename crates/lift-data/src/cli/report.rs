@@ -12,9 +12,10 @@ use lift_data::report::expression::Expression;
 use lift_data::report::quality::Flag;
 use lift_data::report::{Report, ReportOptions, croissant, duplicates, flags, near, report, view};
 use lift_data::source::Columns;
+use lift_data::terminal::aligned;
 use lift_data::{BandEdges, atomic};
 
-use super::stats::{align, table};
+use super::stats::table;
 use super::{CliError, all_cores, print};
 
 /// `lift-data report`
@@ -109,7 +110,7 @@ pub fn run(args: &ReportArgs) -> Result<(), CliError> {
         None => None,
     };
     write_files(args, &report, &pairs)?;
-    print(text(&report).as_bytes())?;
+    print(&text(&report))?;
     match condition {
         Some((condition, values)) => {
             let failures = condition.failures(&values);
@@ -211,7 +212,7 @@ fn text(report: &Report) -> String {
         }
     }
     out += "\n";
-    out += &align(&rows);
+    out += &aligned(&rows, 1);
     out
 }
 

@@ -8,6 +8,7 @@ use lift_data::BandEdges;
 use lift_data::lists::{without_images, write_lists};
 use lift_data::progress::Reporting;
 use lift_data::sampling::Holdout;
+use lift_data::terminal;
 
 use super::data_table::{DataTable, DatasetName, ProfileName, Typed};
 use super::stats::table;
@@ -84,11 +85,11 @@ pub fn run(args: SplitArgs) -> Result<(), CliError> {
     let json = args.json;
     let report = write_lists(&args.into_table().into_options()?, Reporting::Stderr)?;
     for (split, classes) in without_images(&report.splits) {
-        eprintln!(
+        terminal::say(format_args!(
             "{split}: classes without an image: {classes}; their accuracy cannot be measured on it"
-        );
+        ));
     }
-    eprintln!(
+    terminal::say(format_args!(
         "written to {}; build with: lift-data build list --source {} --root {} --out SHARDS",
         report.dir.display(),
         report.dir.display(),
@@ -96,11 +97,11 @@ pub fn run(args: SplitArgs) -> Result<(), CliError> {
             true => ".".into(),
             false => report.root.display().to_string(),
         },
-    );
+    ));
     if json {
         return print_json(&report);
     }
-    print(table(&report.splits, report.band_edges).as_bytes())
+    print(&table(&report.splits, report.band_edges))
 }
 
 impl SplitArgs {

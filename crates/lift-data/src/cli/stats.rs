@@ -1,13 +1,14 @@
 //! `lift-data stats`: a class distribution as a table or as JSON.
 
-use std::fmt::Write;
 use std::path::PathBuf;
 
 use clap::Args;
 
 use lift_data::BandEdges;
+use lift_data::page::escape;
 use lift_data::source::Columns;
 use lift_data::stats::{Stats, stats};
+use lift_data::terminal::{aligned, say};
 
 use super::{CliError, grouped, print, print_json};
 
@@ -48,12 +49,12 @@ pub fn run(args: &StatsArgs) -> Result<(), CliError> {
     };
     let described = stats(&args.path, args.bands, &columns)?;
     for note in described.left_out.notes() {
-        eprintln!("note: {}: {note}", args.path.display());
+        say(format_args!("note: {}: {note}", escape::path(&args.path)));
     }
     if args.json {
         return print_json(&described);
     }
-    print(table(&described.splits, described.band_edges).as_bytes())
+    print(&table(&described.splits, described.band_edges))
 }
 
 /// The splits side by side.
@@ -90,7 +91,7 @@ pub fn table(splits: &[Stats], edges: BandEdges) -> String {
             or_dash(s.bands[band].classes, s.bands[band].images)
         }));
     }
-    align(&rows)
+    aligned(&rows, 1)
 }
 
 /// A band without classes has no number.
@@ -99,20 +100,4 @@ fn or_dash(classes: usize, number: u64) -> String {
         0 => "-".to_owned(),
         _ => grouped(number),
     }
-}
-
-/// The first column to the left, numbers to the right.
-pub fn align(rows: &[Vec<String>]) -> String {
-    let columns = rows[0].len();
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let _ = write!(text, "{:<1$}", row[0], widths[0]);
-        for (cell, width) in row.iter().zip(&widths).skip(1) {
-            let _ = write!(text, "  {cell:>width$}");
-        }
-        text.push('\n');
-    }
-    text
 }

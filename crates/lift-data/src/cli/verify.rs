@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use lift_data::layout::require_shard_dirs;
+use lift_data::page::escape;
 use lift_data::verify::verify;
 
 use super::{CliError, grouped, print, shards, size};
@@ -30,18 +31,18 @@ pub fn run(args: &VerifyArgs) -> Result<(), CliError> {
         let verdict = verify(&dir)?;
         let mut text = String::new();
         for problem in &verdict.problems {
-            let _ = writeln!(text, "{}/{problem}", dir.display());
+            let _ = writeln!(text, "{}/{problem}", escape::path(&dir));
         }
         if verdict.is_whole() {
             let (rows, bytes) = (grouped(verdict.rows), size(verdict.bytes));
             let _ = writeln!(
                 text,
                 "{}: whole: {rows} images, {bytes} in {}",
-                dir.display(),
+                escape::path(&dir),
                 shards(verdict.shards as u64)
             );
         }
-        print(text.as_bytes())?;
+        print(&text)?;
         problems += verdict.problems.len();
     }
     match problems {

@@ -2,7 +2,9 @@
 //!
 //! Class and file names may hold markup, line breaks, control characters, and marks that turn the
 //! direction of what follows. Invariant: what comes out holds no character that ends a text node or an
-//! attribute, and no invisible character that could move or hide its neighbours.
+//! attribute, none that a terminal obeys, and no invisible one that could move or hide its neighbours.
+
+use std::path::Path;
 
 /// `text` with invisible and direction-changing characters replaced by visible names.
 ///
@@ -19,6 +21,34 @@ pub fn visible(text: &str) -> String {
                 out += &format!("[U+{:04X}]", u32::from(character));
             }
             _ => out.push(character),
+        }
+    }
+    out
+}
+
+/// A path for a message, [`visible`] on one line.
+pub fn path(path: &Path) -> String {
+    visible(&path.to_string_lossy())
+}
+
+/// As [`visible`], for text whose line feeds are meant.
+pub fn lines(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(visible).collect();
+    lines.join("\n")
+}
+
+/// A JSON document in which what a terminal would obey is escaped as JSON does it: it stays the same value.
+pub fn json(document: &str) -> String {
+    let mut out = String::with_capacity(document.len());
+    for character in document.chars() {
+        // Outside of strings there is none but the line feed; in them JSON has escaped what is below a blank.
+        if character == '\u{7f}' || is_treacherous(character) {
+            let mut units = [0; 2];
+            for unit in character.encode_utf16(&mut units) {
+                out += &format!("\\u{unit:04x}");
+            }
+        } else {
+            out.push(character);
         }
     }
     out
@@ -58,19 +88,25 @@ pub fn markdown(text: &str) -> String {
     out
 }
 
-/// C1 controls, marks that change direction, line and paragraph separators, invisible tags.
-fn is_treacherous(character: char) -> bool {
+/// C1 controls, marks that change direction, line and paragraph separators, fillers and tags that are not seen.
+pub(crate) fn is_treacherous(character: char) -> bool {
     matches!(
         character,
         '\u{80}'..='\u{9f}'
             | '\u{ad}'
+            | '\u{34f}'
             | '\u{61c}'
+            | '\u{115f}'
+            | '\u{1160}'
+            | '\u{180e}'
             | '\u{200b}'
             | '\u{200e}'
             | '\u{200f}'
             | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}'
+            | '\u{3164}'
             | '\u{feff}'
+            | '\u{ffa0}'
             | '\u{fff9}'..='\u{fffb}'
             | '\u{e0000}'..='\u{e007f}'
     )
@@ -95,6 +131,23 @@ mod tests {
             markdown("a|b *c* [x](y) <i>"),
             "a\\|b \\*c\\* \\[x\\](y) &lt;i&gt;"
         );
+    }
+
+    #[test]
+    fn a_terminal_obeys_nothing_and_json_stays_the_same() {
+        let name = "\u{1b}]0;x\u{7}\r\u{9b}2J\u{7f}\u{202e}\u{2066}\u{e0041}é猫";
+        assert_eq!(
+            lines(&format!("{name}\nhint: none")),
+            "␛]0;x␇␍[U+009B]2J␡[U+202E][U+2066][U+E0041]é猫\nhint: none"
+        );
+        let document = serde_json::to_string(&[name]).unwrap();
+        let escaped = json(&document);
+        assert_eq!(
+            escaped,
+            r#"["\u001b]0;x\u0007\r\u009b2J\u007f\u202e\u2066\udb40\udc41é猫"]"#
+        );
+        let back: Vec<String> = serde_json::from_str(&escaped).unwrap();
+        assert_eq!(back, [name]);
     }
 
     proptest! {

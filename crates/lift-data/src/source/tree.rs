@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use super::{Content, SplitList};
 use crate::dataset::WrongVersion;
 use crate::error::{Error, Result};
+use crate::page::escape::visible;
 
 /// Up to so many files of a folder are asked for one by one: the folder may hold thousands of others.
 const ASK_ONE_BY_ONE: usize = 4;
@@ -70,7 +71,7 @@ fn describe(missing: &[(&SplitList, Vec<u32>)]) -> String {
         .iter()
         .flat_map(|(list, places)| places.iter().map(|&i| &list.items[i as usize].path))
         .take(SHOWN)
-        .map(|path| format!("\n  {path}"))
+        .map(|path| format!("\n  {}", visible(path)))
         .collect();
     let in_all: usize = missing.iter().map(|(_, places)| places.len()).sum();
     let more = match in_all - shown.len() {

@@ -22,6 +22,7 @@ use super::left_out::LeftOut;
 use super::{Bounds, Columns, Source, absent, class_names_beside};
 use crate::classes::ClassNames;
 use crate::error::{Error, Result};
+use crate::page::escape::visible;
 use crate::split::Split;
 
 /// More than any label file has.
@@ -269,7 +270,8 @@ fn split_name(path: &str) -> Option<(&str, String)> {
 fn wrong(path: &Path, reason: String, hint: &str) -> Error {
     Error::Source {
         path: path.to_owned(),
-        reason,
+        // The names in a tar may be any.
+        reason: visible(&reason),
         hint: hint.to_owned(),
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lift_clip::DeviceChoice;
-use lift_data::atomic;
+use lift_data::{atomic, terminal};
 
 use crate::{
     command::{self, ConsistencySettings, IMAGES_PER_CLASS, ReportSettings},
@@ -133,10 +133,10 @@ impl ReportArgs {
             .flatten()
             .collect();
         if written.is_empty() {
-            return command::write_stdout(summary(&report).as_bytes());
+            return command::print_text(&summary(&report));
         }
         for path in written {
-            eprintln!("report: {}", path.display());
+            terminal::say(format_args!("report: {}", path.display()));
         }
         Ok(())
     }

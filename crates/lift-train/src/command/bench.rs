@@ -10,14 +10,14 @@ use lift_data::{
     build::{cpu_seconds, peak_memory_bytes},
     manifest::Encoding,
     shard::ShardReader,
+    terminal::aligned,
 };
 use serde::Serialize;
 
-use super::write_stdout;
+use super::{print_json, print_text};
 use crate::{
     error::{Error, Result},
     loader::{Augmentation, Bare, Draws, Loader, View},
-    report::aligned,
 };
 
 /// How much of the rows the bare loop holds in memory.
@@ -169,11 +169,10 @@ pub fn bench(settings: &BenchSettings) -> Result<BenchReport> {
 /// # Errors
 /// When it cannot be written.
 pub fn print_bench(report: &BenchReport, form: Form) -> Result<()> {
-    let text = match form {
-        Form::Table => table(report),
-        Form::Json => serde_json::to_string_pretty(report).expect("plain data") + "\n",
-    };
-    write_stdout(text.as_bytes())
+    match form {
+        Form::Table => print_text(&table(report)),
+        Form::Json => print_json(report),
+    }
 }
 
 fn view(augment: Augmentation, epoch: usize) -> View {

@@ -4,7 +4,7 @@ use lift_clip::device_name;
 use serde::Serialize;
 use tch::Device;
 
-use super::{Form, write_stdout};
+use super::{Form, print_json, print_text};
 use crate::{
     error::{Error, Result},
     loader::{Checked, check},
@@ -31,7 +31,7 @@ pub struct CheckReport {
 /// When the device cannot be used, or a batch came with a wrong bit.
 pub fn check_device(device: Device, form: Form) -> Result<CheckReport> {
     let print = |checked: &Checked| match form {
-        Form::Table => write_stdout(line(checked).as_bytes()),
+        Form::Table => print_text(&line(checked)),
         Form::Json => Ok(()),
     };
     let checks = check(device, print)?;
@@ -43,8 +43,7 @@ pub fn check_device(device: Device, form: Form) -> Result<CheckReport> {
         checks,
     };
     if form == Form::Json {
-        let text = serde_json::to_string_pretty(&report).expect("a report is plain data");
-        write_stdout((text + "\n").as_bytes())?;
+        print_json(&report)?;
     }
     let failed = report.checks.iter().filter(|checked| checked.wrong > 0);
     match failed.count() {

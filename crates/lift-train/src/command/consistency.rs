@@ -7,10 +7,10 @@ use std::{
 };
 
 use lift_clip::hub;
-use lift_data::{atomic, layout::split_dir, shard::ShardReader, split::Split};
+use lift_data::{atomic, layout::split_dir, shard::ShardReader, split::Split, terminal};
 use tch::Device;
 
-use super::{check_classes, evaluation::load_tuned, write_stdout};
+use super::{check_classes, evaluation::load_tuned, print_json, print_text};
 use crate::{
     config::TrainConfig,
     consistency::{Compared, Consistency, table},
@@ -112,16 +112,15 @@ fn hash(tensors: &std::collections::BTreeMap<String, tch::Tensor>) -> Result<Str
 /// When standard output cannot be written.
 pub fn print_consistency(found: &Consistency, json: bool) -> Result<()> {
     if json {
-        let text = serde_json::to_string_pretty(found).expect("figures are plain data") + "\n";
-        return write_stdout(text.as_bytes());
+        return print_json(found);
     }
     let [train, test] = found.images;
-    eprintln!(
+    terminal::say(format_args!(
         "{train} training and {test} test images, at most {} of each class; apart: {}",
         found.images_per_class, found.measure
-    );
+    ));
     if found.bands.is_empty() {
-        eprintln!("note: no class has two images of each split: there is nothing to compare");
+        terminal::say("note: no class has two images of each split: there is nothing to compare");
     }
-    write_stdout(table(found).as_bytes())
+    print_text(&table(found))
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use lift_clip::{NoHooks, Normalisation, Precision, hub};
-use lift_data::{layout::split_dir, shard::ShardReader, split::Split};
+use lift_data::{layout::split_dir, shard::ShardReader, split::Split, terminal};
 use tch::Device;
 
 use super::load_tower;
@@ -65,6 +65,6 @@ pub fn init(settings: &InitSettings, out: &Path) -> Result<()> {
     let head = source.head(*init)?;
     head.write(out)?;
     let (classes, how) = (head.class_names.len(), &head.template);
-    eprintln!("{}: {classes} classes, {how}", out.display());
+    terminal::say(format_args!("{}: {classes} classes, {how}", out.display()));
     Ok(())
 }

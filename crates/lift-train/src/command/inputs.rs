@@ -4,7 +4,7 @@ use std::path::Path;
 
 use lift_clip::{Clip, Head, Normalisation, TextTower, Tokenizer, VisionTower, hub};
 use lift_data::{
-    layout::split_dir, manifest::Manifest, order::Order, shard::ShardReader, split::Split,
+    layout::split_dir, manifest::Manifest, order::Order, shard::ShardReader, split::Split, terminal,
 };
 use tch::{Device, Tensor, kind::FLOAT_CPU};
 
@@ -71,11 +71,11 @@ impl Inputs {
             )));
         }
         if config.shuffle_window.is_some() && manifest.order == Order::List {
-            eprintln!(
+            terminal::say(format_args!(
                 "{}: images are stored in the list's order, so that a window may hold few classes\n\
                  hint: build the shards with --order shuffled",
                 config.shards.display()
-            );
+            ));
         }
         let steps = manifest.rows.div_ceil(config.batch_size as u64) * config.epochs as u64;
         if config.warmup as u64 > steps {

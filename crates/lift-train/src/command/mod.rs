@@ -13,13 +13,10 @@ mod report;
 mod stage;
 mod training;
 
-use std::{
-    io::{self, Write},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use lift_clip::{Head, VisionTower, device_name, hub};
-use lift_data::{ClassNames, manifest::Manifest};
+use lift_data::{ClassNames, manifest::Manifest, terminal};
 use tch::Tensor;
 
 pub use bench::{BenchReport, BenchSettings, Form, Length, Speed, bench, print_bench};
@@ -65,20 +62,18 @@ pub enum Output {
 /// # Errors
 /// When standard output cannot be written.
 pub fn print(reports: &[Report], output: Output) -> Result<()> {
-    let json = |text: serde_json::Result<String>| text.expect("a report is plain data") + "\n";
-    let text = match (output, reports) {
-        (Output::Table(columns), reports) => table(reports, columns),
+    match (output, reports) {
+        (Output::Table(columns), reports) => print_text(&table(reports, columns)),
         (Output::TableAndClasses(columns), reports) => {
             let classes = reports.iter().map(|report| match reports {
                 [_] => format!("\n{}", class_table(report)),
                 _ => format!("\n{}\n{}", report.name, class_table(report)),
             });
-            table(reports, columns) + &classes.collect::<String>()
+            print_text(&(table(reports, columns) + &classes.collect::<String>()))
         }
-        (Output::Json, [report]) => json(serde_json::to_string_pretty(report)),
-        (Output::Json, reports) => json(serde_json::to_string_pretty(reports)),
-    };
-    write_stdout(text.as_bytes())
+        (Output::Json, [report]) => print_json(report),
+        (Output::Json, reports) => print_json(&reports),
+    }
 }
 
 /// Prints the report of a run, and says where it lies.
@@ -87,20 +82,24 @@ pub fn print(reports: &[Report], output: Output) -> Result<()> {
 /// When standard output cannot be written.
 pub fn print_run(report: Report, run: &Path) -> Result<()> {
     print(&[report], Output::Table(Columns::Accuracies))?;
-    eprintln!("report: {}", run.join("report.json").display());
+    terminal::say(format_args!(
+        "report: {}",
+        run.join("report.json").display()
+    ));
     Ok(())
 }
 
-/// Writes to standard output; a reader that went away (`| head`) is no error.
+/// Writes to standard output.
 ///
 /// # Errors
-/// When it cannot be written for another reason.
-pub fn write_stdout(text: &[u8]) -> Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Error::io("standard output")(e)),
-        _ => Ok(()),
-    }
+/// When it cannot be written.
+pub fn print_text(text: &str) -> Result<()> {
+    terminal::print(text).map_err(Error::io("standard output"))
+}
+
+/// As [`print_text`], one JSON document.
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    terminal::print_json(value).map_err(Error::io("standard output"))
 }
 
 /// The classifier file, whose hash must be that of its names; a head of another model is worth a warning.
@@ -123,10 +122,10 @@ fn read_head(path: &Path, model: &Path) -> Result<Head> {
     let name = hub::short_name(model);
     if name != head.model {
         let made_with = &head.model;
-        eprintln!(
+        terminal::say(format_args!(
             "warning: {} was made with {made_with}, not with {name}",
             path.display()
-        );
+        ));
     }
     Ok(head)
 }
@@ -248,9 +247,9 @@ fn class_texts<'a>(
 fn warn_of_expand(look: Look, tower: &VisionTower) {
     let (expand, patch) = (look.expand, tower.config().patch_size);
     if matches!(look.tte, Tte::FiveCrop | Tte::TenCrop) && i64::from(expand) % patch == 0 {
-        eprintln!(
+        terminal::say(format_args!(
             "warning: --expand {expand} is a multiple of the patch size {patch}: the corner crops repeat the patch grid, \
              and ensembling gains less (LIFT, section 4.4)"
-        );
+        ));
     }
 }

@@ -5,7 +5,7 @@ use std::{fmt::Write, path::Path};
 use lift_clip::{Precision, hub};
 use tch::Device;
 
-use super::{Output, write_stdout};
+use super::{Output, print_json, print_text};
 use crate::{
     error::{Error, Result},
     parity::{Deviation, Parity, replay},
@@ -38,15 +38,14 @@ pub fn parity(
             });
         }
     }
-    let text = match output {
-        Output::Table(_) | Output::TableAndClasses(_) => table(&parity),
+    match output {
+        Output::Table(_) | Output::TableAndClasses(_) => print_text(&table(&parity))?,
         Output::Json => {
             let mut value = serde_json::json!(parity);
             value["within_tolerance"] = parity.is_within().into();
-            format!("{value:#}\n")
+            print_json(&value)?;
         }
-    };
-    write_stdout(text.as_bytes())?;
+    }
     let above = parity.deviations.iter().filter(|d| !d.is_within());
     let above: Vec<&str> = above.map(|d| d.what).collect();
     match above.is_empty() {

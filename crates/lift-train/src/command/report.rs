@@ -17,6 +17,7 @@ use lift_data::{
     page::{Group, Thumbnail, escape::visible},
     shard::ShardReader,
     split::Split,
+    terminal,
 };
 use tch::Device;
 
@@ -96,7 +97,7 @@ pub fn report(settings: &ReportSettings) -> Result<(RunReport, Vec<Group>)> {
     if let Some(config) = trained {
         found = consistency::read(run)?;
         if let (None, Some(device)) = (&found, settings.compute) {
-            eprintln!("computing: training against test images in feature space");
+            terminal::say("computing: training against test images in feature space");
             let settings = ConsistencySettings {
                 run: run.clone(),
                 images_per_class: IMAGES_PER_CLASS,
@@ -161,7 +162,7 @@ fn after(
             );
             return Ok(None);
         };
-        eprintln!("computing: predictions after tuning");
+        terminal::say("computing: predictions after tuning");
         let settings = EvalSettings {
             predictions: Some(path.clone()),
             ..EvalSettings::of_run(config, Tte::None, device)
@@ -205,7 +206,7 @@ fn before(
             missing.push("accuracy before tuning".into());
             return Ok(None);
         };
-        eprintln!("computing: predictions before tuning");
+        terminal::say("computing: predictions before tuning");
         let inputs = Inputs::open(config, device, None)?;
         if let Some(provenance) = Provenance::read(run)? {
             provenance.origins.require_same(&inputs.origins, config)?;

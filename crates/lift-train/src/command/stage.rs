@@ -7,10 +7,11 @@
 use std::{path::PathBuf, time::Instant};
 
 use lift_clip::{Precision, VisionTower, device_name, hub, libtorch};
+use lift_data::terminal::aligned;
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
-use super::{bench::median, load_tower, write_stdout};
+use super::{bench::median, load_tower, print_json, print_text};
 use crate::{
     classifier::Classifier,
     config::{TrainArgs, TrainConfig},
@@ -19,7 +20,6 @@ use crate::{
     loader::{Batch, Batches, Layout, Target, Transfer},
     memory::MemorySize,
     model::TunedModel,
-    report::aligned,
     step::Step,
     tuner::{Tuner, Tuners},
 };
@@ -296,9 +296,8 @@ fn table(report: &StageReport) -> String {
 /// # Errors
 /// When it cannot be written.
 pub fn print_stage(report: &StageReport, form: super::Form) -> Result<()> {
-    let text = match form {
-        super::Form::Table => table(report),
-        super::Form::Json => serde_json::to_string_pretty(report).expect("plain data") + "\n",
-    };
-    write_stdout(text.as_bytes())
+    match form {
+        super::Form::Table => print_text(&table(report)),
+        super::Form::Json => print_json(report),
+    }
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use lift_clip::{Head, Normalisation, libtorch};
-use lift_data::{build::peak_memory_bytes, shard::ShardReader};
+use lift_data::{build::peak_memory_bytes, shard::ShardReader, terminal};
 use tch::Device;
 
 use super::{
     evaluation::{EvalSettings, judge},
     inputs::Inputs,
-    report_of, write_stdout,
+    print_text, report_of,
 };
 use crate::{
     checkpoint::{self, Checkpoint, Keeper},
@@ -46,7 +46,7 @@ pub fn dry_run(config: &TrainConfig) -> Result<()> {
         inputs.train.manifest(),
         device,
     )?;
-    write_stdout(plan.to_string().as_bytes())
+    print_text(&plan.to_string())
 }
 
 /// Trains, evaluates on the test shards and writes the run's folder; returns the report.
@@ -70,7 +70,7 @@ pub fn train_until(config: &TrainConfig, command: &[String], stop: &Stop) -> Res
     run::create(config)?;
     let _lock = run::lock(&config.out)?;
     Provenance::new(command, &inputs.origins).write(&config.out)?;
-    eprint!("{plan}");
+    terminal::say(plan.to_string().trim_end());
     finish(device, inputs, None, stop)
 }
 
@@ -89,7 +89,7 @@ pub fn resume(config: &TrainConfig, stop: &Stop) -> Result<Report> {
     checkpoint.origins.require_files(config)?;
     let inputs = Inputs::open(config, device, Some(&mut checkpoint))?;
     let step = checkpoint.position.step;
-    eprintln!("{}: goes on after step {step}", run.display());
+    terminal::say(format_args!("{}: goes on after step {step}", run.display()));
     finish(device, inputs, Some(checkpoint), stop)
 }
 

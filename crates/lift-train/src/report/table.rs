@@ -2,6 +2,8 @@
 //!
 //! Invariant: figures are percent with one digit, and `-` stands where there is nothing to measure.
 
+use lift_data::{classes::told_apart, terminal::aligned};
+
 use super::Report;
 use crate::eval::Evaluation;
 
@@ -70,7 +72,7 @@ pub fn class_table(report: &Report) -> String {
     let of_split = report.evaluations.iter().map(how);
     header.extend(of_split);
     let mut rows = vec![header];
-    for (label, name) in report.class_names.iter().enumerate() {
+    for (label, name) in told_apart(&report.class_names).iter().enumerate() {
         let count = report.train_counts.as_ref().and_then(|n| n.get(label));
         let mut row = vec![name.clone(), count.map_or("-".into(), u64::to_string)];
         let accuracy = report.evaluations.iter().map(|evaluation| {
@@ -94,26 +96,6 @@ fn how(evaluation: &Evaluation) -> String {
 
 fn percent(value: Option<f64>) -> String {
     value.map_or("-".to_owned(), |v| format!("{:.1}", v * 100.0))
-}
-
-/// The first `left` columns to the left, the others to the right.
-pub(crate) fn aligned(rows: &[Vec<String>], left: usize) -> String {
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
-    let mut out = String::new();
-    for row in rows {
-        let cells = row.iter().zip(&widths).enumerate();
-        let cells = cells.map(|(i, (cell, &width))| match i < left {
-            true => format!("{cell:<width$}"),
-            false => format!("{cell:>width$}"),
-        });
-        out += cells.collect::<Vec<_>>().join("  ").trim_end();
-        out.push('\n');
-    }
-    out
 }
 
 #[cfg(test)]
@@ -203,5 +185,11 @@ mod tests {
                         red star    500       50.0\n\
                         ring          5          -\n";
         assert_eq!(class_table(&report()), expected);
+        let mut twins = report();
+        twins.class_names = vec!["crane".into(), "crane".into()];
+        let expected = "           train  five-crop\n\
+                        crane (0)    500       50.0\n\
+                        crane (1)      5          -\n";
+        assert_eq!(class_table(&twins), expected);
     }
 }

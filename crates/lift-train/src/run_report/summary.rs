@@ -1,9 +1,12 @@
 //! The report of a run in a few lines, for a terminal.
 
-use lift_data::page::{escape::visible, number};
+use lift_data::{
+    page::{escape::visible, number},
+    terminal::aligned,
+};
 
 use super::{Accuracy, Confused, RunReport};
-use crate::{consistency, report::aligned};
+use crate::consistency;
 
 /// Pairs of classes that are named.
 const PAIRS: usize = 5;

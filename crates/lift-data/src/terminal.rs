@@ -1,0 +1,115 @@
+//! What the programs print: the one place that writes to standard output and standard error.
+//!
+//! Names of classes and files come from outside, and a terminal obeys what is printed on it. Invariant: of
+//! the characters that it could obey only the line feed passes, the rest is shown as [`escape`] shows it; in
+//! JSON it is escaped as JSON escapes, so that a reader gets the name as it is. A column is as wide as what
+//! is shown of it.
+
+use std::fmt::{Display, Write as _};
+use std::io::{self, Write as _};
+
+use serde::Serialize;
+use unicode_width::UnicodeWidthStr;
+
+use crate::page::escape;
+
+/// Prints a line, or several, on standard error.
+#[expect(clippy::print_stderr, reason = "the one place")]
+pub fn say(text: impl Display) {
+    eprintln!("{}", escape::lines(&text.to_string()));
+}
+
+/// Writes text to standard output; a reader that went away (`| head`) is no error.
+///
+/// # Errors
+/// When it cannot be written for another reason.
+pub fn print(text: &str) -> io::Result<()> {
+    print_as_it_is(escape::lines(text).as_bytes())
+}
+
+/// As [`print`], one JSON document.
+///
+/// # Errors
+/// As [`print`].
+///
+/// # Panics
+/// When the value cannot be JSON, which results, being plain data, can.
+pub fn print_json(value: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_string_pretty(value).expect("results are plain data");
+    print_as_it_is((escape::json(&text) + "\n").as_bytes())
+}
+
+/// As [`print`], what this program alone has made and what has no name of others in it: a shell's script.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_as_it_is(text: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => Err(err),
+        _ => Ok(()),
+    }
+}
+
+/// The program's arguments; wrong ones, `--help` and `--version` end the program as clap ends it, but a word
+/// of the command line that a terminal would obey (a file's name, by `*`) is shown.
+pub fn arguments<C: clap::Parser>() -> C {
+    C::try_parse().unwrap_or_else(|err| {
+        let shown = std::env::args_os().map(|word| escape::visible(&word.to_string_lossy()));
+        let Err(of_shown) = C::try_parse_from(shown) else {
+            err.exit();
+        };
+        of_shown.exit();
+    })
+}
+
+/// Rows of one length as text: the first `left` columns to the left, the others to the right.
+pub fn aligned(rows: &[Vec<String>], left: usize) -> String {
+    let shown: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| escape::visible(cell)).collect())
+        .collect();
+    let width = |column: usize| shown.iter().map(|row| row[column].width()).max();
+    let columns = rows.first().map_or(0, Vec::len);
+    let widths: Vec<usize> = (0..columns).map(|i| width(i).unwrap_or(0)).collect();
+    let mut out = String::new();
+    for row in &shown {
+        let mut line = String::new();
+        for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
+            // Counted in the terminal's columns, of which a wide character takes two.
+            let blank = " ".repeat(width - cell.width());
+            let between = if column > 0 { "  " } else { "" };
+            let _ = match column < left {
+                true => write!(line, "{between}{cell}{blank}"),
+                false => write!(line, "{between}{blank}{cell}"),
+            };
+        }
+        out += line.trim_end();
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_what_is_shown() {
+        let row = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
+        let table = [
+            row("", "n"),
+            row("\u{1b}[31mred", "1"),
+            row("猫", "10"),
+            row("e\u{301}t\n", "5"),
+        ];
+        assert_eq!(
+            aligned(&table, 1),
+            "           n\n\
+             ␛[31mred   1\n\
+             猫        10\n\
+             e\u{301}t␊        5\n"
+        );
+        assert_eq!(aligned(&[], 1), "");
+    }
+}
