@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::classes::ClassNames;
+use crate::classes::{ClassNames, told_apart};
 use crate::error::{Error, Result};
 use crate::layout::require_shard_dirs;
 use crate::manifest::Encoding;
@@ -294,7 +294,7 @@ fn of_lists(options: &ReportOptions) -> Result<Report> {
         classes: class_rows(&source.class_names, &counts, edges),
         splits: tail::of_all(&counts_of(&counts), edges),
         quality: Vec::new(),
-        leakage: duplicates::by_path(&source.splits, names_splits),
+        leakage: duplicates::by_path(&source.splits, names_splits, &source.class_names),
         compared: Vec::new(),
     })
 }
@@ -351,7 +351,9 @@ impl Report {
         }
         values.push(("near_duplicates", self.leakage.near_duplicates as f64));
         let corrupt: u64 = self.quality.iter().map(|split| split.corrupt).sum();
-        values.push(("corrupt", corrupt as f64 / (all + corrupt).max(1) as f64));
+        // Those that are stored and cannot be decoded count among the images already.
+        let left_out: u64 = self.quality.iter().map(SplitQuality::left_out).sum();
+        values.push(("corrupt", corrupt as f64 / (all + left_out).max(1) as f64));
         values.push(("corrupt_images", corrupt as f64));
         for flag in quality::Flag::ALL {
             let counts = self.quality.iter().filter_map(|split| split.count(flag));
@@ -362,10 +364,9 @@ impl Report {
     }
 }
 
-/// Class names by label, for tables.
-pub(crate) fn names(classes: &[ClassRow]) -> HashMap<u32, &str> {
-    classes
-        .iter()
-        .map(|row| (row.label, row.name.as_str()))
-        .collect()
+/// Class names by label, for tables: two classes of one name are told apart.
+pub(crate) fn names(classes: &[ClassRow]) -> HashMap<u32, String> {
+    let names: Vec<String> = classes.iter().map(|row| row.name.clone()).collect();
+    let labels = classes.iter().map(|row| row.label);
+    labels.zip(told_apart(&names)).collect()
 }

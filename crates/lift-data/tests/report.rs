@@ -6,22 +6,7 @@ use std::collections::HashSet;
 
 use image::RgbImage;
 use image::imageops::{self, FilterType};
-use lift_data::shapes::{Dice, Domain, Drawing, Pair, Purpose, draw};
-use support::{Workplace, shared};
-
-/// A busy drawing of its own for each number.
-fn picture(number: u64) -> RgbImage {
-    let pairs = Pair::all();
-    let label = number as usize % pairs.len();
-    let mut dice = Dice::new(77, Purpose::Train, label as u32, number);
-    draw(&Drawing::random(pairs[label], Domain::Dataset, &mut dice))
-}
-
-fn save(place: &Workplace, path: &str, picture: &RgbImage) {
-    let path = place.path(path);
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    picture.save(path).unwrap();
-}
+use support::{Workplace, picture, save, shared};
 
 /// Two classes; a flaw of each kind, two equal images, one of them across splits and classes.
 fn flawed(place: &Workplace) {

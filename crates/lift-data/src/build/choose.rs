@@ -7,6 +7,7 @@ use std::path::Path;
 use super::BuildOptions;
 use crate::dataset::{DatasetSpec, SourceKind};
 use crate::error::{Error, Result};
+use crate::page::escape::visible;
 use crate::progress::Reporting;
 use crate::report::duplicates::{self, DuplicatePair};
 use crate::sampling;
@@ -116,7 +117,7 @@ pub fn read_source(options: &BuildOptions, reporting: Reporting) -> Result<Sourc
     for note in source.left_out.notes() {
         reporting.note(&format!("{}: {note}", options.source.display()));
     }
-    check_repeats(&source.splits, options, reporting)?;
+    check_repeats(&source, options, reporting)?;
     let num_classes = source.class_names.len();
     let train = source
         .splits
@@ -148,8 +149,8 @@ pub fn read_source(options: &BuildOptions, reporting: Reporting) -> Result<Sourc
 }
 
 /// Fails where an image is in a list twice, or in two lists.
-fn check_repeats(lists: &[SplitList], options: &BuildOptions, reporting: Reporting) -> Result<()> {
-    let found = duplicates::by_path(lists, true);
+fn check_repeats(source: &Source, options: &BuildOptions, reporting: Reporting) -> Result<()> {
+    let found = duplicates::by_path(&source.splits, true, &source.class_names);
     if found.duplicates == 0 {
         return Ok(());
     }
@@ -187,7 +188,11 @@ fn repeat(pair: &DuplicatePair) -> String {
     };
     format!(
         "{}: in {} (image {}), in {} (image {}){labels}",
-        first.path, first.split, first.id, again.split, again.id
+        visible(&first.path),
+        first.split,
+        first.id,
+        again.split,
+        again.id
     )
 }
 

@@ -4,22 +4,29 @@
 //! ([`near`]), and then the coarse colours compared ([`difference`]). Invariant: an image that is equal to
 //! an earlier one stands for nothing of its own in the search, so that thousands of equal images cost no
 //! more than one; images of nearly one colour have no perceptual hash and are counted, not compared; of
-//! images that share one hash each is compared with at most [`MOST_OF_ONE_HASH`] others.
+//! images that share one hash each is compared with at most [`MOST_OF_ONE_HASH`] others; pairs are counted,
+//! and the first [`MOST_PAIRS`] of them kept.
+
+mod found;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 use serde::Serialize;
 
 use super::measure::difference;
-use super::near::{self, near_pairs};
+use super::near::{self, NearIndex};
 use super::quality::Image;
 use super::view::Pair;
+use crate::classes::{ClassNames, told_apart};
 use crate::decode::Decoder;
 use crate::error::Result;
 use crate::page::Thumbnail;
 use crate::shard::ShardReader;
 use crate::source::SplitList;
+use crate::split::Split;
+use found::{Edge, Found, Rank, Seen};
 
 /// The distance of perceptual hashes that is searched by default.
 pub const DISTANCE: u32 = 7;
@@ -27,6 +34,10 @@ pub const DISTANCE: u32 = 7;
 pub const MOST_DIFFERENCE: f64 = 8.0;
 /// The most images that an image of the same hash, or of a hash near by, is compared with.
 pub const MOST_OF_ONE_HASH: usize = 64;
+/// Pairs that are kept at all: `--flags` writes them.
+pub const MOST_PAIRS: usize = 100_000;
+/// Pairs that a thread gathers before it adds them to the others.
+const GATHERED: usize = 4096;
 /// Pairs that the report lists and the page shows.
 const LISTED: usize = 200;
 /// Pairs that the page shows as images.
@@ -40,8 +51,11 @@ pub struct Leakage {
     /// What two images are compared by: `pixels`, or `path` for lists.
     pub by: &'static str,
     /// Images of validation and test splits that also are, equal or nearly, in the training split or in
-    /// the data set that is compared with.
+    /// the data set that is compared with; and those of its validation and test splits that are in this
+    /// training split.
     pub leaked: u64,
+    /// Those of them that are images of the data set that is compared with.
+    pub leaked_compared: u64,
     /// Those of them whose pixels are equal.
     pub leaked_exact: u64,
     /// Images whose pixels (or path) an earlier image has.
@@ -60,13 +74,14 @@ pub struct Leakage {
     pub distance: Option<u32>,
     /// Buckets of the index that were too crowded to be searched.
     pub crowded_buckets: usize,
-    /// For each two splits, how many images of the first have a duplicate in the second.
+    /// For each two splits, one of them the data set's own, how many images of the first have a duplicate
+    /// in the second.
     pub between: Vec<Between>,
     /// The pairs: those that cross splits or labels first, then the nearest.
     pub pairs: Vec<DuplicatePair>,
     /// How many pairs there are in all.
     pub pairs_in_all: u64,
-    /// All pairs. Not in the JSON: `--flags` writes them.
+    /// The first [`MOST_PAIRS`] pairs. Not in the JSON: `--flags` writes them.
     #[serde(skip)]
     pub all_pairs: Vec<DuplicatePair>,
 }
@@ -106,8 +121,10 @@ pub struct Which {
     pub id: u64,
     /// Where it came from.
     pub path: String,
-    /// Its class.
+    /// Its class, in its own data set.
     pub label: u32,
+    /// That class's name, with the label where several classes bear it.
+    pub class: String,
 }
 
 /// All images, and where to read them again.
@@ -124,54 +141,64 @@ pub struct Search<'a> {
     pub distance: u32,
 }
 
-/// Two images, by their places among all.
-#[derive(Debug, Clone, Copy)]
-struct Edge {
-    a: u32,
-    b: u32,
-    distance: u32,
-    difference: f64,
-    exact: bool,
-}
-
 impl Search<'_> {
     /// Finds the duplicates; the second value has the pairs that are worth showing.
     pub fn run(&self) -> Result<(Leakage, Vec<Pair>)> {
+        let names: Vec<Vec<String>> = self
+            .readers
+            .iter()
+            .map(|reader| told_apart(reader.manifest().class_names.as_slice()))
+            .collect();
         let copies = self.copies();
-        let (near, crowded_buckets) = self.near(&copies);
-        let judged = self.judge(&copies, &near);
-        let mut edges = self.edges(&copies, near);
-        let rank = |edge: &Edge| {
-            let (a, b) = (&self.images[edge.a as usize], &self.images[edge.b as usize]);
-            let crosses = (a.group != b.group, a.label != b.label);
-            (
-                !crosses.0,
-                !crosses.1,
-                !edge.exact,
-                edge.distance,
-                edge.a,
-                edge.b,
-            )
-        };
-        edges.sort_by_key(rank);
-        let pairs: Vec<DuplicatePair> = edges.iter().map(|edge| self.describe(edge)).collect();
-        let shown = edges.iter().take(SHOWN).map(|edge| self.show(edge));
+        let mut found = Found::new(self.images.len(), MOST_PAIRS);
+        // Each copy with the first of its kind.
+        for members in copies.values() {
+            for &b in &members[1..] {
+                let edge = Edge {
+                    a: members[0],
+                    b,
+                    distance: 0,
+                    difference: 0.0,
+                    exact: true,
+                };
+                found.add(self.rank(&edge, &names), edge);
+            }
+        }
+        let (mut found, crowded_buckets) = self.near(&copies, &names, found);
+        let judged = self.judge(&copies, &found.near);
+        let (clusters, largest_cluster) = found.sets.sizes();
+        let first = found.take_first();
+        let pairs: Vec<DuplicatePair> = first
+            .iter()
+            .map(|edge| self.describe(edge, &names))
+            .collect();
+        let shown = first.iter().zip(&pairs).take(SHOWN);
+        let shown = shown.map(|(edge, pair)| self.show(edge, pair));
         let shown = shown.collect::<Result<_>>()?;
         let leakage = Leakage {
-            by: "pixels",
             flat: self
                 .images
                 .iter()
                 .filter(|image| image.phash.is_none())
                 .count() as u64,
+            clusters,
+            largest_cluster,
             distance: Some(self.distance),
             crowded_buckets,
             pairs: pairs.iter().take(LISTED).cloned().collect(),
-            pairs_in_all: pairs.len() as u64,
+            pairs_in_all: found.pairs,
             all_pairs: pairs,
             ..judged
         };
         Ok((leakage, shown))
+    }
+
+    fn is_own(&self, group: u8) -> bool {
+        usize::from(group) < self.own_groups
+    }
+
+    fn split(&self, group: u8) -> Split {
+        self.readers[usize::from(group)].manifest().split
     }
 
     /// The images of equal pixels, each class of them under its first image.
@@ -185,36 +212,65 @@ impl Search<'_> {
         copies
     }
 
-    /// Near pairs of images that are first of their kind.
-    fn near(&self, copies: &BTreeMap<u32, Vec<u32>>) -> (Vec<Edge>, usize) {
+    /// Adds the near pairs of images that are first of their kind to what was found.
+    fn near(
+        &self,
+        copies: &BTreeMap<u32, Vec<u32>>,
+        names: &[Vec<String>],
+        found: Found,
+    ) -> (Found, usize) {
         let mut by_hash: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
-        for &at in copies.keys() {
-            if let Some(hash) = self.images[at as usize].phash {
-                by_hash.entry(hash).or_default().push(at);
+        let mut kinds = vec![Seen::NOTHING; self.images.len()];
+        for (&first, members) in copies {
+            if let Some(hash) = self.images[first as usize].phash {
+                by_hash.entry(hash).or_default().push(first);
+            }
+            for &at in members {
+                let image = &self.images[at as usize];
+                let own_label = self.is_own(image.group).then_some(image.label);
+                kinds[first as usize].add(Seen::image(image.group, own_label));
             }
         }
         let hashes: Vec<u64> = by_hash.keys().copied().collect();
         let members: Vec<&Vec<u32>> = by_hash.values().collect();
-        let found = near_pairs(&hashes, self.distance);
-        let same = (0..hashes.len() as u32).map(|i| (i, i, 0));
-        let candidates: Vec<(u32, u32, u32)> = same.chain(found.pairs).collect();
-        let edges = candidates
-            .par_iter()
-            .with_min_len(256)
-            .flat_map_iter(|&(i, j, distance)| {
-                let (left, right) = (members[i as usize], members[j as usize]);
-                let of_one = move |(at, &a): (usize, &u32)| {
+        let index = NearIndex::new(&hashes, self.distance);
+        let found = Mutex::new(found);
+        // In whatever order threads come here: what is found does not depend on it.
+        let add = |edges: &mut Vec<Edge>| {
+            let ranked: Vec<(Rank, Edge)> = edges
+                .drain(..)
+                .map(|edge| (self.rank(&edge, names), edge))
+                .collect();
+            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+            for (rank, edge) in ranked {
+                let (a, b) = (edge.a as usize, edge.b as usize);
+                found.near[a].add(kinds[b]);
+                found.near[b].add(kinds[a]);
+                found.add(rank, edge);
+            }
+        };
+        let of_hash = |i: u32| {
+            let mut edges = Vec::new();
+            let left = members[i as usize];
+            for (j, distance) in std::iter::once((i, 0)).chain(index.after(i)) {
+                let right = members[j as usize];
+                for (at, &a) in left.iter().enumerate() {
                     // Within one hash: those after it. They are compared to a bounded number.
                     let from = if i == j { at + 1 } else { 0 };
-                    let others = right[from.min(right.len())..].iter().take(MOST_OF_ONE_HASH);
-                    others
-                        .filter_map(move |&b| self.compare(a, b, distance))
-                        .collect::<Vec<_>>()
-                };
-                left.iter().enumerate().flat_map(of_one).collect::<Vec<_>>()
-            })
-            .collect();
-        (edges, found.crowded_buckets)
+                    let others = right.iter().skip(from).take(MOST_OF_ONE_HASH);
+                    edges.extend(others.filter_map(|&b| self.compare(a, b, distance)));
+                    if edges.len() >= GATHERED {
+                        add(&mut edges);
+                    }
+                }
+            }
+            if !edges.is_empty() {
+                add(&mut edges);
+            }
+        };
+        (0..hashes.len() as u32).into_par_iter().for_each(of_hash);
+        let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        (found, index.crowded_buckets())
     }
 
     fn compare(&self, a: u32, b: u32, distance: u32) -> Option<Edge> {
@@ -229,90 +285,76 @@ impl Search<'_> {
         })
     }
 
-    /// Every pair once: each copy with the first of its kind, and the near ones.
-    fn edges(&self, copies: &BTreeMap<u32, Vec<u32>>, near: Vec<Edge>) -> Vec<Edge> {
-        let exact = copies.values().flat_map(|members| {
-            members[1..].iter().map(|&b| Edge {
-                a: members[0],
-                b,
-                distance: 0,
-                difference: 0.0,
-                exact: true,
-            })
-        });
-        exact.chain(near).collect()
+    fn rank(&self, edge: &Edge, names: &[Vec<String>]) -> Rank {
+        let (a, b) = (&self.images[edge.a as usize], &self.images[edge.b as usize]);
+        // Labels mean the same within the data set; another one's classes are known by their names.
+        let same_class = match self.is_own(a.group) && self.is_own(b.group) {
+            true => a.label == b.label,
+            false => name(names, a) == name(names, b),
+        };
+        (
+            a.group == b.group,
+            same_class,
+            !edge.exact,
+            edge.distance,
+            edge.a,
+            edge.b,
+        )
     }
 
     /// Counts images: an image's duplicates are its copies, the near ones and their copies.
-    fn judge(&self, copies: &BTreeMap<u32, Vec<u32>>, near: &[Edge]) -> Leakage {
-        let mut neighbours: HashMap<u32, Vec<u32>> = HashMap::new();
-        let mut sets = Sets::new(self.images.len());
-        for edge in near {
-            neighbours.entry(edge.a).or_default().push(edge.b);
-            neighbours.entry(edge.b).or_default().push(edge.a);
-            sets.join(edge.a, edge.b);
-        }
+    fn judge(&self, copies: &BTreeMap<u32, Vec<u32>>, near: &[Seen]) -> Leakage {
         let mut between: BTreeMap<(u8, u8), (u64, u64)> = BTreeMap::new();
         let mut out = Leakage::none("pixels");
-        let is_own = |group: u8| usize::from(group) < self.own_groups;
         for (first, members) in copies {
-            for &copy in &members[1..] {
-                sets.join(*first, copy);
-            }
-            let near_kinds = neighbours.get(first).map_or(&[][..], Vec::as_slice);
-            if members.len() == 1 && near_kinds.is_empty() {
+            let close = near[*first as usize];
+            if members.len() == 1 && close.is_empty() {
                 continue;
             }
-            // How often each (split, label) occurs among the equal ones, and whether among the near.
-            let mut equal: BTreeMap<(u8, u32), u64> = BTreeMap::new();
+            let mut equal = Seen::NOTHING;
+            let mut of_group: BTreeMap<u8, u64> = BTreeMap::new();
             for &at in members {
                 let image = &self.images[at as usize];
-                *equal.entry((image.group, image.label)).or_default() += 1;
-            }
-            let mut close: BTreeMap<(u8, u32), u64> = BTreeMap::new();
-            for at in near_kinds.iter().flat_map(|kind| &copies[kind]) {
-                let image = &self.images[*at as usize];
-                *close.entry((image.group, image.label)).or_default() += 1;
+                let own_label = self.is_own(image.group).then_some(image.label);
+                equal.add(Seen::image(image.group, own_label));
+                *of_group.entry(image.group).or_default() += 1;
             }
             let mut earlier_own = false;
             for &at in members {
                 let image = &self.images[at as usize];
-                if !is_own(image.group) {
-                    continue;
+                let is_own = self.is_own(image.group);
+                if is_own {
+                    out.duplicates += u64::from(earlier_own);
+                    earlier_own = true;
+                    out.near_duplicates += u64::from(!close.is_empty());
+                    let conflicts =
+                        equal.has_other_label(image.label) || close.has_other_label(image.label);
+                    out.label_conflicts += u64::from(conflicts);
                 }
-                out.duplicates += u64::from(earlier_own);
-                earlier_own = true;
-                out.near_duplicates += u64::from(!close.is_empty());
-                let other_label = |kinds: &BTreeMap<(u8, u32), u64>| {
-                    kinds
-                        .keys()
-                        .any(|&(group, label)| label != image.label && is_own(group))
-                };
-                out.label_conflicts += u64::from(other_label(&equal) || other_label(&close));
-                let in_group = |kinds: &BTreeMap<(u8, u32), u64>, group: u8| -> u64 {
-                    let of_group = kinds.iter().filter(|((of, _), _)| *of == group);
-                    of_group.map(|(_, count)| count).sum()
-                };
                 let (mut leaked, mut leaked_exact) = (false, false);
                 for group in 0..self.groups.len() as u8 {
+                    // What another data set holds twice by itself is not looked for.
+                    if !is_own && !self.is_own(group) {
+                        continue;
+                    }
                     let itself = u64::from(group == image.group);
-                    let exact = in_group(&equal, group) > itself;
-                    let near = in_group(&close, group) > 0;
+                    let exact = of_group.get(&group).copied().unwrap_or(0) > itself;
+                    let near = close.has(group);
                     if exact || near {
                         let counts = between.entry((image.group, group)).or_default();
                         counts.0 += u64::from(exact);
                         counts.1 += u64::from(!exact);
-                        let evaluates = self.groups[usize::from(image.group)] != "train";
-                        let trained = self.groups[usize::from(group)] == "train" || !is_own(group);
+                        let evaluates = self.split(image.group) != Split::Train;
+                        let trained = self.split(group) == Split::Train || !self.is_own(group);
                         leaked |= evaluates && trained;
                         leaked_exact |= evaluates && trained && exact;
                     }
                 }
                 out.leaked += u64::from(leaked);
                 out.leaked_exact += u64::from(leaked_exact);
+                out.leaked_compared += u64::from(leaked && !is_own);
             }
         }
-        (out.clusters, out.largest_cluster) = sets.sizes();
         out.between = between
             .into_iter()
             .map(|((of, inside), (exact, near))| Between {
@@ -325,7 +367,7 @@ impl Search<'_> {
         out
     }
 
-    fn describe(&self, edge: &Edge) -> DuplicatePair {
+    fn describe(&self, edge: &Edge, names: &[Vec<String>]) -> DuplicatePair {
         DuplicatePair {
             exact: edge.exact,
             distance: edge.distance,
@@ -338,12 +380,13 @@ impl Search<'_> {
                     id: reader.row(image.row as usize).id,
                     path: reader.path(image.row as usize).to_owned(),
                     label: image.label,
+                    class: name(names, image).to_owned(),
                 }
             }),
         }
     }
 
-    fn show(&self, edge: &Edge) -> Result<Pair> {
+    fn show(&self, edge: &Edge, pair: &DuplicatePair) -> Result<Pair> {
         let mut decoder = Decoder::default();
         let mut small = |at: u32| {
             let image = &self.images[at as usize];
@@ -351,10 +394,15 @@ impl Search<'_> {
             Thumbnail::new(reader.rgb(image.row as usize, &mut decoder)?, THUMBNAIL)
         };
         Ok(Pair {
-            pair: self.describe(edge),
+            pair: pair.clone(),
             thumbnails: [small(edge.a)?, small(edge.b)?],
         })
     }
+}
+
+/// The name of an image's class in its own data set.
+fn name<'a>(names: &'a [Vec<String>], image: &Image) -> &'a str {
+    &names[usize::from(image.group)][image.label as usize]
 }
 
 impl Leakage {
@@ -362,6 +410,7 @@ impl Leakage {
         Self {
             by,
             leaked: 0,
+            leaked_compared: 0,
             leaked_exact: 0,
             duplicates: 0,
             near_duplicates: 0,
@@ -380,9 +429,10 @@ impl Leakage {
 }
 
 /// Duplicates of lists: the same path twice.
-pub fn by_path(lists: &[SplitList], names_splits: bool) -> Leakage {
+pub fn by_path(lists: &[SplitList], names_splits: bool, class_names: &ClassNames) -> Leakage {
+    let names = told_apart(class_names.as_slice());
     let mut out = Leakage::none("path");
-    let name = |list: &SplitList| match names_splits {
+    let split_name = |list: &SplitList| match names_splits {
         true => list.split.to_string(),
         false => "all".to_owned(),
     };
@@ -400,14 +450,15 @@ pub fn by_path(lists: &[SplitList], names_splits: bool) -> Leakage {
             *between.entry((group, of)).or_default() += 1;
             let original = &lists[of].items[row];
             out.label_conflicts += u64::from(original.label != item.label);
-            let trained = lists[of].split == crate::split::Split::Train;
+            let trained = lists[of].split == Split::Train;
             out.leaked += u64::from(group != of && trained);
             out.pairs_in_all += 1;
             let which = |group: usize, row: usize| Which {
-                split: name(&lists[group]),
+                split: split_name(&lists[group]),
                 id: row as u64,
                 path: lists[group].items[row].path.clone(),
                 label: lists[group].items[row].label,
+                class: names[lists[group].items[row].label as usize].clone(),
             };
             out.all_pairs.push(DuplicatePair {
                 exact: true,
@@ -424,53 +475,13 @@ pub fn by_path(lists: &[SplitList], names_splits: bool) -> Leakage {
     out.between = between
         .into_iter()
         .map(|((of, inside), exact)| Between {
-            images_of: name(&lists[of]),
-            found_in: name(&lists[inside]),
+            images_of: split_name(&lists[of]),
+            found_in: split_name(&lists[inside]),
             exact,
             near: 0,
         })
         .collect();
     out
-}
-
-/// Which images hang together (union-find with path halving).
-struct Sets {
-    parents: Vec<u32>,
-}
-
-impl Sets {
-    fn new(len: usize) -> Self {
-        Self {
-            parents: (0..len as u32).collect(),
-        }
-    }
-
-    fn root(&mut self, mut at: u32) -> u32 {
-        while self.parents[at as usize] != at {
-            let above = self.parents[at as usize];
-            self.parents[at as usize] = self.parents[above as usize];
-            at = self.parents[at as usize];
-        }
-        at
-    }
-
-    fn join(&mut self, a: u32, b: u32) {
-        let (a, b) = (self.root(a), self.root(b));
-        self.parents[a.max(b) as usize] = a.min(b);
-    }
-
-    /// How many sets have more than one image, and the size of the largest of them.
-    fn sizes(&mut self) -> (u64, u64) {
-        let mut sizes: HashMap<u32, u64> = HashMap::new();
-        for at in 0..self.parents.len() as u32 {
-            *sizes.entry(self.root(at)).or_default() += 1;
-        }
-        let groups = sizes.values().filter(|&&size| size > 1);
-        (
-            groups.clone().count() as u64,
-            groups.max().copied().unwrap_or(0),
-        )
-    }
 }
 
 // The index's bound holds for every caller.

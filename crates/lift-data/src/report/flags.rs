@@ -49,7 +49,7 @@ struct PairLine<'a> {
 pub fn write(report: &Report, dir: &Path) -> Result<Vec<PathBuf>> {
     std::fs::create_dir_all(dir).map_err(Error::write(dir))?;
     let classes = names(&report.classes);
-    let class = |label: u32| classes.get(&label).copied().unwrap_or_default();
+    let class = |label: u32| classes.get(&label).map_or("", String::as_str);
     let mut flags = Vec::new();
     for split in &report.quality {
         flags.extend(split.flagged.iter().map(|image| FlagLine {
@@ -74,6 +74,17 @@ pub fn write(report: &Report, dir: &Path) -> Result<Vec<PathBuf>> {
             value: None,
             reason: &image.reason,
         }));
+        flags.extend(split.undecodable.iter().map(|image| FlagLine {
+            flag: "corrupt",
+            split: &split.split,
+            row: i64::from(image.row),
+            id: image.id as i64,
+            path: &image.path,
+            label: i64::from(image.label),
+            class: class(image.label),
+            value: None,
+            reason: &image.reason,
+        }));
     }
     flags.sort_by_key(|line| line.flag);
     let pairs: Vec<_> = report
@@ -90,12 +101,12 @@ pub fn write(report: &Report, dir: &Path) -> Result<Vec<PathBuf>> {
                 id: a.id as i64,
                 path: &a.path,
                 label: i64::from(a.label),
-                class: class(a.label),
+                class: &a.class,
                 other_split: &b.split,
                 other_id: b.id as i64,
                 other_path: &b.path,
                 other_label: i64::from(b.label),
-                other_class: class(b.label),
+                other_class: &b.class,
             }
         })
         .collect();

@@ -215,7 +215,8 @@ fn entropy(histogram: &[u64; 256], pixels: u64) -> f32 {
             -share * share.log2()
         })
         .sum();
-    bits.max(0.0) as f32
+    // Of one value it is zero, which must not come out as minus zero.
+    bits.max(0.0).abs() as f32
 }
 
 fn laplacian_variance(grid: &Grid) -> f32 {

@@ -16,38 +16,52 @@ pub const CROWDED: usize = 20_000;
 const BANDS: usize = 4;
 const VALUES: usize = 1 << 16;
 
-/// What a search found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NearPairs {
-    /// Pairs of positions, the smaller first, in order, with their distance.
-    pub pairs: Vec<(u32, u32, u32)>,
-    /// Buckets that were too crowded to be searched.
-    pub crowded_buckets: usize,
+/// An index of hashes that are all different.
+pub struct NearIndex<'a> {
+    hashes: &'a [u64],
+    distance: u32,
+    tables: Vec<Table>,
+    masks: Vec<u16>,
 }
 
-/// Finds the pairs of `hashes` (all different) at most `distance` bits apart.
-pub fn near_pairs(hashes: &[u64], distance: u32) -> NearPairs {
-    let distance = distance.min(MAX_DISTANCE);
-    let tables: Vec<Table> = (0..BANDS)
-        .into_par_iter()
-        .map(|band| Table::new(hashes, band))
-        .collect();
-    let masks = masks(distance / BANDS as u32);
-    let crowded = tables.iter().map(Table::crowded).sum();
-    let of_one = |i: usize| {
-        let hash = hashes[i];
+impl<'a> NearIndex<'a> {
+    /// An index for hashes at most `distance` bits apart.
+    pub fn new(hashes: &'a [u64], distance: u32) -> Self {
+        let distance = distance.min(MAX_DISTANCE);
+        let tables = (0..BANDS)
+            .into_par_iter()
+            .map(|band| Table::new(hashes, band))
+            .collect();
+        Self {
+            hashes,
+            distance,
+            tables,
+            masks: masks(distance / BANDS as u32),
+        }
+    }
+
+    /// Buckets that are too crowded to be searched.
+    pub fn crowded_buckets(&self) -> usize {
+        self.tables.iter().map(Table::crowded).sum()
+    }
+
+    /// The positions after `i` whose hashes are near, in order, with their distance.
+    pub fn after(&self, i: u32) -> Vec<(u32, u32)> {
+        let hash = self.hashes[i as usize];
         let mut found = Vec::new();
-        for (band, table) in tables.iter().enumerate() {
+        for (band, table) in self.tables.iter().enumerate() {
             let key = band_of(hash, band);
-            for mask in &masks {
+            for mask in &self.masks {
                 let bucket = table.bucket(key ^ mask);
                 if bucket.len() > CROWDED {
                     continue;
                 }
-                for &j in bucket {
-                    let apart = (hash ^ hashes[j as usize]).count_ones();
-                    if apart <= distance && j as usize > i {
-                        found.push((i as u32, j, apart));
+                // Positions ascend in a bucket.
+                let after = bucket.partition_point(|&j| j <= i);
+                for &j in &bucket[after..] {
+                    let apart = (hash ^ self.hashes[j as usize]).count_ones();
+                    if apart <= self.distance {
+                        found.push((j, apart));
                     }
                 }
             }
@@ -56,15 +70,6 @@ pub fn near_pairs(hashes: &[u64], distance: u32) -> NearPairs {
         found.sort_unstable();
         found.dedup();
         found
-    };
-    let pairs = (0..hashes.len())
-        .into_par_iter()
-        .with_min_len(1024)
-        .flat_map_iter(of_one)
-        .collect();
-    NearPairs {
-        pairs,
-        crowded_buckets: crowded,
     }
 }
 
@@ -129,6 +134,20 @@ mod tests {
 
     use super::*;
 
+    /// Pairs of positions, the smaller first, in order, with their distance.
+    fn pairs(index: &NearIndex<'_>) -> Vec<(u32, u32, u32)> {
+        let of = |i: u32| {
+            index
+                .after(i)
+                .into_iter()
+                .map(move |(j, apart)| (i, j, apart))
+        };
+        (0..index.hashes.len() as u32)
+            .into_par_iter()
+            .flat_map_iter(of)
+            .collect()
+    }
+
     fn brute_force(hashes: &[u64], distance: u32) -> Vec<(u32, u32, u32)> {
         let mut pairs = Vec::new();
         for i in 0..hashes.len() {
@@ -157,9 +176,9 @@ mod tests {
             }
             hashes.sort_unstable();
             hashes.dedup();
-            let found = near_pairs(&hashes, distance);
-            prop_assert_eq!(found.pairs, brute_force(&hashes, distance));
-            prop_assert_eq!(found.crowded_buckets, 0);
+            let index = NearIndex::new(&hashes, distance);
+            prop_assert_eq!(pairs(&index), brute_force(&hashes, distance));
+            prop_assert_eq!(index.crowded_buckets(), 0);
         }
     }
 
@@ -171,9 +190,9 @@ mod tests {
             .collect();
         let mut all = hashes.clone();
         all.push(hashes[5] ^ (1 << 63));
-        let found = near_pairs(&all, 3);
-        assert_eq!(found.crowded_buckets, 1);
-        assert!(found.pairs.contains(&(5, 30_000, 1)));
+        let index = NearIndex::new(&all, 3);
+        assert_eq!(index.crowded_buckets(), 1);
+        assert!(index.after(5).contains(&(30_000, 1)));
     }
 
     /// `cargo test --workspace --lib -- --ignored --nocapture a_million_hashes`
@@ -189,13 +208,13 @@ mod tests {
         hashes.sort_unstable();
         hashes.dedup();
         let start = Instant::now();
-        let found = near_pairs(&hashes, 7);
+        let found = pairs(&NearIndex::new(&hashes, 7));
         println!(
             "{} hashes, {} pairs, {:.2} s",
             hashes.len(),
-            found.pairs.len(),
+            found.len(),
             start.elapsed().as_secs_f64()
         );
-        assert!(found.pairs.iter().filter(|pair| pair.2 == 7).count() >= 1_000);
+        assert!(found.iter().filter(|pair| pair.2 == 7).count() >= 1_000);
     }
 }

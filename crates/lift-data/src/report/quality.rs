@@ -12,11 +12,15 @@ use serde::Serialize;
 use super::facts::{Facts, facts};
 use super::measure::{Measured, measure};
 use crate::build::{QUARANTINE_FILE, Quarantined};
-use crate::decode::{Budget, Decoder};
+use crate::decode::{Budget, DecodeError, Decoder};
 use crate::error::{Error, Result};
 use crate::manifest::Encoding;
+use crate::page::escape;
 use crate::progress::Reporting;
 use crate::shard::ShardReader;
+
+/// Images that cannot be decoded and are named on standard error.
+const NAMED: usize = 5;
 
 /// Images that are decoded between two steps of the progress bar.
 const CHUNK: usize = 2048;
@@ -215,10 +219,12 @@ pub struct SplitQuality {
     pub split: String,
     /// Images that were measured.
     pub images: u64,
-    /// Source images that the build left out as unreadable.
+    /// Images that cannot be read or decoded: those that the build left out, and [`Self::undecodable`].
     pub corrupt: u64,
-    /// Those images with the reasons, as the build wrote them down.
+    /// Those that the build left out with the reasons, as it wrote them down.
     pub quarantine: Vec<Quarantined>,
+    /// Those that the shards hold: a build that stores files as they are may look at their headers alone.
+    pub undecodable: Vec<Undecodable>,
     /// How many images have each flag.
     pub flags: Vec<FlagCount>,
     /// The flagged images, by flag and row. Not in the JSON: `--flags` writes them.
@@ -234,7 +240,27 @@ pub struct SplitQuality {
     pub distributions: Vec<Distribution>,
 }
 
+/// An image that is stored and cannot be decoded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Undecodable {
+    /// Its row in its split.
+    pub row: u32,
+    /// Its position in the list.
+    pub id: u64,
+    /// Where it came from.
+    pub path: String,
+    /// Its class.
+    pub label: u32,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
 impl SplitQuality {
+    /// Images that the build left out.
+    pub fn left_out(&self) -> u64 {
+        self.corrupt - self.undecodable.len() as u64
+    }
+
     /// Images with a flag; `None` where the shards do not tell.
     pub fn count(&self, flag: Flag) -> Option<u64> {
         self.flags.iter().find(|count| count.flag == flag)?.images
@@ -249,13 +275,14 @@ pub fn of(
 ) -> Result<(SplitQuality, Vec<Image>)> {
     let manifest = reader.manifest();
     let (quarantine, mut totals) = (quarantine(dir, manifest.quarantined)?, Totals::default());
+    let mut undecodable: Vec<Undecodable> = Vec::new();
     let keeps_files = manifest.encoding == Encoding::Original;
     let mut images = Vec::with_capacity(reader.len());
     let budget = Budget::of_machine();
     let progress = reporting.start("measure", reader.len() as u64);
     let rows: Vec<usize> = (0..reader.len()).collect();
     for chunk in rows.chunks(CHUNK) {
-        let measured: Vec<(Measured, Option<Facts>)> = chunk
+        let measured: Vec<std::result::Result<_, DecodeError>> = chunk
             .par_iter()
             .map_init(
                 || Decoder::sharing(&budget),
@@ -264,11 +291,30 @@ pub fn of(
                         true => Some(facts(reader.bytes(row)?)),
                         false => None,
                     };
-                    Ok((measure(reader.rgb(row, decoder)?), known))
+                    match reader.rgb(row, decoder) {
+                        Ok(image) => Ok(Ok((measure(image), known))),
+                        // The image is at fault, not the shard: the others are measured.
+                        Err(Error::Decode { source, .. }) => Ok(Err(source)),
+                        Err(err) => Err(err),
+                    }
                 },
             )
             .collect::<Result<_>>()?;
-        for (&row, (image, facts)) in chunk.iter().zip(measured) {
+        for (&row, measured) in chunk.iter().zip(measured) {
+            let (image, facts) = match measured {
+                Ok(measured) => measured,
+                Err(fault) => {
+                    let (path, of_row) = (reader.path(row).to_owned(), reader.row(row));
+                    undecodable.push(Undecodable {
+                        row: row as u32,
+                        id: of_row.id,
+                        path,
+                        label: of_row.label,
+                        reason: fault.to_string(),
+                    });
+                    continue;
+                }
+            };
             totals.add(reader, row, &image, facts);
             images.push(Image {
                 group: 0,
@@ -283,8 +329,20 @@ pub fn of(
     }
     progress.finish();
     let mut quality = totals.finish(manifest.split.to_string(), keeps_files);
-    quality.corrupt = manifest.quarantined;
+    for image in undecodable.iter().take(NAMED) {
+        let Undecodable { row, path, .. } = image;
+        let (dir, path, reason) = (escape::path(dir), escape::visible(path), &image.reason);
+        reporting.note(&format!(
+            "{dir}: row {row} ({path}): cannot decode: {reason}"
+        ));
+    }
+    if let Some(more) = undecodable.len().checked_sub(NAMED + 1) {
+        let dir = escape::path(dir);
+        reporting.note(&format!("{dir}: {} more cannot be decoded", more + 1));
+    }
+    quality.corrupt = manifest.quarantined + undecodable.len() as u64;
     quality.quarantine = quarantine;
+    quality.undecodable = undecodable;
     Ok((quality, images))
 }
 
@@ -376,6 +434,7 @@ impl Totals {
             images,
             corrupt: 0,
             quarantine: Vec::new(),
+            undecodable: Vec::new(),
             flags,
             flagged: self.flagged,
             channel_mean,

@@ -2,6 +2,8 @@
 //!
 //! Invariant: every number on the page comes from the report; words that depend on numbers are chosen here.
 
+use std::collections::HashMap;
+
 use super::duplicates::{DuplicatePair, MOST_DIFFERENCE, Which};
 use super::fit::POWERS;
 use super::quality::{Distribution, Flag, SplitQuality};
@@ -98,14 +100,22 @@ fn overview(report: &Report) -> Section {
     figures.push(
         KeyFigure::new("leaked images", Cell::Count(leakage.leaked)).note(match leakage.by {
             "path" => "of other splits, with a path of train",
-            _ => "of other splits, equal or near to train",
+            _ if report.compared.is_empty() => "of other splits, equal or near to train",
+            _ => "of other splits, equal or near to train; or shared with the other data set",
         }),
     );
     if !report.quality.is_empty() {
         let corrupt = report.quality.iter().map(|split| split.corrupt).sum();
-        figures.push(
-            KeyFigure::new("corrupt files", Cell::Count(corrupt)).note("left out by the build"),
-        );
+        let left_out: u64 = report.quality.iter().map(SplitQuality::left_out).sum();
+        let note = match corrupt - left_out {
+            0 => "left out by the build".to_owned(),
+            stored => format!(
+                "{} left out by the build, {} stored by it",
+                number::grouped(left_out),
+                number::grouped(stored)
+            ),
+        };
+        figures.push(KeyFigure::new("corrupt files", Cell::Count(corrupt)).note(note));
     }
     let mut parts = vec![Part::KeyFigures(figures)];
     let lacking = report.splits.iter().filter(|tail| !tail.lacking.is_empty());
@@ -130,7 +140,7 @@ fn lacks(report: &Report, tail: &Tail) -> String {
         .lacking
         .iter()
         .take(NAMED)
-        .map(|label| classes[label])
+        .map(|label| classes[label].as_str())
         .collect();
     let more = match tail.lacking.len().saturating_sub(NAMED) {
         0 => String::new(),
@@ -420,7 +430,7 @@ fn flags_table(report: &Report) -> Table {
     }
     let mut row = vec![
         Cell::text("corrupt"),
-        Cell::text("the build could not read or decode it, and left it out"),
+        Cell::text("it cannot be read or decoded: the build left it out, or stored it unseen"),
     ];
     for split in &report.quality {
         let share = split.corrupt as f64 / (split.images + split.corrupt).max(1) as f64;
@@ -441,12 +451,24 @@ fn quarantine_table(report: &Report) -> Option<Table> {
             table.push(vec![
                 Cell::text(&split.split),
                 Cell::text(&image.path),
-                Cell::text(classes.get(&image.label).copied().unwrap_or_default()),
+                class(&classes, image.label),
                 Cell::text(&image.reason),
+            ]);
+        }
+        for image in &split.undecodable {
+            table.push(vec![
+                Cell::text(&split.split),
+                Cell::text(&image.path),
+                class(&classes, image.label),
+                Cell::text(format!("stored as row {}: {}", image.row, image.reason)),
             ]);
         }
     }
     (!table.rows.is_empty()).then(|| table.first(LISTED_FILES))
+}
+
+fn class(names: &HashMap<u32, String>, label: u32) -> Cell {
+    Cell::text(names.get(&label).map_or("", String::as_str))
 }
 
 fn channels_table(report: &Report) -> Table {
@@ -555,7 +577,7 @@ fn files_table(report: &Report, flag: Flag) -> Option<Table> {
         table.push(vec![
             Cell::text(&split.split),
             Cell::text(&image.path),
-            Cell::text(classes.get(&image.label).copied().unwrap_or_default()),
+            class(&classes, image.label),
             Cell::Float(f64::from(image.value), 2),
         ]);
     }
@@ -566,8 +588,12 @@ fn leakage(report: &Report, pairs: &[Pair]) -> Section {
     let of = &report.leakage;
     let mut figures = vec![
         KeyFigure::new("leaked images", Cell::Count(of.leaked)).note(format!(
-            "{} of them equal",
-            number::grouped(of.leaked_exact)
+            "{} of them equal{}",
+            number::grouped(of.leaked_exact),
+            match of.leaked_compared {
+                0 => String::new(),
+                other => format!(", {} of the other data set", number::grouped(other)),
+            }
         )),
         KeyFigure::new("duplicates", Cell::Count(of.duplicates)).note(match of.by {
             "path" => "images whose path an earlier image has",
@@ -621,9 +647,8 @@ fn leakage(report: &Report, pairs: &[Pair]) -> Section {
         }
         parts.push(Part::Table(table));
     }
-    let classes = names(&report.classes);
     if !pairs.is_empty() {
-        parts.push(Part::Gallery(gallery(pairs, of.pairs_in_all, &classes)));
+        parts.push(Part::Gallery(gallery(pairs, of.pairs_in_all)));
     }
     if !of.pairs.is_empty() {
         let mut table = Table::new(
@@ -641,17 +666,15 @@ fn leakage(report: &Report, pairs: &[Pair]) -> Section {
         );
         for pair in &of.pairs {
             let [a, b] = &pair.images;
-            let class =
-                |which: &Which| Cell::text(classes.get(&which.label).copied().unwrap_or_default());
             table.push(vec![
                 Cell::text(kind(pair)),
                 Cell::Count(u64::from(pair.distance)),
                 Cell::text(&a.split),
                 Cell::text(&a.path),
-                class(a),
+                Cell::text(&a.class),
                 Cell::text(&b.split),
                 Cell::text(&b.path),
-                class(b),
+                Cell::text(&b.class),
             ]);
         }
         table.rows_in_all = of.pairs_in_all as usize;
@@ -667,19 +690,16 @@ fn kind(pair: &DuplicatePair) -> &'static str {
     if pair.exact { "equal" } else { "near" }
 }
 
-fn gallery(pairs: &[Pair], in_all: u64, classes: &std::collections::HashMap<u32, &str>) -> Gallery {
+fn gallery(pairs: &[Pair], in_all: u64) -> Gallery {
     let group = |pair: &Pair| {
         let [first, second] = &pair.pair.images;
-        let caption = |which: &Which| {
-            let class = classes.get(&which.label).copied().unwrap_or_default();
-            format!("{} · {class} · {}", which.split, which.path)
-        };
+        let caption = |which: &Which| format!("{} · {} · {}", which.split, which.class, which.path);
         let [a, b] = &pair.thumbnails;
         let mut words = kind(&pair.pair).to_owned();
         if !pair.pair.exact {
             words += &format!(", {} bits apart", pair.pair.distance);
         }
-        if first.label != second.label {
+        if first.class != second.class {
             words += ", different classes";
         }
         Group {
@@ -702,11 +722,12 @@ fn classes(report: &Report) -> Section {
     let mut headings = vec!["class", "#label", "band"];
     headings.extend(heads.iter().map(String::as_str));
     let mut table = Table::new("Images of each class", &headings);
+    let classes = names(&report.classes);
     let mut rows: Vec<_> = report.classes.iter().collect();
     rows.sort_by_key(|row| (std::cmp::Reverse(row.images[0]), row.label));
     for row in rows {
         let mut cells = vec![
-            Cell::text(&row.name),
+            class(&classes, row.label),
             Cell::Count(u64::from(row.label)),
             Cell::text(row.band.as_str()),
         ];

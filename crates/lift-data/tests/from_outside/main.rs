@@ -5,3 +5,4 @@ mod support;
 
 mod bad_rows;
 mod names;
+mod reports;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lift_data::ShardReader;
+use lift_data::shapes::{Dice, Domain, Drawing, Pair, Purpose, draw};
 
 /// `name` in the shared folder (`LIFT_SHARED`, or `shared` beside the repository). Without it the
 /// reason is printed and the caller skips.
@@ -158,6 +159,18 @@ pub fn rows(place: &Workplace, dir: &str) -> Vec<(String, Vec<u8>)> {
             (name.to_owned(), bytes)
         })
         .collect()
+}
+
+/// A busy drawing of its own for each number.
+pub fn picture(number: u64) -> image::RgbImage {
+    let pairs = Pair::all();
+    let label = number as usize % pairs.len();
+    let mut dice = Dice::new(77, Purpose::Train, label as u32, number);
+    draw(&Drawing::random(pairs[label], Domain::Dataset, &mut dice))
+}
+
+pub fn save(place: &Workplace, path: &str, picture: &image::RgbImage) {
+    picture.save(place.create_parent(path)).unwrap();
 }
 
 /// `flat/<class>`: 40 ants, 20 bees, 4 cows and 1 dog.
