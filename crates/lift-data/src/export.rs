@@ -1,24 +1,29 @@
 //! Rows back to image files and a table: what a shard holds, for eyes and for other tools.
 //!
 //! Stored files come out byte for byte, stored pixels as PNG. Invariant: nothing is written outside the
-//! output folder, whatever a class is called, and every row's checksum was found right before it is
-//! written.
+//! output folder, whatever a class is called ([`folders`]), every class has a folder of its own, every row's
+//! checksum was found right before it is written, and what is under its final name is whole ([`unfinished`]).
+
+mod folders;
+mod unfinished;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use image::ImageFormat;
 use serde::Serialize;
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::atomic;
 use crate::encode;
 use crate::error::{Error, Result};
-use crate::manifest::Encoding;
+use crate::manifest::{Encoding, MANIFEST_FILE};
 use crate::progress::Reporting;
 use crate::resize::RgbView;
 use crate::shard::ShardReader;
+use folders::folder_names;
+use unfinished::Unfinished;
 
 /// What an export writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -38,6 +43,47 @@ pub struct ExportReport {
     pub rows: u64,
     /// The folder of image files, where they were written.
     pub images: Option<PathBuf>,
+    /// The classes whose images lie in a folder that is not called as they are.
+    pub folders: Vec<ClassFolder>,
+}
+
+/// The folder of a class.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ClassFolder {
+    /// Its label.
+    pub label: u32,
+    /// Its name.
+    pub class: String,
+    /// Its folder's name.
+    pub folder: String,
+}
+
+/// What is exported, by which an unfinished export is known again.
+#[derive(Serialize)]
+struct Plan<'a> {
+    format: &'a str,
+    /// XXH3-64 of the manifest, which has the hashes of all shards.
+    manifest: String,
+    rows: [usize; 2],
+    images: bool,
+}
+
+/// An export of one split that is written, and not yet under its final name.
+pub struct Written {
+    unfinished: Unfinished,
+    table: File,
+    report: ExportReport,
+}
+
+impl Written {
+    /// Gives the files their final names.
+    ///
+    /// # Errors
+    /// When they cannot be made durable or renamed.
+    pub fn finish(self) -> Result<ExportReport> {
+        self.unfinished.finish(self.table)?;
+        Ok(self.report)
+    }
 }
 
 /// A line of the table.
@@ -57,29 +103,37 @@ struct Line<'a> {
 }
 
 /// Writes `OUT/<split>.csv`, and `OUT/<split>/<class>/<id>.<extension>` for [`ExportFormat::Images`], for
-/// the rows of `range`. What is there already is an error.
+/// the rows of `range` of the shards in `dir`, once [`Written::finish`] is called: for all splits at the end,
+/// so that one that fails leaves none finished, and the same export can be asked for again. What is
+/// unfinished is gone on with; what is there already is an error.
 pub fn export(
+    dir: &Path,
     reader: &ShardReader,
     range: std::ops::Range<usize>,
     out: &Path,
     format: ExportFormat,
     reporting: Reporting,
-) -> Result<ExportReport> {
+) -> Result<Written> {
     let manifest = reader.manifest();
     let split = manifest.split.as_str();
-    let (table, images) = (out.join(format!("{split}.csv")), out.join(split));
-    for path in [&table, &images] {
-        if path.exists() {
-            return Err(Error::OutputExists { path: path.clone() });
-        }
-    }
-    fs::create_dir_all(out).map_err(Error::write(out))?;
-    let temporary = atomic::temporary_name(&table);
-    let file = File::create(&temporary).map_err(Error::write(&temporary))?;
-    let mut csv = csv::Writer::from_writer(BufWriter::new(file));
-    let failed = |err: csv::Error| Error::write(&temporary)(err.into());
+    let table = out.join(format!("{split}.csv"));
+    let images = (format == ExportFormat::Images).then(|| out.join(split));
+    let path = dir.join(MANIFEST_FILE);
+    let hash = xxh3_64(&fs::read(&path).map_err(Error::read(&path))?);
+    let plan = Plan {
+        format: "lift-export/1",
+        manifest: format!("{hash:016x}"),
+        rows: [range.start, range.end],
+        images: images.is_some(),
+    };
+    let plan = serde_json::to_string(&plan).expect("a plan is plain data") + "\n";
+    let unfinished = Unfinished::open(out, split, &plan, (images.clone(), table.clone()))?;
+    let folders = folder_names(manifest.class_names.as_slice());
+    let path = unfinished.table_in_progress();
+    let mut csv = csv::Writer::from_writer(unfinished.table()?);
     let progress = reporting.start("export", range.len() as u64);
     let rows = range.len() as u64;
+    let mut other_folders = BTreeMap::new();
     for index in range {
         let row = reader.row(index);
         let class = manifest.class_names.name(row.label).unwrap_or_default();
@@ -98,9 +152,13 @@ pub fn export(
                     }
                     _ => (Cow::Borrowed(bytes), extension_of(bytes)),
                 };
-                let name = format!("{split}/{}/{:08}.{extension}", folder_name(class), row.id);
-                write_image(&out.join(&name), &stored)?;
-                name
+                let folder = &folders[row.label as usize];
+                if folder != class {
+                    other_folders.insert(row.label, folder);
+                }
+                let file = format!("{:08}.{extension}", row.id);
+                unfinished.image(folder, &file, &stored)?;
+                format!("{split}/{folder}/{file}")
             }
         };
         csv.serialize(Line {
@@ -114,22 +172,32 @@ pub fn export(
             checksum: format!("{:016x}", row.checksum),
             file,
         })
-        .map_err(failed)?;
+        .map_err(|err| Error::write(&path)(err.into()))?;
         progress.advance(1);
     }
     progress.finish();
-    let inner = csv
+    let file = csv
         .into_inner()
-        .map_err(|err| Error::write(&temporary)(err.into_error()))?;
-    let file = inner
-        .into_inner()
-        .map_err(|err| Error::write(&temporary)(err.into_error()))?;
-    file.sync_all().map_err(Error::write(&temporary))?;
-    atomic::publish(&temporary, &table)?;
-    Ok(ExportReport {
+        .map_err(|err| Error::write(&path)(err.into_error()))?;
+    let folder = |(label, folder): (u32, &String)| ClassFolder {
+        label,
+        class: manifest
+            .class_names
+            .name(label)
+            .unwrap_or_default()
+            .to_owned(),
+        folder: folder.clone(),
+    };
+    let report = ExportReport {
         table,
         rows,
-        images: (format == ExportFormat::Images).then_some(images),
+        images,
+        folders: other_folders.into_iter().map(folder).collect(),
+    };
+    Ok(Written {
+        unfinished,
+        table: file,
+        report,
     })
 }
 
@@ -138,13 +206,6 @@ pub fn png(image: RgbView<'_>) -> Result<Vec<u8>> {
     encode::png(image).map_err(|reason| Error::Resize {
         reason: format!("{}x{} pixels: {reason}", image.width, image.height),
     })
-}
-
-fn write_image(path: &Path, bytes: &[u8]) -> Result<()> {
-    let dir = path.parent().unwrap_or(Path::new(""));
-    fs::create_dir_all(dir).map_err(Error::write(dir))?;
-    let mut file = File::create_new(path).map_err(Error::write(path))?;
-    file.write_all(bytes).map_err(Error::write(path))
 }
 
 fn extension_of(bytes: &[u8]) -> &'static str {
@@ -156,33 +217,5 @@ fn extension_of(bytes: &[u8]) -> &'static str {
         Ok(ImageFormat::Bmp) => "bmp",
         Ok(ImageFormat::Tiff) => "tiff",
         _ => "bin",
-    }
-}
-
-/// A class name as one folder name: `/`, `%`, control characters and a leading dot become `%XX`.
-fn folder_name(class: &str) -> String {
-    let mut name = String::new();
-    for (at, character) in class.char_indices() {
-        let is_hidden = at == 0 && character == '.';
-        if character == '/' || character == '%' || character.is_ascii_control() || is_hidden {
-            name += &format!("%{:02X}", u32::from(character));
-        } else {
-            name.push(character);
-        }
-    }
-    name
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_class_name_leads_out_of_the_folder() {
-        assert_eq!(folder_name("red star"), "red star");
-        assert_eq!(folder_name("../x"), "%2E.%2Fx");
-        assert_eq!(folder_name(".."), "%2E.");
-        assert_eq!(folder_name("a/b%2F"), "a%2Fb%252F");
-        assert_eq!(folder_name("n\u{7}\u{e9}"), "n%07\u{e9}");
     }
 }

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use lift_data::export::{ExportFormat, export};
+use lift_data::export::{ClassFolder, ExportFormat, ExportReport, export};
 use lift_data::layout::require_shard_dirs;
+use lift_data::page::escape::visible;
 use lift_data::progress::Reporting;
+use lift_data::terminal;
 use lift_data::{ShardReader, Split};
 
 use super::{CliError, grouped, print_json};
@@ -15,7 +17,9 @@ use super::{CliError, grouped, print_json};
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Writes OUT/<split>.csv (id, path, label, class, width, height, num_bytes, checksum, file) and, unless
---format csv, OUT/<split>/<class>/<id>.<extension>: stored files byte for byte, stored pixels as PNG.
+--format csv, OUT/<split>/<class>/<id>.<extension>: stored files byte for byte, stored pixels as PNG. An
+export that was cut off goes on when the same command is run again. Classes of one name have folders with
+their labels, as `crane (134)`; names that are too long are cut, what no file name holds becomes %XX.
 
 Examples:
   lift-data export shards --out photos
@@ -43,13 +47,11 @@ pub struct ExportArgs {
 
 /// Exports the splits that were asked for.
 pub fn run(args: &ExportArgs) -> Result<(), CliError> {
-    let mut reports = Vec::new();
+    let mut written = Vec::new();
     for dir in require_shard_dirs(&args.dir)? {
         let reader = ShardReader::open(&dir)?;
-        if args
-            .split
-            .is_some_and(|split| split != reader.manifest().split)
-        {
+        let split = reader.manifest().split;
+        if args.split.is_some_and(|wanted| wanted != split) {
             continue;
         }
         let range = match args.rows {
@@ -61,25 +63,52 @@ pub fn run(args: &ExportArgs) -> Result<(), CliError> {
                 return Err(CliError::Usage(message));
             }
         };
-        let report = export(&reader, range, &args.out, args.format, Reporting::Stderr)?;
-        let images = report.images.as_ref();
-        eprintln!(
-            "{}: {} rows -> {}{}",
-            reader.manifest().split,
-            grouped(report.rows),
-            report.table.display(),
-            images.map_or(String::new(), |dir| format!(", {}", dir.display())),
-        );
-        reports.push(report);
+        let (out, format) = (&args.out, args.format);
+        let one = export(&dir, &reader, range, out, format, Reporting::Stderr)?;
+        written.push((split, one));
     }
-    if reports.is_empty() {
+    if written.is_empty() {
         let split = args.split.map_or("all", Split::as_str);
         let message = format!("{} has no split `{split}`", args.dir.display());
         return Err(CliError::Usage(message));
     }
+    let mut reports = Vec::new();
+    for (split, one) in written {
+        let report = one.finish()?;
+        let images = report.images.as_ref();
+        terminal::say(format_args!(
+            "{split}: {} rows -> {}{}",
+            grouped(report.rows),
+            report.table.display(),
+            images.map_or(String::new(), |dir| format!(", {}", dir.display())),
+        ));
+        say_folders(&report);
+        reports.push(report);
+    }
     match args.json {
         true => print_json(&serde_json::json!({ "splits": reports })),
         false => Ok(()),
+    }
+}
+
+/// Classes whose folder is called otherwise that are named; all are in the table and in the JSON.
+const NAMED: usize = 5;
+
+fn say_folders(report: &ExportReport) {
+    for ClassFolder {
+        label,
+        class,
+        folder,
+    } in report.folders.iter().take(NAMED)
+    {
+        let (class, folder) = (visible(class), visible(folder));
+        terminal::say(format_args!("note: class {label} ({class}) is in {folder}"));
+    }
+    if let Some(more) = report.folders.len().checked_sub(NAMED).filter(|&n| n > 0) {
+        terminal::say(format_args!(
+            "note: and {more} more classes are not in a folder of their name; {} says which",
+            report.table.display()
+        ));
     }
 }
 

@@ -4,5 +4,6 @@
 mod support;
 
 mod bad_rows;
+mod export;
 mod names;
 mod reports;
