@@ -70,6 +70,8 @@ pub fn demo_head(classes: &ClassNames) -> Head {
     let options = ClassifierOptions {
         prompts: Prompts::default(),
         batch_size: 32,
+        max_memory: None,
+        allow_identical: false,
         device: Device::Cpu,
     };
     build_head(&demo_model(), classes, &options).expect("the demo's model makes a head")

@@ -10,10 +10,11 @@ use lift_data::{
 };
 use lift_tests::{build_options, demo_head, demo_model};
 use lift_train::{
-    command::{self, EvalSettings},
+    command::{self, EvalSettings, HeadFile},
     config::TrainArgs,
     eval::Tte,
     metrics::Metrics,
+    passes::Passing,
 };
 use tch::Device;
 
@@ -77,12 +78,16 @@ fn evaluations_follow_the_bands_of_the_build() {
     let config = args.resolve().unwrap();
     let trained = command::train(&config).unwrap();
     let settings = EvalSettings {
-        batch_size: 64,
+        passing: Passing {
+            batch_size: 64,
+            ..config.passing()
+        },
         ..EvalSettings::of_run(&config, Tte::None, Device::Cpu)
     };
     let again = command::eval(&config.out, None, &settings).unwrap();
     let head = path("head.safetensors");
-    let zero_shot = command::zero_shot(&config.model, &head, None, &settings).unwrap();
+    let zero_shot =
+        command::zero_shot(&config.model, HeadFile::new(&head, false), None, &settings).unwrap();
     for report in [trained, again, zero_shot] {
         let metrics = &report.evaluations[0].metrics;
         for (found, wanted) in [

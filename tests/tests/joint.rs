@@ -5,7 +5,7 @@ use lift_data::{ClassNames, dataset::DatasetSpec};
 use lift_tests::{demo_model, largest_difference, shapes_run};
 use lift_train::{
     classifier::ClassifierKind,
-    command::{self, EvalSettings},
+    command::{self, EvalSettings, HeadFile},
     config::TrainConfig,
     eval::Tte,
     joint::{Context, ContextPosition, Encoder, Joint},
@@ -117,7 +117,7 @@ fn class_texts_as_they_are_judge_as_zero_shot_does() {
     };
     let report = command::train(&config).unwrap();
     let settings = EvalSettings::of_run(&config, Tte::None, Device::Cpu);
-    let head = config.head.as_deref().unwrap();
+    let head = HeadFile::new(config.head.as_deref().unwrap(), false);
     let zero_shot = command::zero_shot(&config.model, head, None, &settings).unwrap();
     assert_eq!(
         report.evaluations[0].metrics,

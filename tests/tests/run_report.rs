@@ -7,6 +7,7 @@ use lift_train::{
     command::{self, ConsistencySettings},
     config::TrainConfig,
     consistency::Consistency,
+    passes::Passing,
 };
 use tch::Device;
 
@@ -23,9 +24,11 @@ fn a_run_that_took_no_step_is_as_consistent_as_its_frozen_tower() {
             run: config.out.clone(),
             images_per_class: 3,
             seed: 0,
-            batch_size: 128,
+            passing: Passing {
+                threads,
+                ..config.passing()
+            },
             device: Device::Cpu,
-            threads,
         };
         command::consistency(&config, &settings).unwrap()
     };

@@ -23,7 +23,7 @@ use lift_data::{
 };
 use lift_tests::{build_options, shapes_run};
 use lift_train::{
-    command::{self, EvalSettings},
+    command::{self, EvalSettings, HeadFile},
     config::TrainConfig,
     eval::Tte,
     loader::{Draws, Loader, View},
@@ -238,7 +238,7 @@ fn training_starts_at_the_frozen_model_and_zero_epochs_change_nothing() {
         assert_eq!(a.metrics, b.metrics, "fresh modules are not the identity");
     }
     // The demo's model knows its shapes: chance is 1 %.
-    let head = config.head.as_deref().unwrap();
+    let head = HeadFile::new(config.head.as_deref().unwrap(), false);
     let zero_shot = command::zero_shot(
         &config.model,
         head,

@@ -13,6 +13,7 @@ use tch::{Kind, Tensor};
 
 use crate::{
     error::{Error, Result},
+    finite::not_finite,
     timm,
 };
 
@@ -203,16 +204,20 @@ fn hugging_face_name(name: &str) -> String {
         .replace(".attn.in_proj_", ".self_attn.{q,k,v}_proj.")
 }
 
-fn bad_checkpoint(path: &Path, mut problems: Vec<String>) -> Error {
-    let total = problems.len();
-    if total > 20 {
-        problems.truncate(20);
-        problems.push(format!("and {} more", total - 20));
-    }
+fn bad_checkpoint(path: &Path, problems: Vec<String>) -> Error {
     Error::BadCheckpoint {
         path: path.into(),
-        problems,
+        problems: at_most_twenty(problems),
     }
+}
+
+fn at_most_twenty(mut lines: Vec<String>) -> Vec<String> {
+    let total = lines.len();
+    if total > 20 {
+        lines.truncate(20);
+        lines.push(format!("and {} more", total - 20));
+    }
+    lines
 }
 
 /// Hands tensors out by name and shape, and remembers what did not fit.
@@ -224,6 +229,7 @@ pub struct Weights {
     layout: Layout,
     tensors: BTreeMap<String, Tensor>,
     problems: Vec<String>,
+    not_finite: Vec<String>,
 }
 
 impl Weights {
@@ -234,14 +240,18 @@ impl Weights {
             layout,
             tensors,
             problems: Vec::new(),
+            not_finite: Vec::new(),
         }
     }
 
-    /// Takes a tensor of exactly this shape as fp32.
+    /// Takes a tensor of exactly this shape as fp32, whose entries must be finite; a scalar may be stored as a row of one.
     pub fn take(&mut self, name: &str, shape: &[i64]) -> Tensor {
         match self.tensors.remove(name) {
-            Some(tensor) if tensor.size() == shape => {
-                return tensor.to_kind(Kind::Float).contiguous();
+            Some(tensor) if tensor.size() == shape || (shape.is_empty() && tensor.numel() == 1) => {
+                let tensor = tensor.to_kind(Kind::Float).reshape(shape).contiguous();
+                self.not_finite
+                    .extend(not_finite(&self.shown(name), &tensor));
+                return tensor;
             }
             Some(tensor) => {
                 let problem = format!(
@@ -272,7 +282,7 @@ impl Weights {
         format!("{in_file} (here {name})")
     }
 
-    /// Refuses the checkpoint if any tensor was missing, wrongly shaped or is left over.
+    /// Refuses the checkpoint if any tensor was missing, wrongly shaped, not finite or is left over.
     ///
     /// # Errors
     /// Names each of them, at most twenty.
@@ -286,9 +296,15 @@ impl Weights {
             })
             .collect();
         self.problems.extend(extra);
-        if self.problems.is_empty() {
-            return Ok(());
+        if !self.problems.is_empty() {
+            return Err(bad_checkpoint(&self.path, self.problems));
         }
-        Err(bad_checkpoint(&self.path, self.problems))
+        if !self.not_finite.is_empty() {
+            return Err(Error::NotFinite {
+                path: self.path,
+                tensors: at_most_twenty(self.not_finite),
+            });
+        }
+        Ok(())
     }
 }

@@ -153,11 +153,33 @@ fn model_file(model: &Path) -> Result<PathBuf> {
         return Ok(model);
     }
     let files = hub::WEIGHTS.map(|name| model.join(name));
-    files
-        .into_iter()
-        .find(|file| file.is_file())
-        .ok_or_else(|| Error::MissingFile {
+    if let Some(file) = files.into_iter().find(|file| file.is_file()) {
+        return Ok(file);
+    }
+    Err(match parts_of_a_model(&model) {
+        Some(parts) => Error::BadConfig {
+            path: parts,
+            reason: "the model's tensors lie in several files, and one is read\n\
+                     hint: join them into one model.safetensors (transformers: `save_pretrained(DIR, max_shard_size=\"100GB\")`)"
+                .into(),
+        },
+        None => Error::MissingFile {
             path: model.join(hub::WEIGHTS[0]),
             hint: hub::MODEL_HINT.into(),
+        },
+    })
+}
+
+/// The index, or the first part, of a model that was published in several files.
+fn parts_of_a_model(folder: &Path) -> Option<PathBuf> {
+    let mut names: Vec<PathBuf> = std::fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.ends_with(".index.json") || name.contains("-00001-of-")
         })
+        .collect();
+    names.sort();
+    names.pop()
 }

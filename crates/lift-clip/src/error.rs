@@ -90,6 +90,14 @@ pub enum Error {
         /// One line a tensor: missing, extra or wrongly shaped.
         problems: Vec<String>,
     },
+    /// The tensors have the right names and shapes, and NaN or infinity in them.
+    #[error("{path}: nothing can be computed with this checkpoint:\n{}\nhint: fetch the model again; if its publisher's file is like that, it is of no use", tensors.iter().map(|t| format!("  {t}")).collect::<Vec<_>>().join("\n"))]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// One line a tensor, with the place.
+        tensors: Vec<String>,
+    },
     /// The tokenizer cannot be built or refuses a text.
     #[error("{path}: {reason}")]
     Tokenizer {
@@ -109,6 +117,16 @@ pub enum Error {
         patch: i64,
         /// One that fits.
         nearest: i64,
+    },
+    /// Memory does not suffice.
+    #[error("{device}: out of memory: {reason}\nhint: {hint}")]
+    OutOfMemory {
+        /// Where.
+        device: String,
+        /// What was asked for, and when.
+        reason: String,
+        /// What should fit.
+        hint: String,
     },
     /// The device that was asked for is not there.
     #[error("device {asked}: {reason}")]

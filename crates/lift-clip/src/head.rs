@@ -11,6 +11,8 @@ use tch::{Kind, Tensor};
 
 use crate::{
     error::{Error, Result},
+    finite::not_finite,
+    rows::{identical_rows, zero_row},
     tensor_file::TensorFile,
 };
 
@@ -71,7 +73,8 @@ impl Head {
     /// Reads a file that [`Head::write`] wrote.
     ///
     /// # Errors
-    /// When it is missing, damaged, no classifier file, its rows and names differ in number, or a value is not finite.
+    /// When it is missing, damaged, no classifier file, its rows and names differ in number, a value is not finite, or a
+    /// row is zero.
     pub fn read(path: &Path) -> Result<Self> {
         let bad = |reason: String| Error::BadConfig {
             path: path.into(),
@@ -111,16 +114,21 @@ impl Head {
             ("text_embeds", text_embeds.as_ref()),
         ] {
             let Some(tensor) = tensor else { continue };
-            if tensor.isfinite().all().int64_value(&[]) == 0 {
-                return Err(bad(format!(
-                    "{name} holds values that are not finite\nhint: make the file again with `lift-text classifier`"
-                )));
-            }
             if tensor.dim() != 2 || tensor.size()[0] != class_names.len() as i64 {
                 return Err(bad(format!(
                     "{name} has shape {:?} for {} classes",
                     tensor.size(),
                     class_names.len()
+                )));
+            }
+            let again = "hint: make the file again with `lift-text classifier`";
+            if let Some(reason) = not_finite(name, tensor) {
+                return Err(bad(format!("{reason}\n{again}")));
+            }
+            if let Some(label) = zero_row(tensor) {
+                let class = &class_names[label];
+                return Err(bad(format!(
+                    "{name}: the row of class {label} ({class:?}) is zero, which has no direction\n{again}"
                 )));
             }
         }
@@ -133,6 +141,19 @@ impl Head {
             model,
             logit_scale,
         })
+    }
+
+    /// Groups of classes that it cannot tell apart, in label order: those of the same row, or of the same class text.
+    pub fn identical(&self) -> Vec<Vec<usize>> {
+        let mut groups = identical_rows(&self.weight);
+        if let Some(texts) = &self.text_embeds {
+            let of_texts = identical_rows(texts);
+            let known = |group: &Vec<usize>| groups.contains(group);
+            let new: Vec<Vec<usize>> = of_texts.into_iter().filter(|g| !known(g)).collect();
+            groups.extend(new);
+            groups.sort_unstable();
+        }
+        groups
     }
 }
 
@@ -178,6 +199,19 @@ mod tests {
             message.contains("head.safetensors: text_embeds holds values that are not finite"),
             "{message}"
         );
+        head.text_embeds = None;
+
+        head.weight = Tensor::from_slice2(&[[0.0f32, 1.0], [0.0, 0.0]]);
+        head.write(&path).unwrap();
+        let message = Head::read(&path).unwrap_err().to_string();
+        assert!(
+            message.contains("weight: the row of class 1 (\"a \\\"quoted\\\" name\") is zero"),
+            "{message}"
+        );
+        head.weight = Tensor::from_slice2(&[[0.0f32, 1.0], [0.0, 2.0]]);
+        head.text_embeds = Some(Tensor::from_slice2(&[[0.0f32, 1.0], [1.0, 0.0]]));
+        head.write(&path).unwrap();
+        assert_eq!(Head::read(&path).unwrap().identical(), [[0, 1]]);
         head.text_embeds = None;
 
         head.weight = Tensor::randn([1, 4], FLOAT_CPU);

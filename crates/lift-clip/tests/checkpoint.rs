@@ -119,6 +119,52 @@ fn what_is_missing_or_wrongly_shaped_is_named_as_in_the_file() {
 }
 
 #[test]
+fn a_model_in_several_files_is_named_and_a_scalar_may_be_a_row() {
+    let dir = tempfile::tempdir().unwrap();
+    write_hugging_face(dir.path(), |tensors| {
+        let scale = tensors["logit_scale"].reshape([1]);
+        tensors.insert("logit_scale".into(), scale);
+    });
+    let clip = Clip::load(dir.path()).unwrap();
+    assert_eq!(clip.logit_scale.size(), [0i64; 0]);
+    let whole = dir.path().join("model.safetensors");
+    fs::rename(&whole, dir.path().join("model-00001-of-00002.safetensors")).unwrap();
+    fs::write(dir.path().join("model.safetensors.index.json"), "{}").unwrap();
+    let message = Clip::load(dir.path()).unwrap_err().to_string();
+    let index = dir.path().join("model.safetensors.index.json");
+    assert_eq!(
+        message,
+        format!(
+            "{}: the model's tensors lie in several files, and one is read\n\
+             hint: join them into one model.safetensors (transformers: `save_pretrained(DIR, max_shard_size=\"100GB\")`)",
+            index.display()
+        )
+    );
+}
+
+#[test]
+fn values_that_are_not_finite_are_refused_by_the_files_names() {
+    let message = refusal(|tensors| {
+        let _ = tensors["logit_scale"].shallow_clone().fill_(f64::NAN);
+        let proj = tensors["visual_projection.weight"].shallow_clone();
+        let _ = proj.get(2).get(5).fill_(f64::INFINITY);
+        let _ = proj.get(4).get(1).fill_(f64::NAN);
+    });
+    let (first, rest) = message.split_once('\n').unwrap();
+    assert!(
+        first.ends_with("model.safetensors: nothing can be computed with this checkpoint:"),
+        "{first}"
+    );
+    // A projection is stored (out, in) there and is (in, out) here.
+    assert_eq!(
+        rest,
+        "  visual_projection.weight (here visual.proj) holds values that are not finite: 2 of 48, the first at [1, 4] is NaN
+  logit_scale holds values that are not finite: 1 of 1, the first at [] is NaN
+hint: fetch the model again; if its publisher's file is like that, it is of no use"
+    );
+}
+
+#[test]
 fn sizes_that_cannot_be_are_refused_by_field() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.json");

@@ -10,6 +10,7 @@ use std::path::Path;
 use lift_files::Purpose;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use unicode_normalization::UnicodeNormalization;
 
 use crate::error::{Error, Result};
 
@@ -70,6 +71,29 @@ impl ClassNames {
         Some(name)
     }
 
+    /// Refuses two names that are written in other code points and are the same letters, such as an accented letter as one
+    /// and as a letter with an accent behind it: nobody can see which is meant, and file systems differ on it.
+    ///
+    /// # Errors
+    /// Names the two classes with the code points that cannot be seen; `origin` comes first.
+    pub fn require_no_twins(&self, origin: &str) -> Result<()> {
+        let mut composed: HashMap<String, usize> = HashMap::new();
+        for (label, name) in self.0.iter().enumerate() {
+            let Some(first) = composed.insert(name.nfc().collect(), label) else {
+                continue;
+            };
+            let other = &self.0[first];
+            if other != name {
+                return Err(Error::TwinNames {
+                    origin: origin.to_owned(),
+                    first: format!("{first} ({})", code_points(other)),
+                    second: format!("{label} ({})", code_points(name)),
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// The name of `label`, or `None` beyond the last class.
     pub fn name(&self, label: u32) -> Option<&str> {
         self.0.get(label as usize).map(String::as_str)
@@ -118,6 +142,15 @@ pub(crate) fn distinct(
         // Somebody calls a class `cat (1)`. With the label behind each name all differ.
         false => (0..names.len()).map(labelled).collect(),
     }
+}
+
+/// `name` with every character that is not plain ASCII as its code point.
+fn code_points(name: &str) -> String {
+    let shown = |c: char| match c {
+        ' '..='~' => c.to_string(),
+        other => format!("[U+{:04X}]", u32::from(other)),
+    };
+    name.chars().map(shown).collect()
 }
 
 impl TryFrom<Vec<String>> for ClassNames {
@@ -192,6 +225,19 @@ mod tests {
             apart(&["cat", "cat", "cat (1)"]),
             ["cat (0)", "cat (1)", "cat (1) (2)"]
         );
+    }
+
+    #[test]
+    fn one_name_in_two_spellings_is_refused_with_its_code_points() {
+        let twins = names(&["dog", "Caf\u{e9}", "dog", "Cafe\u{301}"]).unwrap();
+        assert_eq!(
+            twins.require_no_twins("names.txt").unwrap_err().to_string(),
+            "names.txt: class 1 (Caf[U+00E9]) and class 3 (Cafe[U+0301]) are one name in two spellings\n\
+             hint: write it the same way in both places, and it is one class; or give one of them another name"
+        );
+        // Two classes of one name are a matter of their own, and so are compatibility forms.
+        let fine = names(&["Caf\u{e9}", "Caf\u{e9}", "\u{fb01}n", "fin"]).unwrap();
+        fine.require_no_twins("names.txt").unwrap();
     }
 
     #[test]

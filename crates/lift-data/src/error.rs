@@ -143,6 +143,18 @@ pub enum Error {
         /// What is wrong with them.
         reason: String,
     },
+    /// Two classes whose names are the same letters in other code points.
+    #[error(
+        "{origin}: class {first} and class {second} are one name in two spellings\nhint: write it the same way in both places, and it is one class; or give one of them another name"
+    )]
+    TwinNames {
+        /// Where the names came from.
+        origin: String,
+        /// The first, with its code points.
+        first: String,
+        /// The second.
+        second: String,
+    },
     /// A class of the training split has no image.
     #[error(
         "{}: class {label} ({}) has no training image\nhint: add images of it, or take it out of the class names",

@@ -7,32 +7,74 @@
 
 use std::path::Path;
 
-use lift_clip::{Clip, Error, Head, Result, TextConfig, Tokenizer, hub, normalize};
-use lift_data::{classes::ClassNames, progress::Reporting};
+use lift_clip::{
+    Clip, Footprint, Head, TextConfig, Tokenizer, hub, is_finite,
+    memory::{MemorySize, there},
+    normalize,
+    out_of_memory::halving,
+};
+use lift_data::{classes::ClassNames, memory::total_bytes, progress::Reporting};
 use tch::{Device, Kind, Tensor};
 
-use crate::prompts::Prompts;
+use crate::{
+    findings::{Findings, shown},
+    prompts::Prompts,
+};
 
 /// How the rows are made.
 #[derive(Clone, Debug)]
 pub struct ClassifierOptions {
     /// The texts of each class.
     pub prompts: Prompts,
-    /// Texts a forward pass; bounds the memory.
+    /// Texts a forward pass, at most.
     pub batch_size: usize,
+    /// How much memory passes may take; none: what there is.
+    pub max_memory: Option<MemorySize>,
+    /// Whether classes that cannot be told apart are gone on with.
+    pub allow_identical: bool,
     /// Where the text tower runs.
     pub device: Device,
 }
 
-/// Makes the classifier of `classes` with the model in `model`.
+/// Why there is no classifier.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The model or its tokenizer cannot be used, or memory does not suffice.
+    #[error(transparent)]
+    Clip(#[from] lift_clip::Error),
+    /// Texts that cannot classify.
+    #[error("{0}")]
+    Texts(String),
+    /// The limit of memory is too low.
+    #[error("{0}")]
+    Memory(String),
+}
+
+/// Makes the classifier of `classes` with the model in `model`. What is found of the texts is printed on standard error.
 ///
 /// # Errors
-/// When the model or its tokenizer cannot be loaded, or the two do not belong together.
-pub fn build_head(model: &Path, classes: &ClassNames, options: &ClassifierOptions) -> Result<Head> {
+/// When the model or its tokenizer cannot be loaded, the two do not belong together, memory does not suffice, or classes
+/// cannot be told apart and that is not allowed.
+pub fn build_head(
+    model: &Path,
+    classes: &ClassNames,
+    options: &ClassifierOptions,
+) -> Result<Head, Error> {
     let mut clip = Clip::load(model)?;
     let tokenizer = Tokenizer::of_model(model)?;
+    let context_length = clip.config.text.context_length as usize;
+    let findings = Findings::of(classes, &options.prompts, &tokenizer, context_length)?;
+    eprint!("{}", findings.table());
+    require_texts(&findings, classes, options)?;
     clip.text.convert(options.device, Kind::Float);
     let proj = clip.image_projection().to_device(options.device);
+    let image_tower = clip.visual.named_tensors();
+    let others = image_tower.iter().map(|(_, t)| t.numel() as u64).sum();
+    let footprint = Footprint::of_texts(&clip.text, others);
+    let one = "encoding one text at once";
+    let mut at_once = footprint
+        .fitting(options.batch_size.max(1), options.max_memory, one)
+        .map_err(Error::Memory)?;
     let classes_and_texts = classes.as_slice().iter().enumerate();
     let mut texts = classes_and_texts.flat_map(|(label, name)| {
         let texts = options.prompts.texts(label, name);
@@ -45,13 +87,21 @@ pub fn build_head(model: &Path, classes: &ClassNames, options: &ClassifierOption
     let total = options.prompts.count(classes.len()) as u64;
     let progress = Reporting::Stderr.start_of("encode", "texts", total);
     loop {
-        let (labels, batch): (Vec<i64>, Vec<String>) =
-            texts.by_ref().take(options.batch_size.max(1)).unzip();
+        let (labels, batch): (Vec<i64>, Vec<String>) = texts.by_ref().take(at_once).unzip();
         if batch.is_empty() {
             break;
         }
         let ids = token_ids(&tokenizer, &batch, &clip.config.text)?;
-        let embeds = tch::no_grad(|| clip.text.embed(&clip.text.features(&ids)));
+        let embeds = halving(&mut at_once, "texts", |at_once| {
+            let parts = ids.split(at_once as i64, 0);
+            let embed = |ids| clip.text.embed(&clip.text.features(ids));
+            Tensor::cat(&parts.iter().map(embed).collect::<Vec<_>>(), 0)
+        })
+        .map_err(|refused| {
+            let hint = "a smaller --model takes less";
+            let there = there(options.device, options.max_memory, total_bytes());
+            refused.error(options.device, there, one, hint)
+        })?;
         let labels = Tensor::from_slice(&labels).to_device(options.device);
         let _ = sums.index_add_(0, &labels, &normalize(&embeds));
         progress.advance(batch.len() as u64);
@@ -59,7 +109,7 @@ pub fn build_head(model: &Path, classes: &ClassNames, options: &ClassifierOption
     progress.finish();
     let text_embeds = normalize(&sums);
     let weight = normalize(&text_embeds.matmul(&proj.tr()));
-    Ok(Head {
+    let head = Head {
         weight: weight.to_device(Device::Cpu),
         text_embeds: Some(text_embeds.to_device(Device::Cpu)),
         class_names: classes.as_slice().to_vec(),
@@ -67,17 +117,78 @@ pub fn build_head(model: &Path, classes: &ClassNames, options: &ClassifierOption
         template: options.prompts.summary(),
         model: hub::short_name(model),
         logit_scale: clip.logit_scale.exp().double_value(&[]),
-    })
+    };
+    require_rows(&head, options)?;
+    Ok(head)
+}
+
+/// Refuses texts that cannot classify, which the table has named.
+fn require_texts(
+    findings: &Findings,
+    classes: &ClassNames,
+    options: &ClassifierOptions,
+) -> Result<(), Error> {
+    let name = |label: usize| shown(&classes.as_slice()[label]);
+    if let Some(label) = findings.blank() {
+        return Err(Error::Texts(format!(
+            "class {label} ({}) has a text without a word that the tokenizer knows\nhint: give it a name, or texts of its own with --descriptors",
+            name(label)
+        )));
+    }
+    match findings.alike() {
+        Some([first, second, ..]) if !options.allow_identical => Err(Error::Texts(format!(
+            "classes {first} ({}) and {second} ({}) have the same texts, so that nothing can tell them apart\n\
+             hint: give them names or --descriptors of their own, join them, or go on with --allow-identical",
+            name(*first),
+            name(*second)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses rows that cannot classify, whatever their texts.
+fn require_rows(head: &Head, options: &ClassifierOptions) -> Result<(), Error> {
+    let name = |label: usize| shown(&head.class_names[label]);
+    let broken = (0..head.class_names.len()).find(|&label| {
+        let row = |rows: &Tensor| is_finite(&rows.get(label as i64));
+        !row(&head.weight) || !head.text_embeds.as_ref().is_none_or(row)
+    });
+    if let Some(label) = broken {
+        return Err(Error::Texts(format!(
+            "the row of class {label} ({}) is not finite, though the model's tensors are\nhint: its numbers grow too large for fp32; use another model",
+            name(label)
+        )));
+    }
+    if !head.logit_scale.is_finite() {
+        return Err(Error::Texts(
+            "the model's factor on cosines, exp(logit_scale), is not finite\nhint: use another model".into(),
+        ));
+    }
+    match head.identical().first().map(Vec::as_slice) {
+        Some([first, second, ..]) if !options.allow_identical => Err(Error::Texts(format!(
+            "classes {first} ({}) and {second} ({}) have the same row, though their texts differ\n\
+             hint: the model says the same of both; give them --descriptors of their own, join them, or go on with --allow-identical",
+            name(*first),
+            name(*second)
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Ids (b, n), n the longest text of the batch; shorter ones are filled with zeros after their end token.
 ///
 /// # Errors
 /// When the tokenizer gives ids that are not the model's.
-fn token_ids(tokenizer: &Tokenizer, texts: &[String], config: &TextConfig) -> Result<Tensor> {
+fn token_ids(
+    tokenizer: &Tokenizer,
+    texts: &[String],
+    config: &TextConfig,
+) -> Result<Tensor, lift_clip::Error> {
     let encode = |text: &String| {
         let ids = tokenizer.encode(text, config.context_length as usize)?;
-        config.check_ids(&ids).map_err(|reason| Error::Tokenizer {
+        config
+            .check_ids(&ids)
+            .map_err(|reason| lift_clip::Error::Tokenizer {
             path: tokenizer.path().into(),
             reason: format!(
                 "{text:?}: {reason}\nhint: tokenizer.json and config.json must be the same model's"
@@ -85,7 +196,8 @@ fn token_ids(tokenizer: &Tokenizer, texts: &[String], config: &TextConfig) -> Re
         })?;
         Ok(ids)
     };
-    let rows = texts.iter().map(encode).collect::<Result<Vec<_>>>()?;
+    let rows = texts.iter().map(encode);
+    let rows = rows.collect::<Result<Vec<_>, lift_clip::Error>>()?;
     let longest = rows.iter().map(Vec::len).max().unwrap_or(1);
     let mut flat = vec![0i64; rows.len() * longest];
     for (row, ids) in flat.chunks_mut(longest).zip(&rows) {

@@ -6,7 +6,10 @@ use std::{
 };
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use lift_clip::{DeviceChoice, Head};
+use lift_clip::{
+    DeviceChoice, Head,
+    memory::{self, MemorySize},
+};
 use lift_data::{
     classes::{ClassNames, told_apart},
     dataset::DatasetSpec,
@@ -20,7 +23,8 @@ use lift_files::Purpose;
 use serde::Deserialize;
 
 use crate::{
-    classifier::{ClassifierOptions, build_head},
+    classifier::{self, ClassifierOptions, build_head},
+    findings::shown as in_quotes,
     prompt_files::{read_descriptors, read_templates},
     prompts::{Prompts, Template},
     similarity::{cosines, nearest, table},
@@ -105,9 +109,15 @@ struct ClassifierArgs {
     /// categories.json of iNaturalist 2018; templates may then say {family}, {order}, ...
     #[arg(long, value_name = "FILE")]
     taxonomy: Option<PathBuf>,
-    /// Texts a forward pass [default: 256].
+    /// Texts a forward pass, at most [default: 256].
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
+    /// Most memory that passes may take, such as 2GiB.
+    #[arg(long, value_name = "SIZE")]
+    max_memory: Option<MemorySize>,
+    /// Go on where classes have the same texts or rows, which cannot be told apart.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    allow_identical: Option<bool>,
     /// auto, cpu or cuda:N [default: auto].
     #[arg(long)]
     device: Option<String>,
@@ -126,6 +136,9 @@ pub enum CliError {
     /// The model cannot be used, or the classifier file not written.
     #[error(transparent)]
     Clip(#[from] lift_clip::Error),
+    /// There is no classifier that tells the classes apart.
+    #[error(transparent)]
+    Classifier(#[from] classifier::Error),
     /// Templates, descriptors or a taxonomy that cannot be used.
     #[error("{0}")]
     Prompts(String),
@@ -149,8 +162,9 @@ impl CliError {
     /// 2 for wrong usage, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) => 2,
+            Self::Usage(_) | Self::Classifier(classifier::Error::Memory(_)) => 2,
             Self::Clip(_)
+            | Self::Classifier(_)
             | Self::Prompts(_)
             | Self::Data(_)
             | Self::Recipe { .. }
@@ -219,6 +233,7 @@ fn classifier(args: ClassifierArgs) -> Result<()> {
         }
     };
     let device = choice.resolve_with_note()?;
+    memory::limit(device, args.max_memory)?;
     if let Some(folder) = out.parent().filter(|p| !p.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(lift_clip::Error::io(folder))?;
     }
@@ -236,6 +251,8 @@ fn classifier(args: ClassifierArgs) -> Result<()> {
     let options = ClassifierOptions {
         prompts: prompts.map_err(CliError::Prompts)?,
         batch_size: args.batch_size.unwrap_or(256),
+        max_memory: args.max_memory,
+        allow_identical: args.allow_identical.unwrap_or(false),
         device,
     };
     let head = build_head(&lift_clip::hub::fetch(&model)?, &classes, &options)?;
@@ -281,6 +298,16 @@ fn similarity(path: &Path, classes: &[String], count: usize, json: bool) -> Resu
             labels.concat()
         }
     };
+    let identical: Vec<Vec<&String>> = head
+        .identical()
+        .iter()
+        .map(|group| {
+            group
+                .iter()
+                .map(|&label| &head.class_names[label])
+                .collect()
+        })
+        .collect();
     let all = nearest(&head, &labels, count);
     // All against all would be a large square that nobody reads.
     let square = match classes {
@@ -293,8 +320,13 @@ fn similarity(path: &Path, classes: &[String], count: usize, json: bool) -> Resu
             "template": head.template,
             "classes": all,
             "cosines": square,
+            "identical": identical,
         });
         return terminal::print_json(&document).map_err(CliError::Output);
+    }
+    for group in identical {
+        let names: Vec<String> = group.iter().map(|name| in_quotes(name)).collect();
+        terminal::say(format_args!("note: the same row: {}", names.join(", ")));
     }
     terminal::print(&table(&all, &square)).map_err(CliError::Output)
 }
@@ -348,6 +380,8 @@ impl ClassifierArgs {
             descriptors,
             taxonomy: self.taxonomy.or(recipe.taxonomy),
             batch_size: self.batch_size.or(recipe.batch_size),
+            max_memory: self.max_memory.or(recipe.max_memory),
+            allow_identical: self.allow_identical.or(recipe.allow_identical),
             device: self.device.or(recipe.device),
             config: self.config,
         }

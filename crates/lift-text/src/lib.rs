@@ -9,10 +9,11 @@
 
 mod classifier;
 pub mod cli;
+mod findings;
 mod prompt_files;
 mod prompts;
 mod similarity;
 
-pub use classifier::{ClassifierOptions, build_head};
+pub use classifier::{ClassifierOptions, Error, build_head};
 pub use prompts::{Prompts, Template};
 pub use similarity::{Nearest, Neighbour, cosines, nearest};

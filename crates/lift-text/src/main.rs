@@ -5,14 +5,19 @@
 
 use std::process::ExitCode;
 
+use lift_clip::out_of_memory::caught;
 use lift_data::terminal;
 use lift_text::cli::Cli;
 
 /// Exit codes: 0 done, 1 failed, 2 wrong usage (clap exits with 2 by itself).
 fn main() -> ExitCode {
-    match terminal::arguments::<Cli>().run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+    match caught(|| terminal::arguments::<Cli>().run()) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Err(refused) => {
+            terminal::say(format_args!("lift-text: {}", refused.line()));
+            ExitCode::FAILURE
+        }
+        Ok(Err(error)) => {
             terminal::say(format_args!("lift-text: {error}"));
             ExitCode::from(error.exit_code())
         }

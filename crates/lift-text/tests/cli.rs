@@ -1,5 +1,8 @@
 //! The program `lift-text` from outside: exit codes, messages, and the file it writes.
 
+#[path = "cli/texts.rs"]
+mod texts;
+
 use std::{
     path::Path,
     process::{Command, Output},

@@ -29,7 +29,7 @@ const MODEL: &str = "model.";
 const OPTIMISER: &str = "optimiser.";
 
 /// Settings that may differ in a resumed run: where things lie, how they are computed and judged.
-const FREE: [&str; 12] = [
+const FREE: [&str; 16] = [
     "shards",
     "model",
     "head",
@@ -42,6 +42,10 @@ const FREE: [&str; 12] = [
     "checkpoint_minutes",
     "tte",
     "expand",
+    "max_memory",
+    "accumulate",
+    "eval_batch_size",
+    "allow_identical",
 ];
 
 /// Where a run stands, between two steps.

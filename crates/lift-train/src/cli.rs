@@ -6,16 +6,17 @@ mod report;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use lift_clip::{DeviceChoice, Precision};
+use lift_clip::{DeviceChoice, Precision, memory::MemorySize};
 use lift_data::{Split, ranks::RANKS, terminal};
 
 use crate::{
-    command::{self, EvalSettings, Form, InitSettings, Output},
+    command::{self, EvalSettings, Form, HeadFile, InitSettings, Output},
     config::{RANDOM_CROPS, TrainArgs, TrainConfig, check_ranges, precision, required},
     error::{Error, Result},
     eval::{Look, Tte},
     head_init::HeadInit,
     level::Level,
+    passes::Passing,
     report::Columns,
     stop::Stop,
     tuner::Tuners,
@@ -52,7 +53,8 @@ enum Command {
     /// Go on with a run that was stopped or killed
     ///
     /// It goes on from its last checkpoint, and ends with the losses and weights of a run that was never stopped.
-    /// A path that is given replaces the run's, where things were moved; what lies there must be the same.
+    /// A path that is given replaces the run's, where things were moved; what lies there must be the same. A run that
+    /// ended for want of memory goes on with less at once: the result is the same but for rounding.
     Resume(ResumeArgs),
     /// Evaluate a run again
     Eval(EvalArgs),
@@ -129,6 +131,42 @@ struct ResumeArgs {
     /// auto, cpu or cuda:N [default: the run's]
     #[arg(long)]
     device: Option<String>,
+    /// Most memory that steps and evaluations may take [default: the run's]
+    #[arg(long, value_name = "SIZE")]
+    max_memory: Option<MemorySize>,
+    /// Parts that the images of a step are passed in [default: the run's]
+    #[arg(long, value_name = "N")]
+    accumulate: Option<usize>,
+    /// Crops that evaluations pass at once, at most [default: the run's]
+    #[arg(long, value_name = "N")]
+    eval_batch_size: Option<usize>,
+}
+
+impl ResumeArgs {
+    /// The settings of the run with what was typed. How much is done at once is kept in the run's folder, so that it goes
+    /// on like this whenever it goes on.
+    fn apply(self, recorded: TrainConfig) -> Result<TrainConfig> {
+        let config = TrainConfig {
+            out: self.run,
+            max_memory: self.max_memory.or(recorded.max_memory),
+            accumulate: self.accumulate.unwrap_or(recorded.accumulate),
+            eval_batch_size: self.eval_batch_size.or(recorded.eval_batch_size),
+            ..recorded.clone()
+        };
+        config.check()?;
+        let at_once =
+            |config: &TrainConfig| (config.max_memory, config.accumulate, config.eval_batch_size);
+        if at_once(&config) != at_once(&recorded) {
+            command::change_at_once(&config)?;
+        }
+        Ok(TrainConfig {
+            shards: self.shards.unwrap_or(recorded.shards),
+            model: self.model.unwrap_or(recorded.model),
+            head: self.head.or(recorded.head),
+            device: self.device.unwrap_or(recorded.device),
+            ..config
+        })
+    }
 }
 
 #[derive(Debug, Args)]
@@ -166,6 +204,9 @@ struct InitArgs {
     /// Images a forward pass
     #[arg(long, value_name = "N", default_value_t = 128)]
     batch_size: usize,
+    /// Most memory that passes may take, such as 12GiB
+    #[arg(long, value_name = "SIZE")]
+    max_memory: Option<MemorySize>,
     /// Side of the crops in pixels [default: the model's]
     #[arg(long, value_name = "R")]
     resolution: Option<u32>,
@@ -191,19 +232,22 @@ impl InitArgs {
             ("batch-size", self.batch_size as f64, 1.0, 1e6),
             ("threads", self.threads as f64, 0.0, 1024.0),
         ])?;
-        let choice: DeviceChoice = self.device.parse().map_err(Error::Usage)?;
-        let device = choice.resolve_with_note()?;
+        let device = command::device(&self.device, self.max_memory)?;
         let usual = || Precision::usual(device);
         Ok(InitSettings {
             shards: self.shards.clone(),
             model: self.model.clone(),
             init: self.init,
             seed: self.seed,
-            batch_size: self.batch_size,
+            passing: Passing {
+                batch_size: self.batch_size,
+                max_memory: self.max_memory,
+                threads: self.threads,
+                exact: false,
+            },
             resolution: self.resolution,
             precision: self.precision.unwrap_or_else(usual),
             device,
-            threads: self.threads,
         })
     }
 }
@@ -225,6 +269,9 @@ struct ZeroShotArgs {
     /// Folder to write report.json to
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Go on where classes have the same text, which cannot be told apart
+    #[arg(long)]
+    allow_identical: bool,
     #[command(flatten)]
     how: HowArgs,
 }
@@ -258,9 +305,17 @@ struct HowArgs {
     /// Write the confusion matrix as a Parquet file, a row a pair of classes
     #[arg(long, value_name = "FILE")]
     confusion: Option<PathBuf>,
-    /// Crops a forward pass
-    #[arg(long, value_name = "N", default_value_t = 128)]
+    /// Crops a forward pass, at most
+    #[arg(
+        long,
+        visible_alias = "eval-batch-size",
+        value_name = "N",
+        default_value_t = 128
+    )]
     batch_size: usize,
+    /// Most memory that passes may take, such as 12GiB [default: the run's]
+    #[arg(long, value_name = "SIZE")]
+    max_memory: Option<MemorySize>,
     /// Side of the crops in pixels [default: the run's, or the model's]
     #[arg(long, value_name = "R")]
     resolution: Option<u32>,
@@ -349,6 +404,7 @@ struct HowDefaults {
     resolution: Option<u32>,
     precision: Option<Precision>,
     exact: bool,
+    max_memory: Option<MemorySize>,
 }
 
 impl HowArgs {
@@ -360,8 +416,8 @@ impl HowArgs {
             ("batch-size", self.batch_size as f64, 1.0, 1e6),
             ("threads", self.threads as f64, 0.0, 1024.0),
         ])?;
-        let choice: DeviceChoice = self.device.parse().map_err(Error::Usage)?;
-        let device = choice.resolve_with_note()?;
+        let max_memory = self.max_memory.or(defaults.max_memory);
+        let device = command::device(&self.device, max_memory)?;
         let precision = self.precision.or(defaults.precision);
         Ok(EvalSettings {
             shards,
@@ -372,12 +428,15 @@ impl HowArgs {
                 random_crops: self.crops,
                 seed: self.seed,
             },
-            batch_size: self.batch_size,
+            passing: Passing {
+                batch_size: self.batch_size,
+                max_memory,
+                threads: self.threads,
+                exact: self.exact || defaults.exact,
+            },
             resolution: self.resolution.or(defaults.resolution),
             precision: precision.unwrap_or_else(|| Precision::usual(device)),
             device,
-            threads: self.threads,
-            exact: self.exact || defaults.exact,
             predictions: self.predictions.clone(),
             confusion: self.confusion.clone(),
             level: self
@@ -410,14 +469,7 @@ impl Cli {
             }
             Some(Command::Resume(args)) => {
                 let recorded = crate::run::read_config(&args.run)?;
-                let config = TrainConfig {
-                    shards: args.shards.unwrap_or(recorded.shards),
-                    model: args.model.unwrap_or(recorded.model),
-                    head: args.head.or(recorded.head),
-                    device: args.device.unwrap_or(recorded.device),
-                    out: args.run,
-                    ..recorded
-                };
+                let config = args.apply(recorded)?;
                 let report = command::resume(&config, &Stop::on_signals()?)?;
                 command::print_run(report, &config.out)?;
             }
@@ -429,6 +481,7 @@ impl Cli {
                     resolution: config.resolution,
                     precision: config.precision,
                     exact: config.exact,
+                    max_memory: config.max_memory,
                 };
                 let settings = args.how.settings(shards, defaults)?;
                 let report = command::eval(&args.run, args.model.as_deref(), &settings)?;
@@ -445,9 +498,12 @@ impl Cli {
                     resolution: recipe.resolution,
                     precision: recipe.precision,
                     exact: recipe.exact.unwrap_or(false),
+                    max_memory: recipe.max_memory,
                 };
                 let settings = args.how.settings(shards, defaults)?;
-                let report = command::zero_shot(&model, &head, args.out.as_deref(), &settings)?;
+                let allow = args.allow_identical || recipe.allow_identical.unwrap_or(false);
+                let head = HeadFile::new(&head, allow);
+                let report = command::zero_shot(&model, head, args.out.as_deref(), &settings)?;
                 command::print(&[report], args.how.shown.output())?;
             }
             Some(Command::Compare { runs, shown }) => {

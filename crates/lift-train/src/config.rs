@@ -4,7 +4,7 @@ mod args;
 
 use std::path::PathBuf;
 
-use lift_clip::{DeviceChoice, Precision};
+use lift_clip::{DeviceChoice, Precision, memory::MemorySize};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
@@ -14,13 +14,14 @@ use crate::{
     classifier::ClassifierKind,
     error::{Error, Result},
     eval::{Look, Tte},
-    footprint::{Footprint, parts},
+    footprint::{AHEAD, of_steps, parts},
     head_init::HeadInit,
     joint::{ContextPosition, USUAL_LENGTH},
     loader::{AreaSchedule, Augmentation, Cache, Sampler},
     loss::LossKind,
-    memory::MemorySize,
+    model::TunedModel,
     optim::{OptimiserKind, ScheduleKind},
+    passes::Passing,
     preset::Preset,
     tuner::{AftPlace, Layers, LoraTarget, TunerKind, TunerOptions, Tuners},
 };
@@ -130,9 +131,15 @@ pub struct TrainConfig {
     /// Kind of the frozen weights; none: by the device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub precision: Option<Precision>,
-    /// How much memory a step may take; none: what there is.
+    /// How much memory steps and forward passes may take; none: what there is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_memory: Option<MemorySize>,
+    /// Crops that evaluations pass at once, at most; none: as many as images a step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eval_batch_size: Option<usize>,
+    /// Whether classes that start with the same row or text are gone on with.
+    #[serde(default)]
+    pub allow_identical: bool,
     /// Side of the crops in pixels; none: the model's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolution: Option<u32>,
@@ -166,10 +173,20 @@ pub struct TrainConfig {
 }
 
 impl TrainConfig {
-    fn check(&self) -> Result<()> {
+    /// Refuses values that cannot be, alone or together.
+    ///
+    /// # Errors
+    /// Names the flag.
+    pub(crate) fn check(&self) -> Result<()> {
         let in_range = [
             ("epochs", self.epochs as f64, 0.0, 1e6),
             ("batch-size", self.batch_size as f64, 1.0, 1e6),
+            (
+                "eval-batch-size",
+                self.eval_batch_size.unwrap_or(1) as f64,
+                1.0,
+                1e6,
+            ),
             ("threads", self.threads as f64, 0.0, 1024.0),
             ("prefetch", self.prefetch.unwrap_or(1) as f64, 1.0, 1024.0),
             (
@@ -296,24 +313,33 @@ impl TrainConfig {
         }
     }
 
-    /// The settings with steps in so many parts that they keep to `max_memory`.
+    /// The settings with steps in so many parts that they keep to `max_memory`, and with batches prepared ahead as it lets
+    /// them; what is learned words' is told to keep to its share.
     ///
     /// # Errors
     /// When a single image does not fit, or the loss wants whole steps.
-    pub(crate) fn fitting(&self, footprint: Footprint) -> Result<Self> {
+    pub(crate) fn fitting(&self, model: &TunedModel) -> Result<Self> {
         let mut config = self.clone();
         let Some(limit) = self.max_memory else {
             return Ok(config);
         };
-        let most = footprint.most_images(limit.bytes);
-        if most == 0 {
-            let bytes = footprint.bytes(1);
-            return Err(Error::Usage(format!(
-                "--max-memory {limit} is too little: a step of one image takes about {}\n\
-                 hint: --activation-checkpointing takes less",
-                MemorySize { bytes }
-            )));
+        if let Some(context) = model.joint.context() {
+            // Texts are encoded when the images' activations are gone: a share is for the estimate's sake.
+            context.keep_to(limit.bytes / 4);
         }
+        config.prefetch = Some(self.prefetch.unwrap_or(AHEAD));
+        let mut footprint = of_steps(&config, model);
+        if footprint.most(limit.bytes) == 0 {
+            config.prefetch = Some(1);
+            footprint = of_steps(&config, model);
+        }
+        let one = format!("a step of {} images, one at once,", self.batch_size);
+        let most = footprint.fitting(self.batch_size, Some(limit), &one);
+        let most = most.map_err(|reason| {
+            Error::Usage(format!(
+                "{reason}\nhint: --activation-checkpointing takes less, and a smaller --batch-size, whose pixels are there at once"
+            ))
+        })?;
         config.accumulate = self.accumulate.max(parts(self.batch_size, most));
         if config.accumulate > 1 && self.loss == LossKind::Lade {
             return Err(Error::Usage(format!(
@@ -323,6 +349,16 @@ impl TrainConfig {
             )));
         }
         Ok(config)
+    }
+
+    /// How test images are passed, and training images where no step is made of them.
+    pub fn passing(&self) -> Passing {
+        Passing {
+            batch_size: self.eval_batch_size.unwrap_or(self.batch_size),
+            max_memory: self.max_memory,
+            threads: self.threads,
+            exact: self.exact,
+        }
     }
 
     /// Kind of the frozen weights; fp32 where it was neither said nor resolved.

@@ -12,7 +12,7 @@ mod distances;
 
 use std::sync::Arc;
 
-use lift_clip::{NoHooks, Normalisation};
+use lift_clip::{NoHooks, Normalisation, memory::MemorySize};
 use lift_data::{
     progress::{Progress, Reporting},
     shard::ShardReader,
@@ -26,8 +26,10 @@ pub use distances::{Gap, PERMUTATIONS, QUANTILES, gap, pair_distances, wasserste
 
 use crate::{
     error::{Error, Result},
-    loader::{Draw, Draws, Loader, View, rows_by_class, sample},
+    footprint::of_passes,
+    loader::{Draw, Draws, Target, Transfer, View, rows_by_class, sample},
     model::TunedModel,
+    passes::{Passes, Passing, require_finite},
 };
 
 /// The most that features may take in memory.
@@ -99,12 +101,8 @@ pub struct Compared<'a> {
     pub tuned: String,
     /// The model's constants.
     pub normalisation: Normalisation,
-    /// Images a forward pass.
-    pub batch_size: usize,
-    /// Loader threads; 0: one a core.
-    pub threads: usize,
-    /// Whether large JPEGs are decoded at their full size before they are shrunk.
-    pub exact: bool,
+    /// How images are passed.
+    pub passing: Passing,
     /// The most images of a class that are taken of each split, at least 2.
     pub images_per_class: usize,
     /// Of the images' draw and of the splits by chance.
@@ -115,13 +113,15 @@ impl Compared<'_> {
     /// Computes the features of both splits, each image with and without the modules, and compares.
     ///
     /// # Errors
-    /// When an image cannot be loaded, or the features would not fit [`FEATURE_BYTES`].
+    /// When an image cannot be loaded, a feature is not finite, or the features would not fit [`FEATURE_BYTES`] or the limit
+    /// of memory.
     pub fn compare(&self) -> Result<Consistency> {
         let rows = [&self.train, &self.test].map(|reader| self.rows(reader));
         self.check_bytes(rows.iter().map(Vec::len).sum())?;
         let progress = Reporting::Stderr.start("features", (rows[0].len() + rows[1].len()) as u64);
-        let train = self.features(&self.train, &rows[0], &progress)?;
-        let test = self.features(&self.test, &rows[1], &progress)?;
+        let transfer = Transfer::open(Target::of(&self.model.visual, self.normalisation))?;
+        let train = self.features(&self.train, &rows[0], &transfer, &progress)?;
+        let test = self.features(&self.test, &rows[1], &transfer, &progress)?;
         progress.finish();
         let manifest = self.train.manifest();
         let count = manifest.num_classes();
@@ -167,11 +167,19 @@ impl Compared<'_> {
     fn check_bytes(&self, images: usize) -> Result<()> {
         let width = self.model.visual.config().width as u64;
         let bytes = images as u64 * width * 4 * 2;
-        if bytes <= FEATURE_BYTES {
+        let limit = self
+            .passing
+            .max_memory
+            .map_or(FEATURE_BYTES, |limit| limit.bytes);
+        if bytes <= limit.min(FEATURE_BYTES) {
             return Ok(());
         }
         Err(Error::Usage(format!(
-            "features of {images} images would take {bytes} bytes, the limit is {FEATURE_BYTES}\nhint: a lower --images-per-class"
+            "features of {images} images would take {}, the limit is {}\nhint: a lower --images-per-class",
+            MemorySize { bytes },
+            MemorySize {
+                bytes: limit.min(FEATURE_BYTES)
+            }
         )))
     }
 
@@ -180,40 +188,36 @@ impl Compared<'_> {
         &self,
         reader: &Arc<ShardReader>,
         rows: &[usize],
+        transfer: &Transfer,
         progress: &Progress,
     ) -> Result<[Features; 2]> {
-        let tower = &self.model.visual;
-        let resolution = tower.config().resolution as u32;
-        let mut loader = Loader::new(
+        let (tower, tuner) = (&self.model.visual, &self.model.tuner);
+        let width = tower.config().width;
+        let others = self.model.parameter_counts().tuned();
+        let mut passes = Passes::open(
             Arc::clone(reader),
-            resolution,
-            self.batch_size,
-            self.threads,
+            tower,
+            transfer,
+            (View::Center, "consistency"),
+            of_passes(tower, others, 2 * width as u64),
+            self.passing,
         )?;
-        loader.set_exact(self.exact);
-        let device = tower.device();
-        let mut both = [
-            Features::new(tower.config().width),
-            Features::new(tower.config().width),
-        ];
+        let mut both = [Features::new(width), Features::new(width)];
         let draws = Draws::listed(rows.iter().copied().map(Draw::first).collect());
-        for batch in loader.batches(draws, View::Center) {
-            let batch = batch?;
-            let images = batch.images(&self.normalisation, device);
-            let [frozen, tuned] = tch::no_grad(|| {
-                [
-                    tower.features(&images, &NoHooks),
-                    tower.features(&images, &self.model.tuner),
-                ]
-            });
-            both[0].append(&frozen, &batch.labels)?;
-            both[1].append(&tuned, &batch.labels)?;
-            progress.advance(batch.labels.len() as u64);
-        }
-        // A loader thread that died only closes the queue.
-        if both[0].labels.len() < rows.len() {
-            return Err(Error::LoaderStopped);
-        }
+        // Side by side, a row an image: without the modules, then with them.
+        let forward = |patches: &Tensor| {
+            let frozen = tower.features(patches, &NoHooks);
+            Tensor::cat(&[frozen, tower.features(patches, tuner)], 1)
+        };
+        passes.each(draws, forward, |features, _, labels| {
+            let done = both[0].labels.len();
+            require_finite(&features, "features", reader, |place| rows[done + place])?;
+            for (state, features) in both.iter_mut().zip(features.split(width, 1)) {
+                state.append(&features, labels)?;
+            }
+            progress.advance(labels.len() as u64);
+            Ok(())
+        })?;
         Ok(both)
     }
 }

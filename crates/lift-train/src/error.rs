@@ -1,6 +1,6 @@
 //! What can go wrong in training and evaluation. Messages start with the file where there is one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -69,6 +69,16 @@ pub enum Error {
     /// Tuned tensors do not form a model.
     #[error("{0}")]
     Tensors(String),
+    /// What was computed of an image is no number, though every tensor that was read is.
+    #[error(
+        "{image}: its {values} are not finite\nhint: numbers grew too large on the way: fp16 ends at 65,504, so use --precision fp32 or bf16; in fp32 the tuned tensors are of no use, and the run wants a lower --lr"
+    )]
+    NotFinite {
+        /// Its id, path and shards.
+        image: String,
+        /// Features or logits.
+        values: String,
+    },
     /// The loss is no number any more.
     #[error("the loss is {loss} at step {step} (epoch {epoch}, learning rate {lr})\nhint: {cause}")]
     Diverged {
@@ -82,16 +92,6 @@ pub enum Error {
         lr: f64,
         /// What it probably comes from, and what to do.
         cause: String,
-    },
-    /// Memory does not suffice for a step.
-    #[error("{device}: out of memory: {reason}\nhint: {hint}")]
-    OutOfMemory {
-        /// Where.
-        device: String,
-        /// What was asked for, and when.
-        reason: String,
-        /// What should fit.
-        hint: String,
     },
     /// A run was stopped, and can be gone on with.
     #[error("{run}: stopped after step {step}; `lift-train resume {run}` goes on")]
@@ -117,6 +117,25 @@ pub enum Error {
 }
 
 impl Error {
+    /// Says of memory that did not suffice in a run how it can be gone on with.
+    pub fn in_run(self, run: &Path) -> Self {
+        match self {
+            Self::Clip(lift_clip::Error::OutOfMemory {
+                device,
+                reason,
+                hint,
+            }) => Self::Clip(lift_clip::Error::OutOfMemory {
+                device,
+                reason,
+                hint: format!(
+                    "{hint}\n`lift-train resume {}` goes on, and takes --accumulate, --max-memory and --eval-batch-size",
+                    run.display()
+                ),
+            }),
+            other => other,
+        }
+    }
+
     /// Attaches `path` to an I/O error.
     pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();

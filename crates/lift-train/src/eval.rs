@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use lift_data::{Split, progress::Reporting};
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::{
-    error::{Error, Result},
+    error::Result,
     level::Groups,
-    loader::{Draws, Loader, Transfer, View},
+    loader::{Draws, View},
     metrics::{Classes, Judged, Metrics},
+    passes::{Passes, image_not_finite},
 };
 
 /// Batches whose verdicts wait on the device before they are fetched together.
@@ -95,8 +96,6 @@ pub struct Evaluation {
 
 /// What an evaluation needs besides the model and the images.
 pub struct EvalOptions<'a> {
-    /// The way to the model.
-    pub transfer: &'a Transfer,
     /// Training images of each class, for the bands.
     pub train_counts: Option<&'a [u64]>,
     /// How images are looked at.
@@ -105,60 +104,61 @@ pub struct EvalOptions<'a> {
     pub groups: Option<&'a Groups>,
 }
 
-/// Judges every row of the loader's shards by `logits`: patches (b, n, 3 p p) as [`Transfer`] gives them -> (b, K). What
-/// was said of each row is returned in the rows' order.
+/// Judges every row of the shards by `logits`: patches (c, n, 3 p p) as the transfer gives them -> (c, K). What was said
+/// of each row is returned in the rows' order.
 ///
 /// # Errors
-/// When a row cannot be loaded.
+/// When a row cannot be loaded, memory does not suffice, or a logit is not finite.
 pub fn evaluate(
-    loader: &Loader,
+    passes: &mut Passes,
     options: &EvalOptions,
+    device: Device,
     logits: impl Fn(&Tensor) -> Tensor,
 ) -> Result<(Evaluation, Vec<Judged>)> {
     let (look, view) = (options.look, options.look.view());
     let started = Instant::now();
-    let reader = loader.reader();
-    let manifest = reader.manifest();
-    let progress = Reporting::Stderr.start("evaluate", reader.len() as u64);
-    let mut judged = Vec::with_capacity(reader.len());
-    let device = options.transfer.target().device;
+    let manifest = passes.reader().manifest().clone();
+    let rows = passes.reader().len();
+    let progress = Reporting::Stderr.start("evaluate", rows as u64);
     let on_device = options.groups.map(|groups| (groups, groups.on(device)));
     let mut pending = Pending::default();
-    for input in options
-        .transfer
-        .feed(loader, Draws::in_order(reader.len()), view)?
-    {
-        let input = input?;
-        let images = input.host_labels.len();
-        let (said, labels) = tch::no_grad(|| {
-            let crops = [images as i64, view.crops() as i64, -1];
-            let logits = logits(&input.pixels).view(crops);
-            let mean = logits.mean_dim([1i64].as_slice(), false, Kind::Float);
-            match &on_device {
-                None => {
-                    let shares = mean.softmax(1, Kind::Float);
-                    (verdicts(&mean, &shares, &input.labels), input.host_labels)
-                }
-                Some((groups, on_device)) => {
-                    let (scores, shares) = on_device.scores(&mean);
-                    let said = verdicts(&scores, &shares, &on_device.labels(&input.labels));
-                    (said, groups.labels(&input.host_labels))
-                }
+    passes.each(
+        Draws::in_order(rows),
+        logits,
+        |logits, labels, host_labels| {
+            let images = host_labels.len();
+            let (said, labels) = tch::no_grad(|| {
+                let logits = logits.view([images as i64, view.crops() as i64, -1]);
+                let mean = logits.mean_dim([1i64].as_slice(), false, Kind::Float);
+                let finite = mean.isfinite().all_dim(1, true).to_kind(Kind::Float);
+                let (said, labels) = match &on_device {
+                    None => {
+                        let shares = mean.softmax(1, Kind::Float);
+                        (verdicts(&mean, &shares, labels), host_labels.to_vec())
+                    }
+                    Some((groups, on_device)) => {
+                        let (scores, shares) = on_device.scores(&mean);
+                        let said = verdicts(&scores, &shares, &on_device.labels(labels));
+                        (said, groups.labels(host_labels))
+                    }
+                };
+                (Tensor::cat(&[said, finite], 1), labels)
+            });
+            pending.said.push(said);
+            pending.labels.extend(labels);
+            if pending.said.len() == BATCHES_A_FETCH {
+                pending.fetch()?;
             }
-        });
-        pending.said.push(said);
-        pending.labels.extend(labels);
-        if pending.said.len() == BATCHES_A_FETCH {
-            pending.fetch(&mut judged)?;
-        }
-        progress.advance(images as u64);
-    }
-    pending.fetch(&mut judged)?;
+            progress.advance(images as u64);
+            Ok(())
+        },
+    )?;
+    pending.fetch()?;
     progress.finish();
-    // A loader thread that died only closes the queue.
-    if judged.len() < reader.len() {
-        return Err(Error::LoaderStopped);
+    if let Some(row) = pending.first_not_finite {
+        return Err(image_not_finite("logits", passes.reader(), row));
     }
+    let judged = pending.judged;
     let joined = options
         .groups
         .zip(options.train_counts)
@@ -180,28 +180,35 @@ pub fn evaluate(
     Ok((evaluation, judged))
 }
 
-/// Verdicts that lie on the device still: to fetch them is to wait for it.
+/// Verdicts, some of which lie on the device still: to fetch them is to wait for it.
 #[derive(Default)]
 struct Pending {
     said: Vec<Tensor>,
     labels: Vec<i64>,
+    judged: Vec<Judged>,
+    /// The first row whose logits are not all finite.
+    first_not_finite: Option<usize>,
 }
 
 impl Pending {
     /// Fetches them, in one transfer.
-    fn fetch(&mut self, judged: &mut Vec<Judged>) -> Result<()> {
+    fn fetch(&mut self) -> Result<()> {
         if self.said.is_empty() {
             return Ok(());
         }
         let all = Tensor::cat(&self.said, 0).view([-1]);
         let all = Vec::<f32>::try_from(all).map_err(lift_clip::Error::from)?;
-        let verdict = |(&label, said): (&i64, &[f32])| Judged {
-            label: label as u32,
-            predicted: said[0] as u32,
-            rank: said[1] as u32,
-            confidence: said[2],
-        };
-        judged.extend(self.labels.iter().zip(all.chunks_exact(3)).map(verdict));
+        for (&label, said) in self.labels.iter().zip(all.chunks_exact(4)) {
+            if said[3] == 0.0 && self.first_not_finite.is_none() {
+                self.first_not_finite = Some(self.judged.len());
+            }
+            self.judged.push(Judged {
+                label: label as u32,
+                predicted: said[0] as u32,
+                rank: said[1] as u32,
+                confidence: said[2],
+            });
+        }
         self.said.clear();
         self.labels.clear();
         Ok(())
@@ -210,12 +217,18 @@ impl Pending {
 
 /// Scores and probabilities (b, K) of images with these labels (b) -> prediction, rank and confidence (b, 3); whole
 /// numbers are exact in fp32.
+///
+/// The rank counts the other classes whose score is at least the label's, and the prediction is the label only where that
+/// is none: a tie is no hit, or a model that says the same of all classes would be right of one of them.
 fn verdicts(scores: &Tensor, shares: &Tensor, labels: &Tensor) -> Tensor {
-    let (_, predicted) = scores.max_dim(1, true);
-    let own = scores.gather(1, &labels.unsqueeze(1), false);
-    let rank = scores
-        .gt_tensor(&own)
+    let labels = labels.unsqueeze(1);
+    let own = scores.gather(1, &labels, false);
+    let others = scores.scatter_value(1, &labels, f64::NEG_INFINITY);
+    let rank = others
+        .ge_tensor(&own)
         .sum_dim_intlist([1i64].as_slice(), true, Kind::Float);
+    let (_, best_other) = others.max_dim(1, true);
+    let predicted = labels.where_self(&rank.eq(0.0), &best_other);
     let confidence = shares.gather(1, &predicted, false);
     Tensor::cat(&[predicted.to_kind(Kind::Float), rank, confidence], 1)
 }
@@ -230,21 +243,69 @@ mod tests {
 
     #[test]
     fn verdicts_by_hand() {
-        let logits = Tensor::from_slice2(&[[0.0f32, 1.0, 2.0], [3.0, -1.0, 3.0], [0.5, 0.5, 0.5]]);
-        let labels = Tensor::from_slice(&[1i64, 1, 2]);
-        let mut said = Vec::new();
+        let logits = Tensor::from_slice2(&[
+            [0.0f32, 1.0, 2.0],
+            [3.0, -1.0, 3.0],
+            [0.5, 0.5, 0.5],
+            [3.0, -1.0, 3.0],
+            [1.0, 7.0, 2.0],
+        ]);
+        let labels = Tensor::from_slice(&[1i64, 1, 2, 0, 1]);
+        let said = verdicts(&logits, &logits.softmax(1, Kind::Float), &labels);
+        let finite = Tensor::from_slice(&[1.0f32, 1.0, 0.0, 1.0, 0.0]).view([5, 1]);
         let mut pending = Pending {
-            said: vec![verdicts(&logits, &logits.softmax(1, Kind::Float), &labels)],
-            labels: vec![1, 1, 2],
+            said: vec![Tensor::cat(&[said, finite], 1)],
+            labels: vec![1, 1, 2, 0, 1],
+            ..Pending::default()
         };
-        pending.fetch(&mut said).unwrap();
-        pending.fetch(&mut said).unwrap();
-        assert_eq!(said.len(), 3);
+        pending.fetch().unwrap();
+        pending.fetch().unwrap();
+        let said = pending.judged;
+        assert_eq!(pending.first_not_finite, Some(2));
+        // A tie counts against the label, wherever it stands.
         let ranks: Vec<_> = said.iter().map(|one| one.rank).collect();
-        assert_eq!(ranks, [1, 2, 0]);
+        assert_eq!(ranks, [1, 2, 2, 1, 0]);
+        let hits: Vec<_> = said.iter().map(|one| one.label == one.predicted).collect();
+        assert_eq!(hits, [false, false, false, false, true]);
         assert_eq!((said[0].label, said[0].predicted), (1, 2));
+        assert_eq!(said[3].predicted, 2, "the other one that is as good");
         let e = std::f32::consts::E;
         assert!((said[0].confidence - e * e / (1.0 + e + e * e)).abs() < 1e-6);
         assert!((said[2].confidence - 1.0 / 3.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_model_that_says_the_same_of_all_classes_is_never_right() {
+        let images = 7;
+        let logits = Tensor::full([images, 9], 0.25, tch::kind::FLOAT_CPU);
+        let labels = Tensor::from_slice(&[0i64, 1, 2, 3, 4, 7, 8]);
+        let said = verdicts(&logits, &logits.softmax(1, Kind::Float), &labels);
+        let mut pending = Pending {
+            said: vec![Tensor::cat(
+                &[said, Tensor::ones([images, 1], tch::kind::FLOAT_CPU)],
+                1,
+            )],
+            labels: vec![0, 1, 2, 3, 4, 7, 8],
+            ..Pending::default()
+        };
+        pending.fetch().unwrap();
+        let classes = Classes {
+            count: 9,
+            train_counts: Some(&[200; 9]),
+            edges: lift_data::BandEdges::default(),
+        };
+        let metrics = Metrics::new(&pending.judged, classes, 0);
+        let figures = [
+            metrics.overall,
+            metrics.mean_class,
+            metrics.many.unwrap(),
+            metrics.top5.unwrap(),
+            metrics.macro_f1,
+            metrics.worst_class,
+            metrics.intervals.overall[1],
+        ];
+        assert_eq!(figures, [0.0; 7]);
+        // Its confidence of 1/9 is all too much.
+        assert!((metrics.calibration_error - 1.0 / 9.0).abs() < 1e-6);
     }
 }

@@ -1,20 +1,17 @@
-//! How much memory a step takes, by an estimate: weights, what is tuned, and what the backward pass keeps of an image.
+//! How much memory steps and forward passes over images take, by an estimate: weights, what is tuned, what the backward
+//! pass keeps of an image, and the batches that the loader prepares ahead.
 //!
 //! It counts tensors and no allocator's waste. Invariant: more images never take less.
 
-use lift_clip::Place;
-use tch::Kind;
+use lift_clip::{
+    Error, Footprint, Hooks, PASSING, Place, VisionTower,
+    memory::{MemorySize, there},
+    out_of_memory::Refused,
+};
+use lift_data::memory::total_bytes;
+use tch::{Device, Kind};
 
 use crate::{config::TrainConfig, model::TunedModel, optim::OptimiserKind};
-
-/// Bytes of a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Footprint {
-    /// However many images there are.
-    pub fixed: u64,
-    /// Of each image that is passed at once.
-    pub an_image: u64,
-}
 
 /// What backward keeps of a token in a folded block, in multiples of the width: what the two LayerNorms saw (2), query, key
 /// and value (3), their mix (1), the standardised token for the module (1), what the activation saw (4). Frozen linears keep
@@ -22,58 +19,76 @@ pub struct Footprint {
 const KEPT: u64 = 11;
 /// The same where modules look into the linears: their inputs (1 + 1 + 4), and what LayerNorms give beside what they saw (2).
 const KEPT_UNFOLDED: u64 = 19;
-/// What one block has for a moment while it computes.
-const PASSING: u64 = 10;
+/// What one block has for a moment while it computes, beside what it keeps.
+const BESIDE_KEPT: u64 = 10;
 
-impl Footprint {
-    /// Of steps of `model` with these settings.
-    pub fn new(config: &TrainConfig, model: &TunedModel) -> Self {
-        let (tower, counts) = (model.visual.config(), model.parameter_counts());
-        let of_kind = if model.visual.kind() == Kind::Float {
-            4
-        } else {
-            2
-        };
-        // Tuned tensors, their gradients and what the optimiser keeps of them are fp32.
-        let of_tuned = match config.optimizer {
-            OptimiserKind::Sgd => 12,
-            OptimiserKind::Adamw => 16,
-        };
-        let layers = tower.layers;
-        let first = model.tuner.first_block().unwrap_or(layers);
-        let kept_of = |layer: usize| {
-            let changes = |place| lift_clip::Hooks::changes(&model.tuner, layer, place);
-            match Place::ALL.into_iter().any(changes) {
-                true => KEPT_UNFOLDED,
-                false => KEPT,
-            }
-        };
-        let kept = (first..layers).map(kept_of);
-        let kept: u64 = match config.activation_checkpointing {
-            // What enters each block, and all of the one that is computed again.
-            true => kept.clone().count() as u64 + kept.max().unwrap_or(0),
-            false => kept.sum(),
-        };
-        let widths = kept + PASSING;
-        let tokens = tower.tokens() as u64 * tower.width as u64 * of_kind;
-        let pixels = 3 * (tower.resolution as u64).pow(2) * (of_kind + 1);
-        // Logits, their softmax and its gradient.
-        let logits = 3 * 4 * counts.classifier / tower.width as u64;
-        Self {
-            fixed: counts.frozen * of_kind + counts.tuned() * of_tuned,
-            an_image: tokens * widths + pixels + logits,
+/// Batches that are prepared ahead where memory is limited and nothing else was said.
+pub const AHEAD: usize = 2;
+
+/// Of steps of `model` with these settings. The pixels of a whole step are there, in however many parts it is passed.
+pub fn of_steps(config: &TrainConfig, model: &TunedModel) -> Footprint {
+    let (tower, counts) = (model.visual.config(), model.parameter_counts());
+    let of_kind = bytes_of(model.visual.kind());
+    // Tuned tensors, their gradients and what the optimiser keeps of them are fp32.
+    let of_tuned = match config.optimizer {
+        OptimiserKind::Sgd => 12,
+        OptimiserKind::Adamw => 16,
+    };
+    let layers = tower.layers;
+    let first = model.tuner.first_block().unwrap_or(layers);
+    let kept_of = |layer: usize| {
+        let changes = |place| Hooks::changes(&model.tuner, layer, place);
+        match Place::ALL.into_iter().any(changes) {
+            true => KEPT_UNFOLDED,
+            false => KEPT,
         }
+    };
+    let kept = (first..layers).map(kept_of);
+    let kept: u64 = match config.activation_checkpointing {
+        // What enters each block, and all of the one that is computed again.
+        true => kept.clone().count() as u64 + kept.max().unwrap_or(0),
+        false => kept.sum(),
+    };
+    let tokens = tower.tokens() as u64 * tower.width as u64 * of_kind;
+    // Logits, their softmax and its gradient.
+    let logits = 3 * 4 * counts.classifier / tower.width as u64;
+    let ahead = config.prefetch.unwrap_or(AHEAD);
+    let pixels = pixels(&model.visual, ahead) * config.batch_size as u64;
+    let texts = model.joint.context().map_or(0, |context| context.bytes());
+    Footprint {
+        fixed: counts.frozen * of_kind + counts.tuned() * of_tuned + pixels + texts,
+        each: tokens * (kept + BESIDE_KEPT) + logits,
     }
+}
 
-    /// With so many images at once.
-    pub fn bytes(self, images: usize) -> u64 {
-        self.fixed + self.an_image * images as u64
+/// Of forward passes without gradients: of each crop, which goes through a tower that has so many parameters of fp32
+/// beside it, to rows of so many values.
+pub fn of_passes(tower: &VisionTower, others: u64, values: u64) -> Footprint {
+    let of_kind = bytes_of(tower.kind());
+    let tensors = tower.named_tensors();
+    let frozen: u64 = tensors.iter().map(|(_, t)| t.numel() as u64).sum();
+    let config = tower.config();
+    let tokens = config.tokens() as u64 * config.width as u64 * of_kind;
+    Footprint {
+        fixed: frozen * of_kind + others * 4,
+        each: tokens * PASSING + pixels(tower, AHEAD) + 3 * 4 * values,
     }
+}
 
-    /// The most images at once that fit into so many bytes.
-    pub fn most_images(self, bytes: u64) -> usize {
-        (bytes.saturating_sub(self.fixed) / self.an_image) as usize
+/// Bytes that the pixels of a crop take on the way to the tower, which lies where the limit holds: on the CPU as bytes in
+/// the batches that are prepared and the one in use, and as numbers where they are made and where they are used; on a
+/// device as bytes in three places, and as numbers.
+fn pixels(tower: &VisionTower, ahead: usize) -> u64 {
+    let values = 3 * (tower.config().resolution as u64).pow(2);
+    let of_kind = bytes_of(tower.kind());
+    match tower.device() {
+        Device::Cpu => values * (ahead as u64 + 1 + 2 * of_kind),
+        _ => values * (3 + of_kind),
     }
+}
+
+fn bytes_of(kind: Kind) -> u64 {
+    kind.elt_size_in_bytes() as u64
 }
 
 /// In how many parts a step of `images` must be passed so that none has more than `most`, which is above 0.
@@ -81,25 +96,70 @@ pub fn parts(images: usize, most: usize) -> usize {
     images.div_ceil(most)
 }
 
+/// The error of a step of `images`, of which `part` were passed at once.
+pub(crate) fn step_error(
+    refused: Refused,
+    device: Device,
+    footprint: Footprint,
+    [images, part]: [usize; 2],
+    limit: Option<MemorySize>,
+) -> Error {
+    // A tenth is for the allocator; what has failed already is no advice.
+    let there = there(device, limit, total_bytes());
+    let fitting = there.map_or(0, |size| footprint.most(size.bytes / 10 * 9));
+    let fitting = fitting.min(part / 2);
+    let hint = match fitting {
+        0 => "--activation-checkpointing or a smaller --model takes less".to_owned(),
+        fitting => {
+            let parts = parts(images, fitting);
+            format!(
+                "--accumulate {parts} (at most {} at once, the same result) or --batch-size {fitting} should fit; \
+                 --activation-checkpointing takes less too",
+                images.div_ceil(parts)
+            )
+        }
+    };
+    let work = format!("a step with {part} images at once");
+    refused.error(device, there, &work, &hint)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lift_clip::out_of_memory::caught;
+    use tch::{Tensor, kind::FLOAT_CPU};
 
     #[test]
-    fn images_fit_up_to_the_limit() {
-        let footprint = Footprint {
-            fixed: 1000,
-            an_image: 30,
-        };
-        assert_eq!(footprint.bytes(128), 4840);
-        assert_eq!(footprint.most_images(4840), 128);
-        assert_eq!(footprint.most_images(4839), 127);
-        assert_eq!(footprint.most_images(1029), 0);
-        assert_eq!(footprint.most_images(0), 0);
+    fn steps_are_cut_into_as_few_parts_as_fit() {
         for most in 1..=130 {
             let parts = parts(128, most);
             assert!(128usize.div_ceil(parts) <= most, "{most}");
             assert!(parts == 1 || 128usize.div_ceil(parts - 1) > most, "{most}");
         }
+    }
+
+    #[test]
+    fn the_error_says_what_fits() {
+        let footprint = Footprint {
+            fixed: 1 << 30,
+            each: 100 << 20,
+        };
+        let limit = "10GiB".parse().unwrap();
+        let refused = caught(|| Tensor::zeros([1 << 48], FLOAT_CPU)).unwrap_err();
+        // 9 GiB without the 1 that is fixed hold 81 images: two parts of 64.
+        let device = Device::Cuda(1);
+        let error = step_error(refused.clone(), device, footprint, [128, 128], Some(limit));
+        assert_eq!(
+            error.to_string(),
+            "cuda:1: out of memory: 1048576.00 GiB more was asked for, of 10.00 GiB in all, in a step with 128 images at once\n\
+             hint: --accumulate 2 (at most 64 at once, the same result) or --batch-size 64 should fit; \
+             --activation-checkpointing takes less too"
+        );
+        let error = step_error(refused, Device::Cpu, footprint, [128, 1], Some(limit));
+        assert!(
+            error
+                .to_string()
+                .ends_with("hint: --activation-checkpointing or a smaller --model takes less")
+        );
     }
 }

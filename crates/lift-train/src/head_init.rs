@@ -9,19 +9,21 @@ mod probe;
 
 use std::{fmt, path::Path, sync::Arc};
 
-use lift_clip::{Head, NoHooks, Normalisation, VisionTower, hub, normalize};
+use lift_clip::{Head, NoHooks, Normalisation, VisionTower, hub, memory::MemorySize, normalize};
 use lift_data::{manifest::Manifest, progress::Reporting, shard::ShardReader, terminal};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::{
     error::{Error, Result},
-    loader::{Draw, Draws, Loader, View, rows_by_class, sample},
+    footprint::of_passes,
+    loader::{Draw, Draws, Target, Transfer, View, rows_by_class, sample},
+    passes::{Passes, Passing, require_finite},
     tuner::Init,
 };
 
 pub use lbfgs::{Minimum, minimise};
-pub use probe::{Probe, Probed};
+pub use probe::{LOGITS_A_PIECE, Probe, Probed};
 
 /// Images of a class that its mean is taken over (LIFT+).
 pub const IMAGES_A_MEAN: usize = 100;
@@ -82,7 +84,13 @@ impl HeadInit {
     ///
     /// # Errors
     /// When features would not fit the limit, or a class has no image.
-    pub fn check(self, shards: &Path, manifest: &Manifest, width: i64) -> Result<()> {
+    pub fn check(
+        self,
+        shards: &Path,
+        manifest: &Manifest,
+        width: i64,
+        limit: Option<MemorySize>,
+    ) -> Result<()> {
         let shards = shards.display();
         let empty = manifest.class_counts.iter().position(|&n| n == 0);
         if let (Self::ClassMean | Self::LinearProbe, Some(label)) = (self, empty) {
@@ -97,12 +105,27 @@ impl HeadInit {
                 "{shards}: linear probing would keep {bytes} bytes of features, the limit is {PROBE_BYTES}\nhint: --init class-mean keeps none"
             )));
         }
+        let bytes = probe_bytes(manifest, width);
+        if let (Self::LinearProbe, Some(limit)) = (self, limit)
+            && bytes > limit.bytes
+        {
+            return Err(Error::Config(format!(
+                "{shards}: linear probing takes {} for features and its search, --max-memory is {limit}\nhint: --init class-mean keeps no features",
+                MemorySize { bytes }
+            )));
+        }
         Ok(())
     }
 }
 
 fn feature_bytes(images: u64, width: i64) -> u64 {
     images * width as u64 * 4
+}
+
+/// What linear probing keeps: the features, and doubles for each weight and bias of the classifier in its search.
+fn probe_bytes(manifest: &Manifest, width: i64) -> u64 {
+    let weights = manifest.num_classes() as u64 * (width as u64 + 1);
+    feature_bytes(manifest.rows, width) + weights * 8 * lbfgs::TENSORS
 }
 
 /// What rows are computed from.
@@ -115,12 +138,8 @@ pub struct Source<'a> {
     pub tower: &'a VisionTower,
     /// The model's constants.
     pub normalisation: Normalisation,
-    /// Images a forward pass.
-    pub batch_size: usize,
-    /// Loader threads; 0: one a core.
-    pub threads: usize,
-    /// Whether large JPEGs are decoded at their full size before they are shrunk.
-    pub exact: bool,
+    /// How images are passed.
+    pub passing: Passing,
     /// Of random rows, and of the images that class means are taken over.
     pub seed: u64,
 }
@@ -142,7 +161,7 @@ impl Source<'_> {
     /// The classifier that `init` makes.
     ///
     /// # Errors
-    /// When it is [`HeadInit::Head`], an image cannot be loaded, or a feature is not finite.
+    /// When it is [`HeadInit::Head`], an image cannot be loaded, memory does not suffice, or a feature is not finite.
     pub fn head(&self, init: HeadInit) -> Result<Head> {
         let seed = self.seed;
         let (weight, template) = match init {
@@ -199,7 +218,11 @@ impl Source<'_> {
             all_labels.extend(labels);
         })?;
         let labels = Tensor::from_slice(&all_labels).to_device(device);
-        let probed = Probe::default().fit(&features.to_device(device), &labels, classes);
+        let probe = Probe {
+            logits_a_piece: self.logits_a_piece(),
+            ..Probe::default()
+        };
+        let probed = probe.fit(&features.to_device(device), &labels, classes);
         let Minimum {
             steps, gradient, ..
         } = probed.minimum;
@@ -213,39 +236,45 @@ impl Source<'_> {
         self.train.rows().iter().map(|row| row.label).collect()
     }
 
+    /// As many logits of linear probing at once as the limit leaves room for.
+    fn logits_a_piece(&self) -> i64 {
+        let Some(limit) = self.passing.max_memory else {
+            return LOGITS_A_PIECE;
+        };
+        let kept = probe_bytes(self.train.manifest(), self.tower.config().width);
+        let fixed = of_passes(self.tower, 0, 0).fixed;
+        // Logits, their softmax and the gradient, each of four bytes and for a moment twice.
+        let logits = limit.bytes.saturating_sub(kept + fixed) / (4 * 5);
+        (logits as i64).clamp(1, LOGITS_A_PIECE)
+    }
+
     /// Gives `take` the features (b, d) on the CPU, fp32, and the labels of these rows, batch after batch.
     fn each_batch(&self, rows: Vec<usize>, mut take: impl FnMut(&Tensor, &[i64])) -> Result<()> {
-        let resolution = self.tower.config().resolution as u32;
-        let reader = Arc::clone(&self.train);
-        let mut loader = Loader::new(reader, resolution, self.batch_size, self.threads)?;
-        loader.set_exact(self.exact);
-        let device = self.tower.device();
+        let width = self.tower.config().width as u64;
+        let transfer = Transfer::open(Target::of(self.tower, self.normalisation))?;
+        let mut passes = Passes::open(
+            Arc::clone(&self.train),
+            self.tower,
+            &transfer,
+            (View::Center, "the classifier's start"),
+            of_passes(self.tower, 0, width),
+            self.passing,
+        )?;
         let progress = Reporting::Stderr.start("features", rows.len() as u64);
-        let (wanted, mut done) = (rows.len(), 0);
-        let draws = Draws::listed(rows.into_iter().map(Draw::first).collect());
-        for batch in loader.batches(draws, View::Center) {
-            let batch = batch?;
-            let features = tch::no_grad(|| {
-                let images = batch.images(&self.normalisation, device);
-                self.tower
-                    .features(&images, &NoHooks)
-                    .to_device(Device::Cpu)
-            });
-            if features.isfinite().all().int64_value(&[]) == 0 {
-                return Err(Error::Config(format!(
-                    "{}: its features are not all finite\nhint: try --precision fp32, or fetch the model again",
-                    self.model.display()
-                )));
-            }
-            take(&features, &batch.labels);
-            done += batch.labels.len();
-            progress.advance(batch.labels.len() as u64);
-        }
+        let mut done = 0;
+        let draws = Draws::listed(rows.iter().copied().map(Draw::first).collect());
+        let forward = |patches: &Tensor| self.tower.features(patches, &NoHooks);
+        passes.each(draws, forward, |features, _, labels| {
+            let features = features.to_device(Device::Cpu);
+            require_finite(&features, "features", &self.train, |place| {
+                rows[done + place]
+            })?;
+            take(&features, labels);
+            done += labels.len();
+            progress.advance(labels.len() as u64);
+            Ok(())
+        })?;
         progress.finish();
-        // A loader thread that died only closes the queue.
-        if done < wanted {
-            return Err(Error::LoaderStopped);
-        }
         Ok(())
     }
 }

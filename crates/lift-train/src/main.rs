@@ -5,13 +5,18 @@
 
 use std::process::ExitCode;
 
+use lift_clip::out_of_memory::caught;
 use lift_data::terminal;
 use lift_train::{cli::Cli, error::Error};
 
 fn main() -> ExitCode {
-    match terminal::arguments::<Cli>().run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+    match caught(|| terminal::arguments::<Cli>().run()) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Err(refused) => {
+            terminal::say(format_args!("lift-train: {}", refused.line()));
+            ExitCode::FAILURE
+        }
+        Ok(Err(error)) => {
             terminal::say(format_args!("lift-train: {error}"));
             match error {
                 Error::Usage(_) => ExitCode::from(2),

@@ -19,11 +19,11 @@ pub const CALIBRATION_BINS: usize = 15;
 pub struct Judged {
     /// Its class.
     pub label: u32,
-    /// The class with the largest logit.
+    /// The class with the largest logit; of several, one that is not the image's own.
     pub predicted: u32,
     /// That class's probability, from a softmax over the logits.
     pub confidence: f32,
-    /// How many classes had a larger logit than the image's own.
+    /// How many other classes had a logit at least as large as the image's own: 0 where it is right, so that a tie is not.
     pub rank: u32,
 }
 
@@ -53,7 +53,8 @@ pub struct Metrics {
     pub medium: Option<f64>,
     /// Over classes of the band `few`: fewer than 20.
     pub few: Option<f64>,
-    /// Images whose class is among the five largest logits; none with five classes or fewer.
+    /// Images whose class has one of the five largest logits, and fewer than five others as large; none with five classes or
+    /// fewer.
     pub top5: Option<f64>,
     /// Mean F1 over the classes that have test images.
     pub macro_f1: f64,

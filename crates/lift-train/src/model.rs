@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lift_clip::VisionTower;
+use lift_clip::{VisionTower, out_of_memory::Refused};
 use tch::{Device, Kind, Tensor};
 
 use crate::{
@@ -113,10 +113,20 @@ impl TunedModel {
     }
 
     /// Brings the class texts up to date with learned words, where there are any: before each step, and after the last.
-    pub fn update_texts(&mut self) {
-        if let Some(texts) = self.joint.context().and_then(Context::texts) {
+    ///
+    /// # Errors
+    /// When memory does not suffice for one text at once.
+    pub fn update_texts(&mut self) -> std::result::Result<(), Refused> {
+        if let Some(texts) = self
+            .joint
+            .context()
+            .map(Context::texts)
+            .transpose()?
+            .flatten()
+        {
             self.classifier.weight = texts;
         }
+        Ok(())
     }
 
     /// Passes the gradient that a step left at the class texts back to learned words.

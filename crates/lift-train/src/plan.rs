@@ -9,7 +9,7 @@ use tch::Device;
 use crate::{
     config::TrainConfig,
     error::Result,
-    footprint::Footprint,
+    footprint::of_steps,
     loader::Sampler,
     model::{ParameterCounts, TunedModel},
     tuner::{Choice, TunerKind},
@@ -64,7 +64,7 @@ impl Plan {
             lr: config.lr,
             precision: config.precision().to_string(),
             device: device_name(device),
-            bytes: Footprint::new(config, model).bytes(part),
+            bytes: of_steps(config, model).bytes(part),
             parts: config.accumulate,
             start: config.init.plan(manifest, model.visual.config().width),
             cache: config.cache.plan(manifest.bytes())?,
@@ -104,7 +104,7 @@ impl fmt::Display for Plan {
         let gib = self.bytes as f64 / (1u64 << 30) as f64;
         write!(
             f,
-            "run      {} on {}, about {gib:.2} GiB for weights and activations",
+            "run      {} on {}, about {gib:.2} GiB for weights, activations and batches",
             self.precision, self.device
         )?;
         match self.parts {

@@ -19,8 +19,8 @@ use crate::{
     metrics::Judged,
 };
 
-/// Writes a row an image: `id`, `path`, `label`, `predicted`, `confidence`, and `rank`, the number of classes with a
-/// larger logit than the image's own.
+/// Writes a row an image: `id`, `path`, `label`, `predicted`, `confidence`, and `rank`, the number of other classes whose
+/// logit is at least the image's own.
 ///
 /// # Errors
 /// When the file cannot be written.

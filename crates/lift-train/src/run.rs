@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path, thread, time::Duration};
 
-use lift_clip::{Head, TensorFile, hub};
+use lift_clip::{Head, TensorFile, hub, not_finite};
 use lift_data::atomic;
 use lift_files::Purpose;
 
@@ -23,6 +23,15 @@ pub fn create(config: &TrainConfig) -> Result<()> {
     let out = &config.out;
     require_empty(out)?;
     fs::create_dir_all(out).map_err(Error::io(out))?;
+    write_config(config)
+}
+
+/// Writes the resolved settings into the run's folder, with absolute paths.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_config(config: &TrainConfig) -> Result<()> {
+    let out = &config.out;
     let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io(path));
     // An evaluation may be started from another folder.
     let config = TrainConfig {
@@ -159,7 +168,7 @@ impl Tuned {
     /// Reads `tuned.safetensors` of a run.
     ///
     /// # Errors
-    /// When it is missing, damaged, or not written by a run.
+    /// When it is missing, damaged, not written by a run, or has values that are not finite.
     pub fn read(run: &Path) -> Result<Self> {
         let path = run.join("tuned.safetensors");
         let mut file = TensorFile::read(&path)?;
@@ -178,6 +187,12 @@ impl Tuned {
         let template = entry("template")?;
         if format != FORMAT {
             return Err(bad(format!("format {format}, expected {FORMAT}")));
+        }
+        let broken = file.tensors.iter();
+        if let Some(reason) = broken.filter_map(|(name, t)| not_finite(name, t)).next() {
+            return Err(bad(format!(
+                "{reason}\nhint: bring the file back as the run wrote it, or train again"
+            )));
         }
         let class_names = serde_json::from_str(&entry("class_names")?)
             .map_err(|e| bad(format!("class_names: {e}")))?;

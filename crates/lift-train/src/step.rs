@@ -1,16 +1,19 @@
 //! One step of training: forward, loss, backward, update. Nothing in it waits for the device.
 
+use lift_clip::{
+    Footprint,
+    memory::MemorySize,
+    out_of_memory::{Refused, caught},
+};
 use tch::Tensor;
 
 use crate::{
     config::TrainConfig,
     error::Result,
-    footprint::Footprint,
+    footprint::{of_steps, step_error},
     loss::Loss,
-    memory::MemorySize,
     model::TunedModel,
     optim::{Optimiser, Schedule},
-    out_of_memory,
 };
 
 /// What steps need besides the model and their images.
@@ -46,7 +49,7 @@ impl Step {
             },
             parts: config.accumulate,
             label_smoothing: config.label_smoothing,
-            footprint: Footprint::new(config, model),
+            footprint: of_steps(config, model),
             max_memory: config.max_memory,
         }
     }
@@ -72,9 +75,9 @@ impl Step {
         let images = labels.size()[0] as usize;
         let part = images.div_ceil(self.parts);
         let work = || self.gradients(model, pixels, labels, part as i64);
-        let loss_sum = out_of_memory::caught(work).map_err(|refused| {
+        let loss_sum = caught(work).flatten().map_err(|refused| {
             let (at, limit) = (labels.device(), self.max_memory);
-            refused.error(at, self.footprint, [images, part], limit)
+            step_error(refused, at, self.footprint, [images, part], limit)
         })?;
         self.optimiser.step(&self.schedule, epoch, step)?;
         Ok(loss_sum)
@@ -87,9 +90,9 @@ impl Step {
         pixels: &Tensor,
         labels: &Tensor,
         part: i64,
-    ) -> Tensor {
+    ) -> std::result::Result<Tensor, Refused> {
         self.optimiser.zero_grad();
-        model.update_texts();
+        model.update_texts()?;
         let images = labels.size()[0] as f64;
         let whole = (self.parts > 1).then(|| self.loss.weight(labels));
         let mut loss_sum: Option<Tensor> = None;
@@ -113,6 +116,6 @@ impl Step {
             });
         }
         model.backward_texts();
-        loss_sum.expect("a step has images")
+        Ok(loss_sum.expect("a step has images"))
     }
 }

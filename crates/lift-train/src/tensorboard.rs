@@ -2,7 +2,8 @@
 //!
 //! A record is the length (u64), its checksum, the message, its checksum; checksums are CRC-32C, rotated and shifted so
 //! that a checksum of data that holds checksums stays sound. Only the fields of a scalar are written: `Event` { wall_time
-//! = 1, step = 2, file_version = 3, summary = 5 }, `Summary` { value = 1 }, `Value` { tag = 1, simple_value = 2 }.
+//! = 1, step = 2, file_version = 3, summary = 5, session_log = 7 }, `Summary` { value = 1 }, `Value` { tag = 1,
+//! simple_value = 2 }, `SessionLog` { status = 1 }.
 //! It reads nothing. Invariant: the file on disk ends with a whole record after every call, unless the call failed.
 
 use std::{
@@ -44,6 +45,15 @@ impl EventFile {
         let mut events = Self { file, path };
         events.append(&version_event(now()))?;
         Ok(events)
+    }
+
+    /// Says that the run goes on with this step: readers let go of what earlier files have from it on, which a run that was
+    /// killed wrote behind its last checkpoint.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn goes_on(&mut self, step: usize) -> Result<()> {
+        self.append(&start_event(now(), step as u64))
     }
 
     /// Appends scalars of a step.
@@ -98,6 +108,17 @@ fn scalar_event(time: f64, step: u64, values: &[(&str, f64)]) -> Vec<u8> {
     key(&mut event, 2, 0);
     varint(&mut event, step);
     bytes_field(&mut event, 5, &summary);
+    event
+}
+
+/// A session's start.
+fn start_event(time: f64, step: u64) -> Vec<u8> {
+    let mut event = Vec::new();
+    double_field(&mut event, 1, time);
+    key(&mut event, 2, 0);
+    varint(&mut event, step);
+    // Status START is 1.
+    bytes_field(&mut event, 7, &[1 << 3, 1]);
     event
 }
 

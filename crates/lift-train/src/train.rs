@@ -2,9 +2,8 @@
 
 mod log;
 
-use lift_clip::{Precision, libtorch};
+use lift_clip::{Precision, is_finite, libtorch};
 use lift_data::progress::Reporting;
-use tch::Tensor;
 
 pub use log::Figures;
 
@@ -57,6 +56,9 @@ pub fn train(
         true => Some(EventFile::create(&config.out)?),
         false => None,
     };
+    if let Some(events) = events.as_mut().filter(|_| !is_new) {
+        events.goes_on(at.step + 1)?;
+    }
     let progress = Reporting::Stderr.start("train", (rows * config.epochs) as u64);
     progress.advance((rows * at.epoch + at.rows_done) as u64);
     if is_new {
@@ -193,10 +195,6 @@ fn require_finite(model: &TunedModel, config: &TrainConfig, at: &Position, lr: f
         true => Ok(()),
         false => Err(diverged(f64::NAN, model, config, at.step, at.epoch - 1, lr)),
     }
-}
-
-fn is_finite(tensor: &Tensor) -> bool {
-    tensor.isfinite().all().int64_value(&[]) == 1
 }
 
 /// A loss that is no number, with the cause that is likeliest.

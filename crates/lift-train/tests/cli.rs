@@ -12,6 +12,8 @@ mod hub_server;
 mod init;
 #[path = "cli/methods.rs"]
 mod methods;
+#[path = "cli/numbers.rs"]
+mod numbers;
 #[path = "cli/options.rs"]
 mod options;
 #[path = "cli/parity.rs"]

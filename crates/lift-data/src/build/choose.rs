@@ -118,6 +118,8 @@ pub fn read_source(options: &BuildOptions, reporting: Reporting) -> Result<Sourc
         reporting.note(&format!("{}: {note}", options.source.display()));
     }
     check_repeats(&source, options, reporting)?;
+    let origin = options.source.display().to_string();
+    source.class_names.require_no_twins(&origin)?;
     let num_classes = source.class_names.len();
     let train = source
         .splits

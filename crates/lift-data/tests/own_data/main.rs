@@ -7,6 +7,7 @@ mod split_names;
 #[path = "../support/mod.rs"]
 mod support;
 mod text_files;
+mod twins;
 
 use std::collections::HashMap;
 use std::fs::{self, File};

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use lift_clip::DeviceChoice;
+use lift_clip::memory::MemorySize;
 use lift_data::{atomic, terminal};
 
 use crate::{
     command::{self, ConsistencySettings, IMAGES_PER_CLASS, ReportSettings},
     config::{TrainConfig, check_ranges},
-    error::{Error, Result},
+    error::Result,
+    passes::Passing,
     run::read_config,
     run_report::{page::page, summary},
 };
@@ -30,6 +31,9 @@ pub(super) struct ConsistencyArgs {
     /// Images a forward pass
     #[arg(long, value_name = "N", default_value_t = 128)]
     batch_size: usize,
+    /// Most memory that passes may take, such as 12GiB [default: the run's]
+    #[arg(long, value_name = "SIZE")]
+    max_memory: Option<MemorySize>,
     /// Threads that prepare batches; 0: one a core
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
@@ -71,14 +75,18 @@ impl ConsistencyArgs {
             ("threads", self.threads as f64, 0.0, 1024.0),
         ])?;
         let config = self.moved.apply(read_config(&self.run)?);
-        let choice: DeviceChoice = config.device.parse().map_err(Error::Usage)?;
+        let max_memory = self.max_memory.or(config.max_memory);
         let settings = ConsistencySettings {
             run: self.run.clone(),
             images_per_class: self.images_per_class,
             seed: self.seed,
-            batch_size: self.batch_size,
-            device: choice.resolve_with_note()?,
-            threads: self.threads,
+            passing: Passing {
+                batch_size: self.batch_size,
+                max_memory,
+                threads: self.threads,
+                exact: config.exact,
+            },
+            device: command::device(&config.device, max_memory)?,
         };
         Ok((config, settings))
     }
@@ -151,13 +159,13 @@ impl ReportArgs {
             Some(config) => config.device.as_str(),
             None => "cpu",
         };
-        let choice: DeviceChoice = device.parse().map_err(Error::Usage)?;
+        let max_memory = config.as_ref().and_then(|config| config.max_memory);
         Ok(ReportSettings {
             run: self.run.clone(),
             compare: self.compare.clone(),
             compute: match self.recorded {
                 true => None,
-                false => Some(choice.resolve_with_note()?),
+                false => Some(command::device(device, max_memory)?),
             },
             config,
             shards: self.moved.shards.clone(),

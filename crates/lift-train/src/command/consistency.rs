@@ -16,6 +16,7 @@ use crate::{
     consistency::{Compared, Consistency, table},
     error::{Error, Result},
     fingerprint::of_tensors,
+    passes::Passing,
     provenance::Provenance,
     run::Tuned,
 };
@@ -34,12 +35,10 @@ pub struct ConsistencySettings {
     pub images_per_class: usize,
     /// Of the images' draw and of the splits by chance.
     pub seed: u64,
-    /// Images a forward pass.
-    pub batch_size: usize,
+    /// How images are passed.
+    pub passing: Passing,
     /// Where to run.
     pub device: Device,
-    /// Loader threads; 0: one a core.
-    pub threads: usize,
 }
 
 /// Measures the consistency of a run, whose settings `config` are, and writes it into its folder.
@@ -72,9 +71,7 @@ pub fn consistency(config: &TrainConfig, settings: &ConsistencySettings) -> Resu
         model: &model,
         tuned: hash,
         normalisation,
-        batch_size: settings.batch_size,
-        threads: settings.threads,
-        exact: config.exact,
+        passing: settings.passing,
         images_per_class: settings.images_per_class,
         seed: settings.seed,
     };

@@ -10,15 +10,17 @@ use lift_clip::{Head, Normalisation, Precision, hub};
 use lift_data::{layout::split_dir, manifest::Manifest, shard::ShardReader, split::Split};
 use tch::{Device, Kind, Tensor};
 
-use super::{check_classes, class_texts, load_tower, read_head, report_of, warn_of_expand};
+use super::{HeadFile, check_classes, class_texts, load_tower, report_of, warn_of_expand};
 use crate::{
     classifier::{Classifier, ClassifierKind},
     config::TrainConfig,
     error::{Error, Result},
     eval::{EvalOptions, Evaluation, Look, Tte, evaluate},
+    footprint::of_passes,
     level::{Groups, Level},
-    loader::{Loader, Target, Transfer},
+    loader::{Target, Transfer},
     model::TunedModel,
+    passes::{Passes, Passing},
     predictions::{write_confusion, write_predictions},
     report::Report,
     run::{self, Tuned},
@@ -34,18 +36,14 @@ pub struct EvalSettings {
     pub split: Split,
     /// How images are looked at.
     pub look: Look,
-    /// Crops a forward pass.
-    pub batch_size: usize,
+    /// How images are passed.
+    pub passing: Passing,
     /// Side of the crops in pixels; none: the model's.
     pub resolution: Option<u32>,
     /// Kind of the frozen weights.
     pub precision: Precision,
     /// Where to run.
     pub device: Device,
-    /// Loader threads; 0: one a core.
-    pub threads: usize,
-    /// Whether large JPEGs are decoded at their full size before they are shrunk.
-    pub exact: bool,
     /// File for what was said of each image.
     pub predictions: Option<PathBuf>,
     /// File for the confusion matrix.
@@ -64,12 +62,10 @@ impl EvalSettings {
                 tte,
                 ..config.look()
             },
-            batch_size: config.batch_size,
+            passing: config.passing(),
             resolution: config.resolution,
             precision: config.precision(),
             device,
-            threads: config.threads,
-            exact: config.exact,
             predictions: None,
             confusion: None,
             level: None,
@@ -158,12 +154,12 @@ pub(super) fn load_tuned(
 /// When the model, the head or the shards cannot be used, their classes differ, or `out` is not empty.
 pub fn zero_shot(
     model: &Path,
-    head_path: &Path,
+    head_file: HeadFile,
     out: Option<&Path>,
     settings: &EvalSettings,
 ) -> Result<Report> {
     out.map_or(Ok(()), run::require_empty)?;
-    let head = read_head(head_path, model)?;
+    let (head, head_path) = (head_file.read(model)?, head_file.path());
     let dir = split_dir(&settings.shards, settings.split)?;
     let test = Arc::new(ShardReader::open(&dir)?);
     check_classes(
@@ -251,18 +247,22 @@ pub(super) fn judge(
     train_counts: Option<&[u64]>,
     groups: Option<&Groups>,
 ) -> Result<Evaluation> {
-    let crops = settings.look.view().crops();
-    let images = (settings.batch_size / crops).max(1);
-    let resolution = model.visual.config().resolution as u32;
-    let mut loader = Loader::new(Arc::clone(test), resolution, images, settings.threads)?;
-    loader.set_exact(settings.exact);
-    let options = EvalOptions {
+    let (tower, classes) = (&model.visual, model.classifier.weight.size()[0]);
+    let mut passes = Passes::open(
+        Arc::clone(test),
+        tower,
         transfer,
+        (settings.look.view(), "evaluation"),
+        of_passes(tower, model.parameter_counts().tuned(), classes as u64),
+        settings.passing,
+    )?;
+    let options = EvalOptions {
         train_counts,
         look: settings.look,
         groups,
     };
-    let (evaluation, judged) = evaluate(&loader, &options, |patches| model.forward(patches))?;
+    let forward = |patches: &Tensor| model.forward(patches);
+    let (evaluation, judged) = evaluate(&mut passes, &options, tower.device(), forward)?;
     if let Some(path) = &settings.predictions {
         write_predictions(path, test, &judged)?;
     }

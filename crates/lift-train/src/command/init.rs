@@ -13,6 +13,7 @@ use super::load_tower;
 use crate::{
     error::Result,
     head_init::{HeadInit, Source},
+    passes::Passing,
 };
 
 /// What a classifier file is made from, and how.
@@ -26,16 +27,14 @@ pub struct InitSettings {
     pub init: HeadInit,
     /// Seed of random rows, and of the images that class means are taken over.
     pub seed: u64,
-    /// Images a forward pass.
-    pub batch_size: usize,
+    /// How images are passed.
+    pub passing: Passing,
     /// Side of the crops in pixels; none: the model's.
     pub resolution: Option<u32>,
     /// Kind of the tower's weights.
     pub precision: Precision,
     /// Where to run.
     pub device: Device,
-    /// Loader threads; 0: one a core.
-    pub threads: usize,
 }
 
 /// Makes the classifier and writes it as `out`, a file as `lift-text classifier` writes it without class texts.
@@ -47,7 +46,8 @@ pub fn init(settings: &InitSettings, out: &Path) -> Result<()> {
     let train = ShardReader::open(&split_dir(shards, Split::Train)?)?;
     let model = &hub::fetch(&settings.model)?;
     let mut tower = load_tower(model, settings.resolution)?;
-    init.check(shards, train.manifest(), tower.config().width)?;
+    let limit = settings.passing.max_memory;
+    init.check(shards, train.manifest(), tower.config().width, limit)?;
     let usual = tower.usual_normalisation();
     // As training folds it, so that both make the same rows.
     tower.fold(&NoHooks);
@@ -57,9 +57,7 @@ pub fn init(settings: &InitSettings, out: &Path) -> Result<()> {
         model,
         tower: &tower,
         normalisation: Normalisation::of_model(model, usual)?,
-        batch_size: settings.batch_size,
-        threads: settings.threads,
-        exact: false,
+        passing: settings.passing,
         seed: settings.seed,
     };
     let head = source.head(*init)?;

@@ -1,15 +1,17 @@
 //! What a run starts from: shards, towers, classifier and modules, opened and checked before the first step.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use lift_clip::{Clip, Head, Normalisation, TextTower, Tokenizer, VisionTower, hub};
 use lift_data::{
-    layout::split_dir, manifest::Manifest, order::Order, shard::ShardReader, split::Split, terminal,
+    layout::split_dir, manifest::Manifest, order::Order, page::escape::visible, shard::ShardReader,
+    split::Split, terminal,
 };
 use tch::{Device, Tensor, kind::FLOAT_CPU};
 
 use super::{
-    check_classes, check_width, class_texts, load_tower, read_head, set_resolution, warn_of_expand,
+    HeadFile, check_classes, check_width, class_texts, head_file::said_of, load_tower,
+    set_resolution, warn_of_expand,
 };
 use crate::{
     checkpoint::Checkpoint,
@@ -17,7 +19,6 @@ use crate::{
     config::TrainConfig,
     error::{Error, Result},
     fingerprint::Origins,
-    footprint::Footprint,
     head_init::head_of,
     joint::{Context, ContextPosition, Encoder, Joint, USUAL_LENGTH},
     model::{TunedModel, classifier_width},
@@ -26,7 +27,7 @@ use crate::{
 
 /// The classifier file, which must be of these classes and as wide as the tower.
 fn file_head(path: &Path, config: &TrainConfig, manifest: &Manifest, width: i64) -> Result<Head> {
-    let head = read_head(path, &config.model)?;
+    let head = HeadFile::new(path, config.allow_identical).read(&config.model)?;
     check_classes(
         path,
         &head.class_names,
@@ -121,7 +122,10 @@ impl Inputs {
                 ..head_of(manifest, Tensor::zeros([names.len() as i64, 1], FLOAT_CPU))
             },
             None => {
-                config.init.check(&config.shards, manifest, tower.width)?;
+                let limit = config.max_memory;
+                config
+                    .init
+                    .check(&config.shards, manifest, tower.width, limit)?;
                 // Its rows are made once the run has its folder.
                 head_of(
                     manifest,
@@ -140,11 +144,12 @@ impl Inputs {
             }
         };
         if let Some(words) = words {
+            words.require_names(names, config)?;
             let encoder = words.encoder(names, &model, config.coop_position)?;
             model.joint.encode_with(encoder);
         }
         model.recomputes = config.activation_checkpointing;
-        let config = &config.fitting(Footprint::new(config, &model))?;
+        let config = &config.fitting(&model)?;
         let usual = model.visual.usual_normalisation();
         let normalisation = Normalisation::of_model(&config.model, usual)?;
         Ok(Self {
@@ -209,6 +214,36 @@ impl Words {
             None => Ok(Context::random(length, &self.tower, config.seed)),
             Some(phrase) => Context::of_phrase(phrase, &self.tower, &self.tokenizer),
         }
+    }
+
+    /// Refuses names that no learned word can tell apart, or that say nothing.
+    fn require_names(&self, names: &[String], config: &TrainConfig) -> Result<()> {
+        let most = self.tower.config().context_length as usize;
+        let mut by_tokens: BTreeMap<Vec<i64>, Vec<usize>> = BTreeMap::new();
+        for (label, name) in names.iter().enumerate() {
+            let encoded = self.tokenizer.look(&name.replace('_', " "), most)?;
+            if encoded.is_blank() {
+                return Err(Error::Config(format!(
+                    "class {label} ({:?}) has a name without a word that the tokenizer knows\nhint: learned words need names to stand with",
+                    visible(name)
+                )));
+            }
+            by_tokens.entry(encoded.ids).or_default().push(label);
+        }
+        let mut alike: Vec<Vec<usize>> = by_tokens.into_values().filter(|g| g.len() > 1).collect();
+        alike.sort_unstable();
+        if alike.is_empty() {
+            return Ok(());
+        }
+        let said = said_of(&alike, names);
+        if config.allow_identical {
+            eprint!("warning: classes have the same tokens for a name:\n{said}");
+            return Ok(());
+        }
+        Err(Error::Config(format!(
+            "classes have the same tokens for a name, so that learned words cannot tell them apart:\n{said}\
+             hint: give them names of their own, join them, or go on with --allow-identical"
+        )))
     }
 
     fn encoder(

@@ -6,6 +6,7 @@ mod bench;
 mod check_device;
 mod consistency;
 mod evaluation;
+mod head_file;
 mod init;
 mod inputs;
 mod parity;
@@ -15,19 +16,23 @@ mod training;
 
 use std::path::{Path, PathBuf};
 
-use lift_clip::{Head, VisionTower, device_name, hub};
-use lift_data::{ClassNames, manifest::Manifest, terminal};
-use tch::Tensor;
+use lift_clip::{
+    DeviceChoice, Head, VisionTower, device_name,
+    memory::{self, MemorySize},
+};
+use lift_data::{manifest::Manifest, terminal};
+use tch::{Device, Tensor};
 
 pub use bench::{BenchReport, BenchSettings, Form, Length, Speed, bench, print_bench};
 pub use check_device::{CheckReport, check_device};
 pub use consistency::{ConsistencySettings, IMAGES_PER_CLASS, consistency, print_consistency};
 pub use evaluation::{EvalSettings, eval, zero_shot};
+pub use head_file::HeadFile;
 pub use init::{InitSettings, init};
 pub use parity::parity;
 pub use report::{ReportSettings, report};
 pub use stage::{Stage, StageReport, StageSettings, print_stage, stage};
-pub use training::{dry_run, resume, train, train_until};
+pub use training::{change_at_once, dry_run, resume, train, train_until};
 
 use crate::{
     classifier::ClassifierKind,
@@ -37,6 +42,17 @@ use crate::{
     model::classifier_width,
     report::{Columns, Report, class_table, table},
 };
+
+/// The device as typed, whose memory is limited where that is asked for.
+///
+/// # Errors
+/// When it is none of auto, cpu and cuda:N, or is not there.
+pub fn device(typed: &str, limit: Option<MemorySize>) -> Result<Device> {
+    let choice: DeviceChoice = typed.parse().map_err(Error::Usage)?;
+    let device = choice.resolve_with_note()?;
+    memory::limit(device, limit)?;
+    Ok(device)
+}
 
 /// The reports of runs in one table.
 ///
@@ -100,34 +116,6 @@ pub fn print_text(text: &str) -> Result<()> {
 /// As [`print_text`], one JSON document.
 fn print_json(value: &impl serde::Serialize) -> Result<()> {
     terminal::print_json(value).map_err(Error::io("standard output"))
-}
-
-/// The classifier file, whose hash must be that of its names; a head of another model is worth a warning.
-fn read_head(path: &Path, model: &Path) -> Result<Head> {
-    if !path.is_file() {
-        let reason = "no such file\nhint: make it with `lift-text classifier`";
-        return Err(Error::BadRun {
-            path: path.into(),
-            reason: reason.into(),
-        });
-    }
-    let head = Head::read(path)?;
-    if ClassNames::new(head.class_names.clone())?.hash() != head.class_hash {
-        let reason = "class_hash is not the hash of its class_names\nhint: make the file again";
-        return Err(Error::BadRun {
-            path: path.into(),
-            reason: reason.into(),
-        });
-    }
-    let name = hub::short_name(model);
-    if name != head.model {
-        let made_with = &head.model;
-        terminal::say(format_args!(
-            "warning: {} was made with {made_with}, not with {name}",
-            path.display()
-        ));
-    }
-    Ok(head)
 }
 
 /// The image tower for crops of `resolution` pixels, or of those it was trained on; a text tower's memory is given back.

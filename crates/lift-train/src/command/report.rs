@@ -25,7 +25,7 @@ use super::{
     consistency::{self, ConsistencySettings, IMAGES_PER_CLASS},
     evaluation::{EvalSettings, eval, judge},
     inputs::Inputs,
-    training::MADE_HEAD,
+    training::{MADE_HEAD, update_texts},
 };
 use crate::{
     classifier::Classifier,
@@ -102,9 +102,8 @@ pub fn report(settings: &ReportSettings) -> Result<(RunReport, Vec<Group>)> {
                 run: run.clone(),
                 images_per_class: IMAGES_PER_CLASS,
                 seed: 0,
-                batch_size: config.batch_size,
+                passing: config.passing(),
                 device,
-                threads: config.threads,
             };
             found = Some(consistency::consistency(config, &settings)?);
         }
@@ -222,7 +221,7 @@ fn before(
             let (kind, scale) = (config.classifier, config.scale);
             model.start_from(Classifier::new(kind, &head.weight, scale));
         }
-        model.update_texts();
+        update_texts(&mut model, config)?;
         let settings = EvalSettings {
             predictions: Some(path.clone()),
             ..EvalSettings::of_run(config, Tte::None, device)

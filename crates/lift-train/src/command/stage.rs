@@ -6,7 +6,7 @@
 
 use std::{path::PathBuf, time::Instant};
 
-use lift_clip::{Precision, VisionTower, device_name, hub, libtorch};
+use lift_clip::{Precision, VisionTower, device_name, hub, libtorch, memory::MemorySize};
 use lift_data::terminal::aligned;
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
@@ -18,7 +18,6 @@ use crate::{
     error::{Error, Result},
     head_init::HeadInit,
     loader::{Batch, Batches, Layout, Target, Transfer},
-    memory::MemorySize,
     model::TunedModel,
     step::Step,
     tuner::{Tuner, Tuners},

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use lift_clip::{Head, Normalisation, libtorch};
-use lift_data::{build::peak_memory_bytes, shard::ShardReader, terminal};
+use lift_clip::{Head, Normalisation, memory::there};
+use lift_data::{build::peak_memory_bytes, memory::total_bytes, shard::ShardReader, terminal};
 use tch::Device;
 
 use super::{
+    device,
     evaluation::{EvalSettings, judge},
     inputs::Inputs,
     print_text, report_of,
@@ -37,7 +38,7 @@ pub(super) const MADE_HEAD: &str = "head.safetensors";
 /// # Errors
 /// When its inputs cannot be used.
 pub fn dry_run(config: &TrainConfig) -> Result<()> {
-    let device = device(config)?;
+    let device = device(&config.device, config.max_memory)?;
     run::require_empty(&config.out)?;
     let inputs = Inputs::open(&config.on(device), device, None)?;
     let plan = Plan::new(
@@ -62,16 +63,16 @@ pub fn train(config: &TrainConfig) -> Result<Report> {
 /// # Errors
 /// As [`train`], and when it is stopped.
 pub fn train_until(config: &TrainConfig, command: &[String], stop: &Stop) -> Result<Report> {
-    let device = device(config)?;
+    let device = device(&config.device, config.max_memory)?;
     run::require_empty(&config.out)?;
     let inputs = Inputs::open(&config.on(device), device, None)?;
-    let config = &inputs.config;
+    let config = &inputs.config.clone();
     let plan = Plan::new(config, &inputs.model, inputs.train.manifest(), device)?;
     run::create(config)?;
     let _lock = run::lock(&config.out)?;
     Provenance::new(command, &inputs.origins).write(&config.out)?;
     terminal::say(plan.to_string().trim_end());
-    finish(device, inputs, None, stop)
+    finish(device, inputs, None, stop).map_err(|e| e.in_run(&config.out))
 }
 
 /// Goes on with the run in the folder `config.out`, whose settings `config` are, from its last checkpoint.
@@ -79,7 +80,7 @@ pub fn train_until(config: &TrainConfig, command: &[String], stop: &Stop) -> Res
 /// # Errors
 /// When it is finished, has no checkpoint or was started from something else; and as [`train_until`].
 pub fn resume(config: &TrainConfig, stop: &Stop) -> Result<Report> {
-    let device = device(config)?;
+    let device = device(&config.device, config.max_memory)?;
     let config = &config.on(device);
     let run = &config.out;
     let _lock = run::lock(run)?;
@@ -90,17 +91,22 @@ pub fn resume(config: &TrainConfig, stop: &Stop) -> Result<Report> {
     let inputs = Inputs::open(config, device, Some(&mut checkpoint))?;
     let step = checkpoint.position.step;
     terminal::say(format_args!("{}: goes on after step {step}", run.display()));
-    finish(device, inputs, Some(checkpoint), stop)
+    finish(device, inputs, Some(checkpoint), stop).map_err(|e| e.in_run(run))
 }
 
-/// The device, whose memory is limited where that is asked for.
-fn device(config: &TrainConfig) -> Result<Device> {
-    let device = config.device_choice()?.resolve_with_note()?;
-    if let (Some(limit), Some(total)) = (config.max_memory, libtorch::total_memory(device)?) {
-        let share = limit.bytes as f64 / total as f64;
-        libtorch::limit_memory(share.min(1.0))?;
-    }
-    Ok(device)
+/// Writes settings of a run anew that say how much it does at once, and nothing of what comes out.
+///
+/// # Errors
+/// When the run is finished, another process trains in it, or its folder cannot be written.
+pub fn change_at_once(config: &TrainConfig) -> Result<()> {
+    let run = &config.out;
+    run::require_unfinished(run)?;
+    drop(run::lock(run)?);
+    eprintln!(
+        "{}: goes on with other amounts at once: the same result but for rounding",
+        run.display()
+    );
+    run::write_config(config)
 }
 
 /// Trains from the start or from a checkpoint, evaluates, and writes what a run's folder holds at its end.
@@ -144,7 +150,7 @@ fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop)
     let keeper = Keeper::new(config, &origins);
     let mut training = train::train(&mut model, &loader, config, &transfer, keeper, from, stop)?;
     let steps = training.steps;
-    model.update_texts();
+    update_texts(&mut model, config)?;
     stop.training_is_over();
     Tuned::of(&model, &manifest.class_counts, &head).write(&config.out)?;
 
@@ -178,13 +184,14 @@ fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop)
             None,
         )
     };
+    report.write(&config.out)?;
+    // Behind the report, with which the run is finished: no run that goes on writes them twice.
     if config.tensorboard {
         let mut events = EventFile::create(&config.out)?;
         for evaluation in &report.evaluations {
             write_accuracies(&mut events, steps, evaluation)?;
         }
     }
-    report.write(&config.out)?;
     checkpoint::remove(&config.out)?;
     Ok(report)
 }
@@ -221,10 +228,19 @@ fn initial_head(
         model: &config.model,
         tower: &model.visual,
         normalisation,
-        batch_size: config.batch_size,
-        threads: config.threads,
-        exact: config.exact,
+        passing: config.passing(),
         seed: config.seed,
     };
     source.head(config.init)
+}
+
+/// Brings the class texts up to date with learned words, where there are any.
+pub(super) fn update_texts(model: &mut TunedModel, config: &TrainConfig) -> Result<()> {
+    let device = model.visual.device();
+    Ok(model.update_texts().map_err(|refused| {
+        let work = "the class texts with one text at once";
+        let hint = "a smaller --model takes less";
+        let there = there(device, config.max_memory, total_bytes());
+        refused.error(device, there, work, hint)
+    })?)
 }

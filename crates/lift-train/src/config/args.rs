@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use lift_clip::Precision;
+use lift_clip::{Precision, memory::MemorySize};
 use lift_data::{Manifest, Split, layout::split_dir};
 use lift_files::Purpose;
 use serde::Deserialize;
@@ -17,7 +17,6 @@ use crate::{
     joint::ContextPosition,
     loader::{AreaSchedule, Augmentation, Cache, Sampler},
     loss::LossKind,
-    memory::MemorySize,
     optim::{OptimiserKind, ScheduleKind},
     preset::Preset,
     tuner::{AftPlace, Layers, LoraTarget, TunerKind, Tuners},
@@ -151,11 +150,17 @@ pub struct TrainArgs {
     /// auto, cpu or cuda:N [default: auto]
     #[arg(long)]
     pub device: Option<String>,
-    /// Most memory that a step may take, such as 12GiB; steps are passed in as many parts as it needs
+    /// Most memory that steps and evaluations may take, such as 12GiB; they are passed in as many parts as it needs
     ///
     /// By an estimate on the CPU; on CUDA the device's allocator keeps to it too. The result is that of whole steps.
     #[arg(long, value_name = "SIZE", hide_short_help = true)]
     pub max_memory: Option<MemorySize>,
+    /// Crops that evaluations pass at once, at most; the result is the same [default: --batch-size]
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    pub eval_batch_size: Option<usize>,
+    /// Go on where classes start with the same row or text, which may never be told apart
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", hide_short_help = true)]
+    pub allow_identical: Option<bool>,
     /// Side of the crops in pixels, a multiple of the patch size [default: the model's]
     ///
     /// Positions are resampled for it (bicubic), as timm does.
@@ -307,6 +312,11 @@ impl TrainArgs {
             exact: self.exact.or(recipe.exact).unwrap_or(false),
             precision: self.precision.or(recipe.precision),
             max_memory: self.max_memory.or(recipe.max_memory),
+            eval_batch_size: self.eval_batch_size.or(recipe.eval_batch_size),
+            allow_identical: self
+                .allow_identical
+                .or(recipe.allow_identical)
+                .unwrap_or(false),
             resolution: self.resolution.or(recipe.resolution),
             device: self
                 .device

@@ -10,6 +10,10 @@ use tch::Tensor;
 
 /// Pairs of steps and gradient changes that are remembered.
 const MEMORY: usize = 10;
+
+/// How many tensors like `x` a search has at once, at most: the pairs, and the places, gradients and directions in work.
+pub const TENSORS: u64 = 2 * (MEMORY as u64 + 1) + 8;
+
 /// Wolfe's constants: sufficient decrease, and how much of the slope may stay.
 const DECREASE: f64 = 1e-4;
 const CURVATURE: f64 = 0.9;

@@ -8,8 +8,8 @@ use tch::{Kind, Tensor};
 
 use super::lbfgs::{Minimum, minimise};
 
-/// Logits of a piece; 2^24 fp32 values are 64 MiB.
-const LOGITS_A_PIECE: i64 = 1 << 24;
+/// Logits of a piece, unless memory is short; 2^24 fp32 values are 64 MiB.
+pub const LOGITS_A_PIECE: i64 = 1 << 24;
 
 /// Settings of the regression; scikit-learn's usual ones by default.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +20,8 @@ pub struct Probe {
     pub tolerance: f64,
     /// Most steps.
     pub max_steps: usize,
+    /// Logits of a piece; some five times as many numbers are there at once. It changes rounding alone.
+    pub logits_a_piece: i64,
 }
 
 impl Default for Probe {
@@ -28,6 +30,7 @@ impl Default for Probe {
             c: 1.0,
             tolerance: 1e-4,
             max_steps: 100,
+            logits_a_piece: LOGITS_A_PIECE,
         }
     }
 }
@@ -47,7 +50,10 @@ impl Probe {
     /// Fits features (n, d) with labels (n) of `classes` classes, on their device. Every class must have an image.
     pub fn fit(&self, features: &Tensor, labels: &Tensor, classes: i64) -> Probed {
         let width = features.size()[1];
-        let objective = Objective::new(features, labels, classes, self.c);
+        let objective = Objective {
+            logits_a_piece: self.logits_a_piece,
+            ..Objective::new(features, labels, classes, self.c)
+        };
         let start = Tensor::zeros([classes, width + 1], (Kind::Double, features.device()));
         let minimum =
             tch::no_grad(|| minimise(start, |x| objective.at(x), self.tolerance, self.max_steps));
@@ -67,6 +73,7 @@ struct Objective<'a> {
     shares: Tensor,
     /// `1 / (C n)`.
     penalty: f64,
+    logits_a_piece: i64,
 }
 
 impl<'a> Objective<'a> {
@@ -80,6 +87,7 @@ impl<'a> Objective<'a> {
             labels,
             shares: shares.index_select(0, labels).to_kind(features.kind()),
             penalty: 1.0 / (c * features.size()[0] as f64),
+            logits_a_piece: LOGITS_A_PIECE,
         }
     }
 
@@ -91,7 +99,7 @@ impl<'a> Objective<'a> {
         let bias = x.select(1, width).to_kind(self.features.kind());
         let mut value = Tensor::zeros([], (Kind::Double, x.device()));
         let gradient = x.zeros_like();
-        let piece = (LOGITS_A_PIECE / x.size()[0]).max(1);
+        let piece = (self.logits_a_piece / x.size()[0]).max(1);
         for begin in (0..n).step_by(piece as usize) {
             let length = piece.min(n - begin);
             let features = self.features.narrow(0, begin, length);
@@ -207,6 +215,25 @@ mod tests {
             };
             let wanted = (moved(h) - moved(-h)) / (2.0 * h);
             assert!((found - wanted).abs() < 1e-8, "{i}: {found} {wanted}");
+        }
+    }
+
+    #[test]
+    fn pieces_of_any_size_give_the_same_fit() {
+        let (features, labels) = problem();
+        let whole = Probe::default().fit(&features, &labels, 3);
+        for logits_a_piece in [1, 7, 30] {
+            let probe = Probe {
+                logits_a_piece,
+                ..Probe::default()
+            };
+            let pieces = probe.fit(&features, &labels, 3);
+            for (a, b) in values(&whole.weight)
+                .into_iter()
+                .zip(values(&pieces.weight))
+            {
+                assert!((a - b).abs() < 1e-9, "{logits_a_piece}: {a} {b}");
+            }
         }
     }
 

@@ -4,9 +4,12 @@
 //! and are computed anew for every step: without gradients, and once more with them, a chunk of classes at a time, when
 //! the loss has been passed back to the texts. So memory does not grow with the number of classes.
 
-use std::collections::BTreeMap;
+use std::{cell::Cell, collections::BTreeMap};
 
-use lift_clip::{TextTower, Tokenizer};
+use lift_clip::{
+    TextTower, Tokenizer,
+    out_of_memory::{Refused, halving},
+};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -15,8 +18,13 @@ use crate::{
     tuner::Init,
 };
 
-/// Texts that are encoded at once.
-const CHUNK: i64 = 128;
+/// Texts that are encoded at once, at most.
+const CHUNK: usize = 128;
+
+/// What backward keeps of a token in a block, and what the block has beside it, in multiples of the width: the frozen
+/// linears of the text tower are folded, as [`crate::footprint`] counts them.
+const KEPT: u64 = 11;
+const BESIDE_KEPT: u64 = 10;
 
 /// Learned words, unless a size or a phrase says otherwise (CoOp, section 4.1).
 pub const USUAL_LENGTH: i64 = 4;
@@ -92,19 +100,43 @@ impl Context {
     }
 
     /// The class texts (K, e), not normalised, as a leaf that requires a gradient; none where nothing encodes them.
-    pub fn texts(&self) -> Option<Tensor> {
-        let encoder = self.encoder.as_ref()?;
-        let chunks: Vec<Tensor> = tch::no_grad(|| {
-            let chunks = encoder.chunks();
-            chunks.map(|at| encoder.embeds(&self.vectors, at)).collect()
-        });
-        Some(Tensor::cat(&chunks, 0).set_requires_grad(true))
+    ///
+    /// # Errors
+    /// When memory does not suffice for one text at once.
+    pub fn texts(&self) -> std::result::Result<Option<Tensor>, Refused> {
+        let Some(encoder) = &self.encoder else {
+            return Ok(None);
+        };
+        let mut at_once = encoder.at_once.get();
+        let texts = halving(&mut at_once, "texts", |at_once| {
+            let chunks = encoder.chunks(at_once);
+            let chunks: Vec<Tensor> = chunks.map(|at| encoder.embeds(&self.vectors, at)).collect();
+            Tensor::cat(&chunks, 0)
+        })?;
+        encoder.at_once.set(at_once);
+        Ok(Some(texts.set_requires_grad(true)))
+    }
+
+    /// Bytes that the texts take: their tower, and those that are encoded at once with what backward keeps of them.
+    pub fn bytes(&self) -> u64 {
+        let encoder = self.encoder.as_ref();
+        encoder.map_or(0, |encoder| {
+            encoder.tower_bytes() + encoder.at_once.get() as u64 * encoder.text_bytes()
+        })
+    }
+
+    /// Lets as many texts be encoded at once as fit into so many bytes, at least one.
+    pub fn keep_to(&self, bytes: u64) {
+        if let Some(encoder) = &self.encoder {
+            let most = (bytes / encoder.text_bytes()).max(1) as usize;
+            encoder.at_once.set(encoder.at_once.get().min(most));
+        }
     }
 
     /// Passes the gradient of the texts (K, e) back to the words.
     pub fn backward(&self, gradient: &Tensor) {
         let Some(encoder) = &self.encoder else { return };
-        for (start, length) in encoder.chunks() {
+        for (start, length) in encoder.chunks(encoder.at_once.get()) {
             let embeds = encoder.embeds(&self.vectors, (start, length));
             (embeds * gradient.narrow(0, start, length))
                 .sum(Kind::Float)
@@ -122,6 +154,8 @@ pub struct Encoder {
     pieces: Tensor,
     /// Place of each prompt's end token (K).
     ends: Tensor,
+    /// Texts at once; it falls where memory does not suffice.
+    at_once: Cell<usize>,
 }
 
 impl Encoder {
@@ -186,16 +220,30 @@ impl Encoder {
                 .view([names.len() as i64, widest as i64])
                 .to_device(device),
             ends: Tensor::from_slice(&ends).to_device(device),
+            at_once: Cell::new(CHUNK),
             tower,
         })
     }
 
     /// First class and number of classes of each chunk.
-    fn chunks(&self) -> impl Iterator<Item = (i64, i64)> {
+    fn chunks(&self, at_once: usize) -> impl Iterator<Item = (i64, i64)> {
         let classes = self.pieces.size()[0];
         (0..classes)
-            .step_by(CHUNK as usize)
-            .map(move |start| (start, CHUNK.min(classes - start)))
+            .step_by(at_once)
+            .map(move |start| (start, (at_once as i64).min(classes - start)))
+    }
+
+    fn tower_bytes(&self) -> u64 {
+        let tensors = self.tower.named_tensors();
+        let bytes = |t: &Tensor| (t.numel() * t.kind().elt_size_in_bytes()) as u64;
+        tensors.iter().map(|(_, t)| bytes(t)).sum()
+    }
+
+    fn text_bytes(&self) -> u64 {
+        let config = self.tower.config();
+        let of_kind = self.tower.token_embedding.kind().elt_size_in_bytes() as u64;
+        let tokens = self.pieces.size()[1] as u64 * config.width as u64 * of_kind;
+        tokens * (KEPT * config.layers as u64 + BESIDE_KEPT)
     }
 
     /// Texts of a chunk (k, e).

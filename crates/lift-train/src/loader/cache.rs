@@ -1,12 +1,9 @@
 //! Where training shards are while they are read: in the system's cache, as far as it keeps them, or in memory of our own.
 
-use lift_data::{progress::Reporting, shard::ShardReader};
+use lift_data::{memory, progress::Reporting, shard::ShardReader};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    error::{Error, Result},
-    memory,
-};
+use crate::error::{Error, Result};
 
 /// Where training shards are while they are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]

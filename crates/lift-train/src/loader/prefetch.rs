@@ -15,6 +15,7 @@ use std::{
 
 use lift_data::{
     decode::{Budget, Decoder},
+    memory,
     shard::ShardReader,
 };
 use rayon::prelude::*;
@@ -26,10 +27,7 @@ use super::{
     transfer::Layout,
     view::{Cutter, View},
 };
-use crate::{
-    error::{Error, Result},
-    memory,
-};
+use crate::error::{Error, Result};
 
 /// The most batches that are prepared ahead unless more are asked for.
 const MOST_AHEAD: usize = 8;

@@ -98,7 +98,9 @@ fn a_limit_of_memory_passes_steps_in_parts_with_the_result_of_the_whole() {
     };
     let message = run("1kB").unwrap_err().to_string();
     assert!(
-        message.starts_with("--max-memory 1000 B is too little: a step of one image takes about "),
+        message.starts_with(
+            "--max-memory 1000 B is too little: a step of 16 images, one at once, takes about "
+        ),
         "{message}"
     );
     let limits = (0..12).map(|doublings| format!("{}kB", 256 << doublings));
@@ -271,19 +273,6 @@ fn a_loss_that_is_no_number_stops_the_run_with_its_likely_cause() {
     assert!(error.starts_with("the loss is "), "{error}");
     assert!(
         error.contains("hint: --lr 1000000 is 50000000 times the 0.02 of the preset"),
-        "{error}"
-    );
-
-    let broken = dir.path().join("broken.safetensors");
-    let mut file = TensorFile::read(&base.model).unwrap();
-    let bias = file.tensors["blocks.1.mlp.fc1.bias"].copy();
-    let _ = bias.get(3).fill_(f64::NAN);
-    file.tensors.insert("blocks.1.mlp.fc1.bias".into(), bias);
-    file.write(&broken).unwrap();
-    let error = refused("broken", &|config| config.model = broken.clone());
-    assert!(error.starts_with("the loss is NaN at step 4 "), "{error}");
-    assert!(
-        error.contains("resblocks.1.mlp.c_fc.bias holds values that are not finite"),
         "{error}"
     );
 }

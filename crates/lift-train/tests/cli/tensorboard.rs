@@ -2,7 +2,33 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::{init::inputs, methods::succeed};
+use lift_train::{command, config::TrainConfig, stop::Stop};
+
+use super::{init::inputs, methods::succeed, resume::tiny};
+
+/// Steps at which sessions start in an event file.
+fn starts(file: &Path) -> Vec<u64> {
+    let bytes = std::fs::read(file).unwrap();
+    let mut starts = Vec::new();
+    let mut rest = bytes.as_slice();
+    while !rest.is_empty() {
+        let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
+        let event = fields(&rest[12..12 + length]);
+        rest = &rest[12 + length + 4..];
+        let session = event.iter().find(|(number, _)| *number == 7);
+        let Some((_, Field::Bytes(session))) = session else {
+            continue;
+        };
+        // tensorflow/core/util/event.proto: SessionLog.status is field 1, START is 1.
+        assert!(matches!(fields(session)[..], [(1, Field::Number(1))]));
+        let step = event.iter().find(|(number, _)| *number == 2).unwrap();
+        let Field::Number(step) = step.1 else {
+            panic!("a step is a number")
+        };
+        starts.push(step);
+    }
+    starts
+}
 
 /// The scalars of an event file by tag, read by the published layout and not by the writer's code: TFRecord lengths,
 /// then protobuf fields.
@@ -146,4 +172,50 @@ fn event_files_hold_what_the_metrics_and_the_report_say() {
             end.contains_key(&format!("{name}/few")) && !end.contains_key(&format!("{name}/many"))
         );
     }
+}
+
+/// A reader keeps of earlier files what lies before the step at which a session starts (tensorboard's event_accumulator,
+/// `_CheckForRestartAndMaybePurge`): then every step is there once.
+#[test]
+fn a_run_that_goes_on_takes_back_what_it_wrote_behind_its_checkpoint() {
+    tch::set_num_threads(1);
+    let dir = tempfile::tempdir().unwrap();
+    let config = TrainConfig {
+        tensorboard: true,
+        log_every: 1,
+        checkpoint_every: 4,
+        ..tiny(dir.path())
+    };
+    command::train_until(&config, &[], &Stop::after(6)).unwrap_err();
+    // As after a kill: the checkpoint is of step 4, and two steps more are in the log and in the events.
+    let folder = config.out.join("checkpoint");
+    let kept = dir.path().join("kept");
+    let again = TrainConfig {
+        out: dir.path().join("again"),
+        ..config.clone()
+    };
+    command::train_until(&again, &[], &Stop::after(4)).unwrap_err();
+    std::fs::rename(&folder, &kept).unwrap();
+    std::fs::rename(again.out.join("checkpoint"), &folder).unwrap();
+    let log = "metrics.jsonl";
+    std::fs::copy(again.out.join(log), config.out.join(log)).unwrap();
+    command::resume(&config, &Stop::default()).unwrap();
+    let mut files: Vec<_> = std::fs::read_dir(config.out.join("tensorboard"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    assert_eq!(files.len(), 3);
+    let of_files: Vec<Vec<u64>> = files.iter().map(|file| starts(file)).collect();
+    assert_eq!(of_files, [vec![], vec![5], vec![]]);
+    let mut steps: Vec<u64> = Vec::new();
+    for file in &files {
+        if let Some(&start) = starts(file).first() {
+            steps.retain(|&step| step < start);
+        }
+        let of_file = scalars(file);
+        let losses = of_file.get("train/loss").into_iter().flatten();
+        steps.extend(losses.map(|(step, _)| *step));
+    }
+    assert_eq!(steps, (1..=26).collect::<Vec<u64>>());
 }

@@ -1,4 +1,4 @@
-//! A step for which memory does not suffice becomes an error that says what would fit.
+//! Memory that does not suffice becomes an error, or less work at once.
 //!
 //! tch panics where an allocation fails. Such a panic is caught here, and said nothing of; any other goes its way.
 
@@ -7,24 +7,22 @@ use std::{
     sync::Once,
 };
 
-use lift_clip::{device_name, libtorch};
 use tch::Device;
 
-use crate::{
-    error::Error,
-    footprint::{Footprint, parts},
-    memory::{self, MemorySize},
-};
+use crate::{device::device_name, error::Error, memory::MemorySize};
 
 /// What was asked for at a failed allocation, as libtorch says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refused {
+pub struct Refused {
     /// `2.00 GiB`, or nothing where that is not known.
     wanted: Option<String>,
 }
 
 /// Does `work`, or says that memory did not suffice for it.
-pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Refused> {
+///
+/// # Errors
+/// When an allocation failed in it.
+pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Refused> {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {
         let usual = panic::take_hook();
@@ -39,6 +37,34 @@ pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Refused> {
         Some(refused) => refused,
         None => panic::resume_unwind(payload),
     })
+}
+
+/// Does `work`, which is told how much to do at once, without gradients; again with half as much whenever memory does not
+/// suffice, which is said once on standard error. `at_once` stays at what was possible.
+///
+/// # Errors
+/// When memory does not suffice for one at once.
+pub fn halving<T>(
+    at_once: &mut usize,
+    what: &str,
+    mut work: impl FnMut(usize) -> T,
+) -> Result<T, Refused> {
+    let asked = *at_once;
+    loop {
+        // Caught inside, so that gradients are kept track of again whatever happens.
+        match tch::no_grad(|| caught(|| work(*at_once))) {
+            Ok(done) => {
+                if *at_once < asked {
+                    eprintln!(
+                        "note: {asked} {what} at once were too many for the memory; it goes on with {at_once}"
+                    );
+                }
+                return Ok(done);
+            }
+            Err(refused) if *at_once <= 1 => return Err(refused),
+            Err(_) => *at_once /= 2,
+        }
+    }
 }
 
 /// CUDA: `CUDA out of memory. Tried to allocate 2.00 GiB. ...`; the CPU: `DefaultCPUAllocator: can't allocate memory: you
@@ -71,50 +97,33 @@ fn wanted(text: &str) -> Option<String> {
 }
 
 impl Refused {
-    /// The error of a step of `images`, of which `part` were passed at once.
-    pub(crate) fn error(
-        self,
-        device: Device,
-        footprint: Footprint,
-        [images, part]: [usize; 2],
-        limit: Option<MemorySize>,
-    ) -> Error {
-        let there = limit.or_else(|| {
-            let of_device = libtorch::total_memory(device).ok().flatten();
-            of_device
-                .or_else(memory::total_bytes)
-                .map(|bytes| MemorySize { bytes })
-        });
-        // A tenth is for the allocator; what has failed already is no advice.
-        let fitting = there.map_or(0, |size| footprint.most_images(size.bytes / 10 * 9));
-        let fitting = fitting.min(part / 2);
-        let hint = match fitting {
-            0 => "--activation-checkpointing or a smaller --model takes less".to_owned(),
-            fitting => {
-                let parts = parts(images, fitting);
-                format!(
-                    "--accumulate {parts} (at most {} at once, the same result) or --batch-size {fitting} should fit; \
-                     --activation-checkpointing takes less too",
-                    images.div_ceil(parts)
-                )
-            }
-        };
+    /// The error of `work`, such as `a step with 64 images at once`, where so much is there in all.
+    pub fn error(self, device: Device, there: Option<MemorySize>, work: &str, hint: &str) -> Error {
         let wanted = self
             .wanted
             .map_or("more".into(), |wanted| format!("{wanted} more"));
         let there = there.map_or(String::new(), |size| format!(", of {size} in all"));
         Error::OutOfMemory {
             device: device_name(device),
-            reason: format!("{wanted} was asked for{there}, in a step with {part} images at once"),
-            hint,
+            reason: format!("{wanted} was asked for{there}, in {work}"),
+            hint: hint.into(),
         }
+    }
+
+    /// One line for where it is not known what was being done.
+    pub fn line(&self) -> String {
+        let wanted = self.wanted.as_deref().unwrap_or("more");
+        format!(
+            "out of memory: {wanted} was asked for\n\
+             hint: a smaller --batch-size or --max-memory takes less, as do fewer --threads; `lift-train resume` goes on with a run"
+        )
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::{Tensor, kind::FLOAT_CPU};
+    use tch::{Kind, Tensor, kind::FLOAT_CPU};
 
     #[test]
     fn an_allocation_that_cannot_be_is_caught() {
@@ -134,30 +143,33 @@ mod tests {
     }
 
     #[test]
-    fn the_error_says_what_fits() {
-        let footprint = Footprint {
-            fixed: 1 << 30,
-            an_image: 100 << 20,
+    fn work_goes_on_with_half_as_much_and_gradients_are_kept_track_of_after_it() {
+        let fits = |most: usize| {
+            move |n: usize| match n > most {
+                true => Tensor::zeros([1 << 48], FLOAT_CPU),
+                false => Tensor::full([], n as i64, (Kind::Int64, Device::Cpu)),
+            }
         };
-        let limit = "10GiB".parse().unwrap();
+        let mut at_once = 100;
+        let done = halving(&mut at_once, "crops", fits(30)).unwrap();
+        assert_eq!((done.int64_value(&[]), at_once), (25, 25));
+        assert!(halving(&mut at_once, "crops", fits(0)).is_err());
+        assert_eq!(at_once, 1);
+        let leaf = Tensor::zeros([1], FLOAT_CPU).set_requires_grad(true);
+        assert!((&leaf * 2.0).requires_grad());
+    }
+
+    #[test]
+    fn the_error_says_what_was_asked_for_and_of_how_much() {
         let refused = Refused {
             wanted: Some("2.00 GiB".into()),
         };
-        // 9 GiB without the 1 that is fixed hold 81 images: two parts of 64.
-        let error = refused
-            .clone()
-            .error(Device::Cuda(1), footprint, [128, 128], Some(limit));
+        let limit = Some("10GiB".parse().unwrap());
+        let error = refused.error(Device::Cuda(1), limit, "a pass with 1 crop at once", "less");
         assert_eq!(
             error.to_string(),
-            "cuda:1: out of memory: 2.00 GiB more was asked for, of 10.00 GiB in all, in a step with 128 images at once\n\
-             hint: --accumulate 2 (at most 64 at once, the same result) or --batch-size 64 should fit; \
-             --activation-checkpointing takes less too"
-        );
-        let error = refused.error(Device::Cpu, footprint, [128, 1], Some(limit));
-        assert!(
-            error
-                .to_string()
-                .ends_with("hint: --activation-checkpointing or a smaller --model takes less")
+            "cuda:1: out of memory: 2.00 GiB more was asked for, of 10.00 GiB in all, in a pass with 1 crop at once\n\
+             hint: less"
         );
     }
 }

@@ -1,11 +1,13 @@
-//! Amounts of memory as people write them; how much there is, `lift_data::memory` says.
+//! Amounts of memory as people write them, and what they are limits of; how much a machine has, `lift_data::memory` says.
 //!
 //! Invariant: what is written into a file is read back to the byte.
 
 use std::{fmt, str::FromStr};
 
-pub(crate) use lift_data::memory::{free_bytes, total_bytes};
 use serde::{Deserialize, Serialize};
+use tch::Device;
+
+use crate::libtorch;
 
 /// An amount of memory, as `12GiB`, `500 MB` or a number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -71,6 +73,33 @@ impl From<MemorySize> for String {
     fn from(size: MemorySize) -> Self {
         size.bytes.to_string()
     }
+}
+
+/// Lets libtorch's allocator take no more of a device's memory than this; on the CPU there is no such limit, and estimates
+/// keep to it.
+///
+/// # Errors
+/// When the device refuses.
+pub fn limit(device: Device, limit: Option<MemorySize>) -> crate::Result<()> {
+    if let (Some(limit), Some(total)) = (limit, libtorch::total_memory(device)?) {
+        let share = limit.bytes as f64 / total as f64;
+        libtorch::limit_memory(share.min(1.0))?;
+    }
+    Ok(())
+}
+
+/// How much there is to have: what it was limited to, or what the device has, or the machine.
+pub fn there(
+    device: Device,
+    limit: Option<MemorySize>,
+    machine_bytes: Option<u64>,
+) -> Option<MemorySize> {
+    limit.or_else(|| {
+        let of_device = libtorch::total_memory(device).ok().flatten();
+        of_device
+            .or(machine_bytes)
+            .map(|bytes| MemorySize { bytes })
+    })
 }
 
 #[cfg(test)]
