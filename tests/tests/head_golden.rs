@@ -23,6 +23,8 @@ fn rows_equal_the_golden_semantic_head_whatever_the_batch() {
         let options = ClassifierOptions {
             prompts: Prompts::default(),
             batch_size,
+            max_memory: None,
+            allow_identical: false,
             device: Device::Cpu,
         };
         let head = build_head(&model, &classes, &options).unwrap();

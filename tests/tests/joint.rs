@@ -42,7 +42,7 @@ fn joint(phrase: &str, position: ContextPosition) -> Joint {
 }
 
 fn texts(joint: &Joint) -> Tensor {
-    joint.context().unwrap().texts().unwrap()
+    joint.context().unwrap().texts().unwrap().unwrap()
 }
 
 /// lift-text's embeddings for a template.
@@ -51,6 +51,8 @@ fn prompted(template: &str) -> Tensor {
     let options = lift_text::ClassifierOptions {
         prompts: prompts.unwrap(),
         batch_size: 32,
+        max_memory: None,
+        allow_identical: false,
         device: Device::Cpu,
     };
     let head = lift_text::build_head(&demo_model(), &classes(), &options).unwrap();
