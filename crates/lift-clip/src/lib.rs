@@ -32,6 +32,7 @@ mod rows;
 mod say;
 mod tensor_file;
 mod text;
+pub mod threads;
 mod timm;
 mod tokenizer;
 mod vision;

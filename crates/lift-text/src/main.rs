@@ -11,7 +11,9 @@ use lift_text::cli::Cli;
 
 /// Exit codes: 0 done, 1 failed, 2 wrong usage (clap exits with 2 by itself).
 fn main() -> ExitCode {
-    match caught(|| terminal::arguments::<Cli>().run()) {
+    let cli = terminal::arguments::<Cli>();
+    lift_clip::threads::prepare();
+    match caught(|| cli.run()) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Err(refused) => {
             terminal::say(format_args!("lift-text: {}", refused.line()));

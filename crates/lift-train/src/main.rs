@@ -10,7 +10,9 @@ use lift_data::terminal;
 use lift_train::{cli::Cli, error::Error};
 
 fn main() -> ExitCode {
-    match caught(|| terminal::arguments::<Cli>().run()) {
+    let cli = terminal::arguments::<Cli>();
+    lift_clip::threads::prepare();
+    match caught(|| cli.run()) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Err(refused) => {
             terminal::say(format_args!("lift-train: {}", refused.line()));

@@ -24,6 +24,8 @@ mod resume;
 mod run_report;
 #[path = "cli/tensorboard.rs"]
 mod tensorboard;
+#[path = "cli/threads.rs"]
+mod threads;
 
 use std::{
     num::NonZeroUsize,
