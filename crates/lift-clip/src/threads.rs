@@ -44,3 +44,22 @@ pub fn compute_with(threads: usize) {
 fn is_set(name: &str) -> bool {
     env::var_os(name).is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_reaches_libtorch_unless_the_environment_says_how_many() {
+        let before = tch::get_num_threads();
+        compute_with(0);
+        assert_eq!(tch::get_num_threads(), before);
+        let expected = match COUNTS.into_iter().any(is_set) {
+            true => before,
+            false => 3,
+        };
+        compute_with(3);
+        assert_eq!(tch::get_num_threads(), expected);
+        tch::set_num_threads(before);
+    }
+}

@@ -216,7 +216,7 @@ struct InitArgs {
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: String,
-    /// Threads that prepare batches; 0: one a core
+    /// Threads that compute, and that prepare batches; 0: one a core
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
 }
@@ -232,7 +232,7 @@ impl InitArgs {
             ("batch-size", self.batch_size as f64, 1.0, 1e6),
             ("threads", self.threads as f64, 0.0, 1024.0),
         ])?;
-        let device = command::device(&self.device, self.max_memory)?;
+        let device = command::device(&self.device, self.max_memory, self.threads)?;
         let usual = || Precision::usual(device);
         Ok(InitSettings {
             shards: self.shards.clone(),
@@ -325,7 +325,7 @@ struct HowArgs {
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: String,
-    /// Threads that prepare batches; 0: one a core
+    /// Threads that compute, and that prepare batches; 0: one a core
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
     /// Decode large JPEGs at their full size before they are shrunk; as in training if that was with it
@@ -417,7 +417,7 @@ impl HowArgs {
             ("threads", self.threads as f64, 0.0, 1024.0),
         ])?;
         let max_memory = self.max_memory.or(defaults.max_memory);
-        let device = command::device(&self.device, max_memory)?;
+        let device = command::device(&self.device, max_memory, self.threads)?;
         let precision = self.precision.or(defaults.precision);
         Ok(EvalSettings {
             shards,

@@ -151,7 +151,7 @@ pub struct TrainConfig {
     pub tte: Tte,
     /// Pixels beyond the resolution for ensembling.
     pub expand: u32,
-    /// Threads that prepare batches; 0: one a core.
+    /// Threads that compute, and that prepare batches; 0: one a core.
     pub threads: usize,
     /// Batches that are prepared ahead; none: by threads and batch size.
     #[serde(default, skip_serializing_if = "Option::is_none")]

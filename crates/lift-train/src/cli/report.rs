@@ -34,7 +34,7 @@ pub(super) struct ConsistencyArgs {
     /// Most memory that passes may take, such as 12GiB [default: the run's]
     #[arg(long, value_name = "SIZE")]
     max_memory: Option<MemorySize>,
-    /// Threads that prepare batches; 0: one a core
+    /// Threads that compute, and that prepare batches; 0: one a core
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
     /// One JSON document, with every class, instead of a table
@@ -86,7 +86,7 @@ impl ConsistencyArgs {
                 threads: self.threads,
                 exact: config.exact,
             },
-            device: command::device(&config.device, max_memory)?,
+            device: command::device(&config.device, max_memory, self.threads)?,
         };
         Ok((config, settings))
     }
@@ -160,12 +160,13 @@ impl ReportArgs {
             None => "cpu",
         };
         let max_memory = config.as_ref().and_then(|config| config.max_memory);
+        let threads = config.as_ref().map_or(0, |config| config.threads);
         Ok(ReportSettings {
             run: self.run.clone(),
             compare: self.compare.clone(),
             compute: match self.recorded {
                 true => None,
-                false => Some(command::device(device, max_memory)?),
+                false => Some(command::device(device, max_memory, threads)?),
             },
             config,
             shards: self.moved.shards.clone(),

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use lift_clip::{
     DeviceChoice, Head, VisionTower, device_name,
     memory::{self, MemorySize},
+    threads,
 };
 use lift_data::{manifest::Manifest, terminal};
 use tch::{Device, Tensor};
@@ -43,11 +44,12 @@ use crate::{
     report::{Columns, Report, class_table, table},
 };
 
-/// The device as typed, whose memory is limited where that is asked for.
+/// The device as typed, whose memory is limited where that is asked for, and so many threads of libtorch (0: as it is).
 ///
 /// # Errors
 /// When it is none of auto, cpu and cuda:N, or is not there.
-pub fn device(typed: &str, limit: Option<MemorySize>) -> Result<Device> {
+pub fn device(typed: &str, limit: Option<MemorySize>, threads: usize) -> Result<Device> {
+    threads::compute_with(threads);
     let choice: DeviceChoice = typed.parse().map_err(Error::Usage)?;
     let device = choice.resolve_with_note()?;
     memory::limit(device, limit)?;

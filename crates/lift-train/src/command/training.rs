@@ -38,7 +38,7 @@ pub(super) const MADE_HEAD: &str = "head.safetensors";
 /// # Errors
 /// When its inputs cannot be used.
 pub fn dry_run(config: &TrainConfig) -> Result<()> {
-    let device = device(&config.device, config.max_memory)?;
+    let device = device(&config.device, config.max_memory, config.threads)?;
     run::require_empty(&config.out)?;
     let inputs = Inputs::open(&config.on(device), device, None)?;
     let plan = Plan::new(
@@ -63,7 +63,7 @@ pub fn train(config: &TrainConfig) -> Result<Report> {
 /// # Errors
 /// As [`train`], and when it is stopped.
 pub fn train_until(config: &TrainConfig, command: &[String], stop: &Stop) -> Result<Report> {
-    let device = device(&config.device, config.max_memory)?;
+    let device = device(&config.device, config.max_memory, config.threads)?;
     run::require_empty(&config.out)?;
     let inputs = Inputs::open(&config.on(device), device, None)?;
     let config = &inputs.config.clone();
@@ -80,7 +80,7 @@ pub fn train_until(config: &TrainConfig, command: &[String], stop: &Stop) -> Res
 /// # Errors
 /// When it is finished, has no checkpoint or was started from something else; and as [`train_until`].
 pub fn resume(config: &TrainConfig, stop: &Stop) -> Result<Report> {
-    let device = device(&config.device, config.max_memory)?;
+    let device = device(&config.device, config.max_memory, config.threads)?;
     let config = &config.on(device);
     let run = &config.out;
     let _lock = run::lock(run)?;

@@ -179,7 +179,7 @@ pub struct TrainArgs {
     /// No multiple of the patch size: the crops would repeat the patch grid.
     #[arg(long, value_name = "PIXELS")]
     pub expand: Option<u32>,
-    /// Threads that prepare batches [default: one a core]
+    /// Threads that compute, and that prepare batches [default: one a core]
     #[arg(long, value_name = "N", hide_short_help = true)]
     pub threads: Option<usize>,
     /// Batches that are prepared ahead [default: by threads and batch size]
