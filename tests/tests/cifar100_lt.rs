@@ -49,7 +49,7 @@ fn imbalance_ratio_100_is_built_exactly_and_trains() {
     );
     assert!(test.class_counts.iter().all(|&n| n == 100));
     assert!(
-        verify(&split_dir(&shards, Split::Train).unwrap())
+        verify(&[split_dir(&shards, Split::Train).unwrap()])
             .unwrap()
             .is_whole()
     );

@@ -3,7 +3,7 @@
 //! The `safetensors` crate parses and checks what is read. It writes metadata in hash-map order, which
 //! changes from run to run, so the header is written here, sorted: the same tensors give the same file.
 
-use std::{collections::BTreeMap, fs, io::Write, path::Path};
+use std::{collections::BTreeMap, ffi::OsString, fs, io::Write, path::Path};
 
 use safetensors::{Dtype, SafeTensors};
 use tch::{Device, Kind, Tensor};
@@ -91,8 +91,10 @@ impl TensorFile {
 
 /// Writes `parts` one after the other to a temporary sibling of `path`, then renames it to `path`.
 fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
+    // Hidden, and of a name that nobody gives: `x.safetensors.tmp` may be a file of the user's.
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".lift-tmp");
     let temporary = path.with_file_name(name);
     let file = fs::File::create(&temporary).map_err(Error::io(&temporary))?;
     let written = write_parts(file, parts)

@@ -12,6 +12,9 @@ mod commit;
 mod effort;
 mod folder;
 mod forecast;
+mod left;
+mod lock;
+mod overlap;
 mod part;
 mod pipeline;
 mod plan;
@@ -35,10 +38,11 @@ pub use commit::commit;
 pub use effort::{Shares, cpu_seconds, peak_memory_bytes};
 pub use forecast::{Forecast, forecast};
 pub use part::Part;
-pub use pipeline::{Quarantined, THREAD_NAME};
+pub use pipeline::THREAD_NAME;
 pub use prepare::Preprocess;
 
 use folder::{BuildFolder, Found};
+use left::Left;
 use pipeline::Work;
 use plan::Plan;
 use sample::Sample;
@@ -54,12 +58,6 @@ use crate::progress::Reporting;
 use crate::sampling::Holdout;
 use crate::source::{Columns, LeftOut, Reach, SplitList};
 use crate::split::{BandEdges, Split};
-
-/// The file that lists bad images, beside the manifest.
-pub const QUARANTINE_FILE: &str = "quarantine.jsonl";
-
-/// The file that lists damaged images that were kept, beside the manifest.
-pub const DAMAGED_FILE: &str = "damaged.jsonl";
 
 /// The default size of a shard's images: 256 MiB.
 pub const BYTES_PER_SHARD: u64 = 256 << 20;
@@ -160,12 +158,10 @@ pub struct SplitReport {
 /// A folder that an earlier run with the same options left is gone on with: its finished shards are kept
 /// once their bytes agree with their records. A split that is complete stays as it is.
 ///
-/// An output folder with anything else in it, a bad source or a bad image beyond `max_bad` is an error;
-/// then the split at fault keeps its finished shards for the next run, or nothing when there are none.
+/// An output folder with anything else in it or among the source, a bad source, a bad image beyond `max_bad`, or one that
+/// was the last of its class or split, is an error; then the split at fault keeps its finished shards for the next run, or nothing when there are none.
 pub fn build(options: &BuildOptions, reporting: Reporting) -> Result<BuildReport> {
-    for &split in &options.splits {
-        folder::check_usable(&options.out.join(split.as_str()))?;
-    }
+    check_output(options)?;
     let source = read_source(options, reporting)?;
     for list in &source.splits {
         list.check_not_empty(&source.class_names)?;
@@ -183,6 +179,14 @@ pub fn build(options: &BuildOptions, reporting: Reporting) -> Result<BuildReport
     })
 }
 
+/// Fails where the output lies among the source, or something else lies where a split is to go.
+fn check_output(options: &BuildOptions) -> Result<()> {
+    overlap::check(options)?;
+    let dirs = options.splits.iter();
+    dirs.map(|split| folder::check_usable(&options.out.join(split.as_str())))
+        .collect()
+}
+
 fn build_split(
     options: &BuildOptions,
     class_names: &ClassNames,
@@ -195,6 +199,7 @@ fn build_split(
     let budget = Budget::of_machine();
     let sample = Sample::take(&pool, options.preprocess, list, &budget);
     let plan = Plan::new(options, class_names, list, &sample);
+    sample.check(plan.manifest(), list)?;
     let folder = match BuildFolder::open(&dir, &plan, options.part)? {
         Found::Complete(manifest) => return Ok(SplitReport::complete(&dir, &manifest)),
         Found::Open(folder) => folder,
@@ -209,6 +214,8 @@ fn build_split(
             .filter_map(|shard| folder.finished(&plan, shard))
             .collect()
     });
+    let mut left = Left::of(plan.manifest());
+    records.retain(|record: &folder::Finished| left.take_all(&record.quarantined));
     for record in &mut records {
         if record.max_bad < options.max_bad {
             record.max_bad = options.max_bad;
@@ -230,7 +237,7 @@ fn build_split(
     let images = work.images();
     let progress = reporting.start(list.split.as_str(), images);
     let mut effort = sample.effort;
-    match work.run(&pool, &progress, &mut effort) {
+    match work.run(&pool, &progress, &mut effort, &mut left) {
         Ok(new) => records.extend(new),
         Err(err) => {
             folder.abandon();

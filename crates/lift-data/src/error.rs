@@ -8,6 +8,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::page::escape::{self, visible};
+use crate::split::Split;
 
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -39,6 +40,24 @@ pub enum Error {
     NotComplete {
         /// The folder.
         dir: PathBuf,
+    },
+    /// A build of a folder has not ended, so that what is in it is not the whole.
+    #[error("{}: not complete: {sign}\nhint: run the same `lift-data build` again, which goes on with it (parts: `lift-data commit`); of a copy, copy all of it again", dir.display())]
+    Unfinished {
+        /// The folder.
+        dir: PathBuf,
+        /// What shows it.
+        sign: &'static str,
+    },
+    /// A folder is called by another split than it holds.
+    #[error("{}: the folder is called {named} and holds the {holds} split\nhint: split folders were swapped, renamed or copied; call it {holds} again, or build again", dir.display())]
+    Misnamed {
+        /// The folder.
+        dir: PathBuf,
+        /// The split that its manifest names.
+        holds: Split,
+        /// The split that its name promises.
+        named: Split,
     },
     /// A manifest does not parse or contradicts itself.
     #[error(
@@ -125,6 +144,28 @@ pub enum Error {
         count: u64,
         /// How many were allowed.
         allowed: u64,
+    },
+    /// The last image of a training class, or of a split, is bad: nothing would be left of it.
+    #[error("{path}: {reason}: {what}\nhint: {hint}")]
+    LastImage {
+        /// The image's path.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+        /// What it was the last of.
+        what: String,
+        /// What to do.
+        hint: String,
+    },
+    /// Source and output lie in each other.
+    #[error("{}: the output folder {how} the source {}\nhint: choose an --out beside the source, neither in it nor around it: a build reads all that lies in its source", out.display(), source_dir.display())]
+    Overlap {
+        /// The output folder.
+        out: PathBuf,
+        /// How it lies to the source: `lies inside`.
+        how: &'static str,
+        /// The source's folder.
+        source_dir: PathBuf,
     },
     /// A crop or a size that does not fit the image or the buffer.
     #[error("cannot resize: {reason}")]

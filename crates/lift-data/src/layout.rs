@@ -1,21 +1,88 @@
-//! Where the splits of a dataset lie: `ROOT/train`, `ROOT/val` and `ROOT/test`, or one split in the folder itself.
+//! Where the splits of a dataset lie: `ROOT/train`, `ROOT/val` and `ROOT/test`, or one split in the folder itself; and
+//! how far such a folder is: finished, being built, or none of ours.
+//!
+//! It looks at names, and at the footer of a Parquet file where names do not tell. Invariant: every reader of shards and
+//! every reader of sources asks here, so that a folder whose build has not ended is refused by all of them.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::manifest::{MANIFEST_FILE, Manifest};
+use crate::shard::is_shard;
 use crate::split::Split;
+
+/// The folder within a split's folder that is there during a build only. It is hidden, so that no reader of images takes
+/// it for a class, and no camera, dataset or person gives a folder this name.
+pub(crate) const BUILDING: &str = ".lift-building";
+
+/// How far a folder is that may be one split's.
+enum State {
+    /// It has its manifest.
+    Finished,
+    /// A build has begun in it, or it has shards without their manifest; the text says which.
+    Unfinished(&'static str),
+    /// No build has been here.
+    Other,
+}
+
+fn state(dir: &Path) -> State {
+    if dir.join(MANIFEST_FILE).is_file() {
+        State::Finished
+    } else if dir.join(BUILDING).is_dir() {
+        State::Unfinished("a build has begun here and not ended")
+    } else if holds_shards(dir) {
+        State::Unfinished("there are shards and no manifest.json")
+    } else {
+        State::Other
+    }
+}
+
+fn unfinished(dir: &Path, sign: &'static str) -> Error {
+    Error::Unfinished {
+        dir: dir.to_owned(),
+        sign,
+    }
+}
+
+/// The name of a shard's file.
+pub(crate) fn shard_name(split: Split, shard: u64) -> String {
+    format!("{split}-{shard:05}.parquet")
+}
+
+/// Whether a shard's file may be called so.
+pub(crate) fn is_shard_name(name: &str) -> bool {
+    let numbered = |split: Split| {
+        let number = name.strip_prefix(split.as_str())?.strip_prefix('-')?;
+        let number = number.strip_suffix(".parquet")?;
+        Some(shard_name(split, number.parse().ok()?) == name)
+    };
+    Split::ALL
+        .into_iter()
+        .any(|split| numbered(split) == Some(true))
+}
+
+/// Other programs call Parquet files so too, so that one of them is opened.
+fn holds_shards(dir: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return false;
+    };
+    let mut names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let first = names.find(|name| is_shard_name(name));
+    first.is_some_and(|name| is_shard(&dir.join(name)))
+}
 
 /// The folder of a split's shards below `root`, or `root` itself when it holds that split.
 ///
 /// # Errors
-/// When neither holds a complete split of that name.
+/// When neither holds a complete split of that name, or a build of one of the splits has not ended.
 pub fn split_dir(root: &Path, split: Split) -> Result<PathBuf> {
     let below = root.join(split.as_str());
-    if below.join(MANIFEST_FILE).is_file() {
+    let dirs = shard_dirs(root)?;
+    if dirs.contains(&below) {
         return Ok(below);
     }
-    if root.join(MANIFEST_FILE).is_file() && Manifest::load(root)?.split == split {
+    if dirs.iter().any(|dir| dir == root) && Manifest::load(root)?.split == split {
         return Ok(root.to_path_buf());
     }
     Err(Error::NotComplete {
@@ -27,34 +94,118 @@ pub fn split_dir(root: &Path, split: Split) -> Result<PathBuf> {
     })
 }
 
-/// The complete shard folders at `root`: itself, or its `train`, `val` and `test`. Empty where there is none.
-pub fn shard_dirs(root: &Path) -> Vec<PathBuf> {
-    let complete = |dir: &PathBuf| dir.join(MANIFEST_FILE).is_file();
-    let root = root.to_path_buf();
-    if complete(&root) {
-        return vec![root];
-    }
-    split_dirs(&root).into_iter().filter(complete).collect()
-}
-
-/// As [`shard_dirs`], for who needs all of a dataset.
+/// The complete shard folders at `root`: itself, or its `train`, `val` and `test`. Empty where no build has been.
 ///
 /// # Errors
-/// When there is none, or a split's folder is there and not complete.
+/// When a build of one of them has not ended, or one of the splits' folders is no split beside others that are.
+pub fn shard_dirs(root: &Path) -> Result<Vec<PathBuf>> {
+    match state(root) {
+        State::Finished => return Ok(vec![root.to_path_buf()]),
+        State::Unfinished(sign) => return Err(unfinished(root, sign)),
+        State::Other => {}
+    }
+    let (mut finished, mut others) = (Vec::new(), Vec::new());
+    for dir in split_dirs(root) {
+        match state(&dir) {
+            State::Finished => finished.push(dir),
+            State::Unfinished(sign) => return Err(unfinished(&dir, sign)),
+            State::Other if dir.is_dir() => others.push(dir),
+            State::Other => {}
+        }
+    }
+    match others.into_iter().next() {
+        Some(dir) if !finished.is_empty() => Err(Error::NotComplete { dir }),
+        _ => Ok(finished),
+    }
+}
+
+/// As [`shard_dirs`], for who needs a dataset.
+///
+/// # Errors
+/// Also when there is none.
 pub fn require_shard_dirs(root: &Path) -> Result<Vec<PathBuf>> {
-    let dirs = shard_dirs(root);
+    let dirs = shard_dirs(root)?;
     if dirs.is_empty() {
         // Says whether the folder is missing or lacks its manifest.
         Manifest::load(root)?;
     }
-    let unfinished = |dir: &PathBuf| dir.is_dir() && !dir.join(MANIFEST_FILE).is_file();
-    match split_dirs(root).into_iter().find(unfinished) {
-        Some(dir) => Err(Error::NotComplete { dir }),
-        None => Ok(dirs),
+    Ok(dirs)
+}
+
+/// Refuses shards, finished or not, where a source of images is wanted: what is read of an unfinished build is not the
+/// whole, and of a finished one, some readers would see image files and others no image.
+///
+/// # Errors
+/// When `source` is a shard, or a folder that a build has written or is writing.
+pub fn require_no_shards(source: &Path) -> Result<()> {
+    let mut dirs = Vec::new();
+    if source.is_dir() {
+        dirs.push(source.to_path_buf());
+        dirs.extend(split_dirs(source));
+    } else if is_shard(source) {
+        dirs.push(source.parent().unwrap_or(Path::new("")).to_path_buf());
     }
+    for dir in dirs {
+        match state(&dir) {
+            State::Unfinished(sign) => return Err(unfinished(&dir, sign)),
+            State::Finished if Manifest::is_in(&dir) => return Err(Error::Source {
+                path: dir,
+                reason: "holds shards that `lift-data build` wrote, where a source of images is wanted".to_owned(),
+                hint: "name the source that they were built from, or write their images out first with `lift-data export`".to_owned(),
+            }),
+            State::Finished | State::Other => {}
+        }
+    }
+    Ok(())
+}
+
+/// The split that a folder's name promises: its name as given, or else the name that it has behind `.` or a link.
+pub(crate) fn promised_split(dir: &Path) -> Option<Split> {
+    let named = |dir: &Path| dir.file_name()?.to_str()?.parse().ok();
+    named(dir).or_else(|| named(&fs::canonicalize(dir).ok()?))
 }
 
 /// Where the splits of `root` would lie.
 pub(crate) fn split_dirs(root: &Path) -> [PathBuf; 3] {
     Split::ALL.map(|split| root.join(split.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_have_names_of_their_own() {
+        for split in Split::ALL {
+            for shard in [0, 7, 99_999, 123_456] {
+                assert!(is_shard_name(&shard_name(split, shard)));
+            }
+        }
+        for other in [
+            "train-0.parquet",
+            "train-00000-of-00005.parquet",
+            "train-000000.parquet",
+            "train-00000.parquet.tmp",
+            "training-00000.parquet",
+            "train.parquet",
+        ] {
+            assert!(!is_shard_name(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_folder_promises_the_split_that_it_is_called() {
+        let place = tempfile::tempdir().unwrap();
+        let test = place.path().join("test");
+        fs::create_dir(&test).unwrap();
+        assert_eq!(promised_split(&test), Some(Split::Test));
+        assert_eq!(promised_split(&test.join(".")), Some(Split::Test));
+        assert_eq!(promised_split(place.path()), None);
+        let link = place.path().join("link");
+        std::os::unix::fs::symlink(&test, &link).unwrap();
+        assert_eq!(promised_split(&link), Some(Split::Test));
+        let train = place.path().join("train");
+        std::os::unix::fs::symlink(&test, &train).unwrap();
+        assert_eq!(promised_split(&train), Some(Split::Train));
+    }
 }

@@ -29,6 +29,7 @@ pub mod order;
 pub mod page;
 pub mod profile;
 pub mod progress;
+pub mod quarantine;
 pub mod ranks;
 pub mod report;
 pub mod resize;

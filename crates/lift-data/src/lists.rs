@@ -55,16 +55,15 @@ pub fn write_lists(options: &BuildOptions, reporting: Reporting) -> Result<Lists
             .unwrap_or(Path::new(""))
             .to_path_buf(),
     };
-    let folder = UnfinishedFolder::create(&options.out)?;
+    let mut folder = UnfinishedFolder::create(&options.out)?;
     let mut counted = Vec::new();
     for list in &source.splits {
-        let file = options.out.join(format!("{}.txt", list.split));
-        atomic::write(&file, lines(list, &root)?.as_bytes())?;
+        let file = folder.write(&format!("{}.txt", list.split), &lines(list, &root)?)?;
         let counts = list.class_counts(source.class_names.len());
         counted.push((Some(list.split), file, counts));
     }
     let names = source.class_names.as_slice().join("\n") + "\n";
-    atomic::write(&options.out.join(CLASS_NAMES_FILE), names.as_bytes())?;
+    folder.write(CLASS_NAMES_FILE, &names)?;
     folder.keep();
     Ok(ListsReport {
         dataset: options.dataset.name(),
@@ -138,29 +137,40 @@ fn check_vacant(dir: &Path) -> Result<()> {
     }
 }
 
-/// A new folder that goes again unless it is kept.
+/// A new folder whose files go again unless it is kept.
 struct UnfinishedFolder<'a> {
     dir: &'a Path,
-    kept: bool,
+    written: Vec<PathBuf>,
 }
 
 impl<'a> UnfinishedFolder<'a> {
     fn create(dir: &'a Path) -> Result<Self> {
         check_vacant(dir)?;
         fs::create_dir_all(dir).map_err(Error::write(dir))?;
-        Ok(Self { dir, kept: false })
+        Ok(Self {
+            dir,
+            written: Vec::new(),
+        })
+    }
+
+    fn write(&mut self, name: &str, text: &str) -> Result<PathBuf> {
+        let path = self.dir.join(name);
+        atomic::write(&path, text.as_bytes())?;
+        self.written.push(path.clone());
+        Ok(path)
     }
 
     fn keep(mut self) {
-        self.kept = true;
+        self.written.clear();
     }
 }
 
 impl Drop for UnfinishedFolder<'_> {
     fn drop(&mut self) {
-        if !self.kept {
-            // The folder was vacant and is ours; the error that led here is the one to report.
-            let _ = fs::remove_dir_all(self.dir);
+        // Only what was written here, and the folder where it is empty; the error that led here is the one to report.
+        for path in &self.written {
+            let _ = fs::remove_file(path);
         }
+        let _ = fs::remove_dir(self.dir);
     }
 }

@@ -14,6 +14,7 @@ use crate::atomic;
 use crate::classes::ClassNames;
 use crate::decode::{Damaged, MAX_PIXELS, Orientation, Rules};
 use crate::error::{Error, Result};
+use crate::layout;
 use crate::order::Order;
 use crate::sealed;
 use crate::split::{BandEdges, Split};
@@ -109,6 +110,16 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+/// The file that lists a split's bad images, or the damaged ones that were kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listing {
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// XXH3-64 of it, 16 hex digits.
+    pub xxh3: String,
+}
+
 /// What a shard folder holds: one split of one dataset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -177,6 +188,12 @@ pub struct Manifest {
     pub kept_damaged: u64,
     /// Bad images that were left out and listed in `quarantine.jsonl`.
     pub quarantined: u64,
+    /// That file, where there is one; manifests of before it was recorded lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine_file: Option<Listing>,
+    /// As `quarantine_file`, of `damaged.jsonl`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damaged_file: Option<Listing>,
     /// The shard files, in row order.
     pub shards: Vec<ShardEntry>,
 }
@@ -192,7 +209,36 @@ impl Manifest {
     }
 
     /// Reads and checks `dir/manifest.json`. Without it the folder is not complete.
+    ///
+    /// # Errors
+    /// Also when the folder is called by another split than it holds: swapped or copied folders would have a model
+    /// tested on its training images.
     pub fn load(dir: &Path) -> Result<Self> {
+        let manifest = Self::read(dir)?;
+        match manifest.misnamed(dir) {
+            None => Ok(manifest),
+            Some(named) => Err(Error::Misnamed {
+                dir: dir.to_owned(),
+                holds: manifest.split,
+                named,
+            }),
+        }
+    }
+
+    /// The split that the folder's name promises, where it holds another.
+    pub(crate) fn misnamed(&self, dir: &Path) -> Option<Split> {
+        layout::promised_split(dir).filter(|named| *named != self.split)
+    }
+
+    /// Whether the `manifest.json` in `dir` is one of ours, whole or damaged: other programs have files of that name.
+    pub(crate) fn is_in(dir: &Path) -> bool {
+        let has = |text: &[u8], key: &[u8]| text.windows(key.len()).any(|window| window == key);
+        fs::read(dir.join(MANIFEST_FILE))
+            .is_ok_and(|text| has(&text, b"\"format_version\"") || has(&text, b"\"class_hash\""))
+    }
+
+    /// As [`Manifest::load`], wherever it lies.
+    pub(crate) fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(MANIFEST_FILE);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
@@ -324,6 +370,8 @@ mod tests {
             max_pixels: MAX_PIXELS,
             kept_damaged: 0,
             quarantined: 0,
+            quarantine_file: None,
+            damaged_file: None,
             shards: vec![ShardEntry {
                 file: "train-00000.parquet".to_owned(),
                 rows: 3,

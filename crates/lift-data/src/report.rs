@@ -26,7 +26,7 @@ use serde::Serialize;
 
 use crate::classes::{ClassNames, told_apart};
 use crate::error::{Error, Result};
-use crate::layout::require_shard_dirs;
+use crate::layout::{require_shard_dirs, shard_dirs};
 use crate::manifest::Encoding;
 use crate::progress::Reporting;
 use crate::shard::ShardReader;
@@ -109,15 +109,7 @@ struct Counted {
 /// # Errors
 /// When it cannot be read, is damaged or not complete, or when `compare` is given for lists.
 pub fn report(options: &ReportOptions, reporting: Reporting) -> Result<(Report, Vec<view::Pair>)> {
-    if crate::layout::shard_dirs(&options.path).is_empty() {
-        let unfinished = options.path.is_dir()
-            && Split::ALL.iter().any(|split| {
-                let dir = options.path.join(split.as_str());
-                dir.join("building").is_dir()
-            });
-        if unfinished {
-            require_shard_dirs(&options.path)?;
-        }
+    if shard_dirs(&options.path)?.is_empty() {
         if let Some(path) = &options.compare {
             return Err(Error::Source {
                 path: path.clone(),
@@ -340,7 +332,7 @@ impl Report {
                 "imbalance_ratio",
                 train.stats.imbalance_ratio.unwrap_or(f64::INFINITY),
             ),
-            ("gini", train.stats.gini),
+            ("gini", train.stats.gini.unwrap_or(0.0)),
             ("smallest", train.stats.smallest as f64),
             ("leaked", self.leakage.leaked as f64),
             ("duplicates", self.leakage.duplicates as f64),

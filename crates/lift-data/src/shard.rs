@@ -20,6 +20,7 @@ pub(crate) use index::ShardIndex;
 pub use reader::ShardReader;
 pub(crate) use reader::read_row;
 pub use schema::ShardSchema;
+pub(crate) use schema::is_shard;
 pub use writer::{NewRow, ShardWriter};
 
 /// The most bytes one image may have, so that a page's 32-bit size never overflows.

@@ -110,30 +110,15 @@ impl SplitList {
                 hint: "check that this is the right folder or list".to_owned(),
             });
         }
-        check_counts(
-            self.split,
-            &self.root,
-            class_names,
-            &self.class_counts(class_names.len()),
-        )
-    }
-}
-
-/// Fails where a class of the training split has no image.
-pub(crate) fn check_counts(
-    split: Split,
-    path: &Path,
-    class_names: &ClassNames,
-    counts: &[u64],
-) -> Result<()> {
-    let empty = counts.iter().position(|&count| count == 0);
-    match empty {
-        Some(class) if split == Split::Train => Err(Error::EmptyClass {
-            path: path.to_owned(),
-            label: class as u32,
-            name: class_names.as_slice()[class].clone(),
-        }),
-        _ => Ok(()),
+        let counts = self.class_counts(class_names.len());
+        match counts.iter().position(|&count| count == 0) {
+            Some(class) if self.split == Split::Train => Err(Error::EmptyClass {
+                path: self.root.clone(),
+                label: class as u32,
+                name: class_names.as_slice()[class].clone(),
+            }),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::error::Result;
-use crate::layout::shard_dirs;
+use crate::layout::{require_no_shards, shard_dirs};
 use crate::manifest::Manifest;
 use crate::source::{
     Columns, LeftOut, Reach, Source, SplitList, folder, hf, list, table, webdataset,
@@ -34,8 +34,8 @@ pub struct Stats {
     pub smallest: u64,
     /// Largest over smallest; `None` where a class has no image.
     pub imbalance_ratio: Option<f64>,
-    /// Gini coefficient of the class counts: 0 balanced, towards 1 all in one class.
-    pub gini: f64,
+    /// Gini coefficient of the class counts: 0 balanced, towards 1 all in one class; `None` without an image.
+    pub gini: Option<f64>,
     /// Many, medium and few, in this order.
     pub bands: [BandStats; 3],
 }
@@ -107,7 +107,7 @@ pub struct Described {
 /// Bands end at `edges`, or else where the manifest says, or at the usual edges.
 pub fn stats(path: &Path, edges: Option<BandEdges>, columns: &Columns) -> Result<Described> {
     let mut left_out = LeftOut::default();
-    let (mut splits, stored) = match shard_dirs(path) {
+    let (mut splits, stored) = match shard_dirs(path)? {
         shards if !shards.is_empty() => read_manifests(shards)?,
         _ => {
             let mut listed = read_source(path, columns)?;
@@ -141,11 +141,12 @@ pub(crate) fn describe(splits: &[Counted], edges: BandEdges) -> Vec<Stats> {
     splits.iter().map(one).collect()
 }
 
-/// Gini coefficient of the counts: `2 sum(i x_i) / (n sum(x)) - (n + 1) / n`, x ascending, i from 1.
-pub fn gini(counts: &[u64]) -> f64 {
+/// Gini coefficient of the counts: `2 sum(i x_i) / (n sum(x)) - (n + 1) / n`, x ascending, i from 1. Without an image
+/// there is none.
+pub fn gini(counts: &[u64]) -> Option<f64> {
     let total: u64 = counts.iter().sum();
     if total == 0 {
-        return 0.0;
+        return None;
     }
     let mut sorted = counts.to_vec();
     sorted.sort_unstable();
@@ -154,7 +155,7 @@ pub fn gini(counts: &[u64]) -> f64 {
         .zip(&sorted)
         .map(|(i, &x)| i as f64 * x as f64)
         .sum();
-    2.0 * weighted / (n * total as f64) - (n + 1.0) / n
+    Some(2.0 * weighted / (n * total as f64) - (n + 1.0) / n)
 }
 
 /// The splits of shard folders, and the edges that their manifests name.
@@ -180,6 +181,7 @@ pub(crate) struct Listed {
 
 /// Reads lists, tables, folders, Parquet files or tars: paths and labels, no image.
 pub(crate) fn read_source(path: &Path, columns: &Columns) -> Result<Listed> {
+    require_no_shards(path)?;
     let one = &[Split::Train];
     let (source, names_splits) = if path.is_file() {
         let source = if hf::holds_images(path, columns) {
@@ -248,11 +250,11 @@ mod tests {
 
     #[test]
     fn gini_of_known_distributions() {
-        assert_eq!(gini(&[5, 5, 5, 5]), 0.0);
-        assert_eq!(gini(&[0, 0, 0, 8]), 0.75);
+        assert_eq!(gini(&[5, 5, 5, 5]), Some(0.0));
+        assert_eq!(gini(&[0, 0, 0, 8]), Some(0.75));
         // mean absolute difference over twice the mean: (|1-3| * 2 / 4) / (2 * 2)
-        assert!((gini(&[1, 3]) - 0.25).abs() < 1e-12);
-        assert_eq!(gini(&[0, 0]), 0.0);
+        assert!((gini(&[1, 3]).unwrap() - 0.25).abs() < 1e-12);
+        assert_eq!(gini(&[0, 0]), None);
     }
 
     #[test]

@@ -1,6 +1,12 @@
 //! Builds that are cut off, run again, run twice at once, or run in parts: all end in the same bytes.
 
+#[path = "build_again/last_image.rs"]
+mod last_image;
+#[path = "build_again/own_files.rs"]
+mod own_files;
 mod support;
+#[path = "build_again/whole.rs"]
+mod whole;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -134,12 +140,12 @@ fn a_failed_build_keeps_its_finished_shards() {
     hint: repair or remove the file, or leave out up to N bad ones with --max-bad N
     ");
     let expected = [
-        "train/building/lock",
-        "train/building/plan.json",
-        "train/building/shard-00000.json",
-        "train/building/shard-00001.json",
-        "train/building/shard-00002.json",
-        "train/building/train-00003.parquet.tmp",
+        "train/.lift-building/lock",
+        "train/.lift-building/plan.json",
+        "train/.lift-building/shard-00000.json",
+        "train/.lift-building/shard-00001.json",
+        "train/.lift-building/shard-00002.json",
+        "train/.lift-building/train-00003.parquet.tmp",
         "train/train-00000.parquet",
         "train/train-00001.parquet",
         "train/train-00002.parquet",
@@ -148,8 +154,8 @@ fn a_failed_build_keeps_its_finished_shards() {
     insta::assert_snapshot!(place.run("verify shards"), @r"
     exit 1
     ----
-    error: shards: not complete: there is no manifest.json
-    hint: name the folder of one split that `lift-data build` wrote (such as OUT/train), or run the build again
+    error: shards/train: not complete: a build has begun here and not ended
+    hint: run the same `lift-data build` again, which goes on with it (parts: `lift-data commit`); of a copy, copy all of it again
     ");
     insta::assert_snapshot!(place.run(&format!("{BUILD} --out shards --encoding png --quality 3")), @r#"
     exit 1
@@ -186,7 +192,7 @@ fn finished_shards_are_trusted_after_a_look_at_their_bytes() {
     let place = unfinished();
     place.run(&format!("{BUILD} --out shards"));
     place.flip("shards/train/train-00001.parquet", 5000);
-    place.flip("shards/train/building/shard-00002.json", 30);
+    place.flip("shards/train/.lift-building/shard-00002.json", 30);
     insta::assert_snapshot!(place.run(&format!("{BUILD} --out shards --max-bad 1")), @r"
     exit 0
     ----
@@ -202,8 +208,11 @@ fn a_build_that_was_cut_off_after_its_manifest_is_tidied_up() {
     let place = large_photos();
     place.run(&format!("{BUILD} --out shards"));
     let whole = place.files("shards");
-    place.write("shards/train/building/lock", "");
-    place.write("shards/train/building/train-00000.parquet.tmp", "half");
+    place.write("shards/train/.lift-building/lock", "");
+    place.write(
+        "shards/train/.lift-building/train-00000.parquet.tmp",
+        "half",
+    );
     assert!(
         place
             .run(&format!("{BUILD} --out shards"))
@@ -219,7 +228,7 @@ fn two_builds_of_one_folder_shut_each_other_out() {
     let before = place.files("shards");
     let other = File::options()
         .write(true)
-        .open(place.path("shards/train/building/lock"))
+        .open(place.path("shards/train/.lift-building/lock"))
         .unwrap();
     other.try_lock().unwrap();
     insta::assert_snapshot!(place.run(&format!("{BUILD} --out shards")), @r"
@@ -387,14 +396,14 @@ fn a_shuffled_build_has_the_same_rows_in_another_order() {
 fn a_full_disk_and_a_closed_folder_say_so() {
     let place = large_photos();
     // What is written to this device finds no room.
-    let unfinished = place.path("full/train/building/train-00000.parquet.tmp");
+    let unfinished = place.path("full/train/.lift-building/train-00000.parquet.tmp");
     if Path::new("/dev/full").exists() {
         fs::create_dir_all(unfinished.parent().unwrap()).unwrap();
         std::os::unix::fs::symlink("/dev/full", unfinished).unwrap();
         insta::assert_snapshot!(place.run(&format!("{BUILD} --out full")), @r"
         exit 1
         ----
-        error: full/train/building/train-00000.parquet.tmp: cannot write: No space left on device (os error 28)
+        error: full/train/.lift-building/train-00000.parquet.tmp: cannot write: No space left on device (os error 28)
         hint: make room and run the same command again; what is finished is kept
         ");
         assert_eq!(place.files("full").len(), 0);
@@ -411,7 +420,7 @@ fn a_full_disk_and_a_closed_folder_say_so() {
         .unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
-    insta::assert_snapshot!(error, @r"error: limited/train/building/train-00000.parquet.tmp: cannot write: File too large (os error 27)");
+    insta::assert_snapshot!(error, @r"error: limited/train/.lift-building/train-00000.parquet.tmp: cannot write: File too large (os error 27)");
     assert!(
         place
             .run(&format!("{BUILD} --out limited"))
@@ -428,7 +437,7 @@ fn a_full_disk_and_a_closed_folder_say_so() {
     insta::assert_snapshot!(place.run(&format!("{BUILD} --out closed")), @r"
     exit 1
     ----
-    error: closed/train/building: cannot write: Permission denied (os error 13)
+    error: closed/train/.lift-building: cannot write: Permission denied (os error 13)
     hint: check the permissions, or write to another folder
     ");
 }

@@ -230,8 +230,8 @@ fn bad_input_is_named_with_a_hint() {
     insta::assert_snapshot!(list("gone.txt"), @r"
     exit 1
     ----
-    error: photos/train/cat/none.png: cannot read: No such file or directory (os error 2)
-    hint: repair or remove the file, or leave out up to N bad ones with --max-bad N
+    error: photos/train/cat/none.png: cannot read: No such file or directory (os error 2): it is the only training image of class 0 (0)
+    hint: mend the file, or take the class out of the source and its class names, which makes another build
     ");
     assert_eq!(place.files("out").len(), 0, "failed builds leave nothing");
 }

@@ -69,8 +69,11 @@ fn flip_all(
                     assert!(err.to_string().contains(file), "{err}");
                 }
             }
-            let problems = match verify(dir) {
-                Ok(verdict) => verdict.problems,
+            let problems = match verify(&[dir.to_path_buf()]) {
+                Ok(verdicts) => verdicts
+                    .into_iter()
+                    .flat_map(|verdict| verdict.problems)
+                    .collect(),
                 Err(err) => vec![err.to_string()],
             };
             found.by_verify += usize::from(!problems.is_empty());

@@ -381,3 +381,28 @@ fn similarity_names_what_lies_close() {
     assert_eq!(unknown.status.code(), Some(2));
     assert!(stderr(&unknown).contains("no class \"red moon\" in it"));
 }
+
+#[test]
+fn class_names_of_an_unfinished_build_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let shards = dir.path().join("shards");
+    let train = shards.join("train");
+    std::fs::create_dir_all(train.join(".lift-building")).unwrap();
+    let (text, out) = (shards.display().to_string(), dir.path().join("head"));
+    let out = out.to_str().unwrap();
+    let output = lift_text(&[
+        "classifier",
+        "--shards",
+        &text,
+        "--model",
+        &model(),
+        "--out",
+        out,
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    let expected = format!(
+        "{}: not complete: a build has begun here and not ended\nhint: ",
+        train.display()
+    );
+    assert!(stderr(&output).contains(&expected), "{}", stderr(&output));
+}

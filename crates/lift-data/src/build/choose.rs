@@ -7,6 +7,7 @@ use std::path::Path;
 use super::BuildOptions;
 use crate::dataset::{DatasetSpec, SourceKind};
 use crate::error::{Error, Result};
+use crate::layout::require_no_shards;
 use crate::page::escape::visible;
 use crate::progress::Reporting;
 use crate::report::duplicates::{self, DuplicatePair};
@@ -89,8 +90,10 @@ pub enum Repeats {
 /// The lists are those of `options.splits`, in their order; no image is opened.
 ///
 /// # Errors
-/// When the source is bad, names an image more than once, or has a split already that is to be held out.
+/// When the source is bad or a folder of shards, names an image more than once, or has a split already that is to be held
+/// out.
 pub fn read_source(options: &BuildOptions, reporting: Reporting) -> Result<Source> {
+    require_no_shards(&options.source)?;
     let made = options.holdout.splits();
     let subset = options.subset.as_deref();
     let there = options.dataset.splits_in(&options.source, subset)?;

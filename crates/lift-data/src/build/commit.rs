@@ -8,21 +8,21 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
+use super::SplitReport;
 use super::folder::{self, BuildFolder, Finished, Found};
+use super::left::Left;
 use super::plan::Plan;
-use super::{DAMAGED_FILE, QUARANTINE_FILE, Quarantined, SplitReport};
-use crate::atomic;
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::manifest::{MANIFEST_FILE, Manifest};
-use crate::source::check_counts;
+use crate::quarantine::{self, Quarantined};
 
 /// Joins what parts have built in `root`, one split's folder or a folder with several: checks every
 /// shard against its record and writes the manifests. Splits that are complete stay as they are.
 ///
 /// # Errors
-/// When a shard is missing or damaged, when bad images are more than the parts allowed, when a part is
-/// still running, or when there is nothing to join.
+/// When a shard is missing or damaged, when bad images are more than the parts allowed or all of a class or split, when a
+/// part is still running, or when there is nothing to join.
 pub fn commit(root: &Path) -> Result<Vec<SplitReport>> {
     let mut dirs = vec![root.to_owned()];
     dirs.extend(layout::split_dirs(root));
@@ -81,52 +81,38 @@ pub(super) fn finish(
 ) -> Result<Manifest> {
     let dir = folder.dir().to_owned();
     let mut manifest = plan.manifest().clone();
-    let (mut quarantined, mut damaged) = (Vec::new(), Vec::new());
+    let (mut quarantined, mut damaged) = (Vec::new(), Vec::<Quarantined>::new());
     for record in records {
         manifest.shards.extend(record.entry);
         quarantined.extend(record.quarantined);
         damaged.extend(record.damaged);
     }
-    if let Some(bad) = quarantined.get(max_bad as usize) {
-        return Err(Error::TooManyBad {
-            path: bad.path.clone(),
-            reason: bad.reason.clone(),
-            count: max_bad + 1,
-            allowed: max_bad,
-        });
+    let mut left = Left::of(plan.manifest());
+    for (nth, bad) in (0..).zip(&quarantined) {
+        let path = || bad.path.clone();
+        // Parts see their own bad images only.
+        if let Some(emptied) = left.take(bad.label) {
+            let go_on =
+                "mend the file and run the build without --part, which keeps the finished shards";
+            return Err(left.error(emptied, path(), &bad.reason, go_on));
+        }
+        if nth == max_bad {
+            return Err(Error::TooManyBad {
+                path: path(),
+                reason: bad.reason.clone(),
+                count: max_bad + 1,
+                allowed: max_bad,
+            });
+        }
     }
-    for bad in &quarantined {
-        manifest.class_counts[bad.label as usize] -= 1;
-    }
+    manifest.class_counts = left.into_counts();
     manifest.quarantined = quarantined.len() as u64;
     manifest.kept_damaged = damaged.len() as u64;
     manifest.rows -= manifest.quarantined;
-    check_counts(
-        manifest.split,
-        &dir,
-        &manifest.class_names,
-        &manifest.class_counts,
-    )?;
-    for (file, images) in [(QUARANTINE_FILE, &quarantined), (DAMAGED_FILE, &damaged)] {
-        let listing = dir.join(file);
-        if images.is_empty() {
-            // A run that was cut off here may have had one.
-            let _ = std::fs::remove_file(&listing);
-        } else {
-            atomic::write(&listing, &json_lines(images))?;
-        }
-    }
+    manifest.quarantine_file = quarantine::write(&dir, &quarantine::BAD, &quarantined)?;
+    manifest.damaged_file = quarantine::write(&dir, &quarantine::DAMAGED, &damaged)?;
     folder.complete(&manifest)?;
     Ok(manifest)
-}
-
-fn json_lines(quarantined: &[Quarantined]) -> Vec<u8> {
-    let mut text = Vec::new();
-    for image in quarantined {
-        serde_json::to_writer(&mut text, image).expect("plain data into memory");
-        text.push(b'\n');
-    }
-    text
 }
 
 /// The first few of some ascending numbers, neighbours drawn together: `0 to 3, 7, ...`.

@@ -1,31 +1,28 @@
 //! The folder of a split while it is being built, and what survives a crash in it.
 //!
-//! `DIR/building/` has the plan, a record of every finished shard, unfinished files, and locks that the
-//! kernel releases when a process ends in whatever way. The folder `building` goes after the manifest
-//! has come. Invariant: a shard counts as finished only with a record of this plan and bytes that agree
-//! with it; nothing is readable as a dataset before the manifest, and files get their names when whole.
+//! [`BUILDING`] in it has the plan, a record of every finished shard, unfinished files, and locks. It goes after the
+//! manifest has come. Invariants: a shard counts as finished only with a record of this plan and bytes that agree
+//! with it; nothing is readable as a dataset before the manifest, and files get their names when whole; and only files
+//! that bear a name of ours in a folder that is ours are ever removed, one by one.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::lock::{LOCK_FILE, lock};
 use super::part::Part;
-use super::pipeline::Quarantined;
 use super::plan::Plan;
 use crate::atomic;
 use crate::error::{Error, Result};
+use crate::layout::{BUILDING, is_shard_name, shard_name};
 use crate::manifest::{MANIFEST_FILE, Manifest, ShardEntry};
+use crate::quarantine::Quarantined;
 use crate::sealed;
 use crate::verify::hash_file;
 
-/// The folder within a split's folder that is there during a build only.
-pub(super) const BUILDING: &str = "building";
-
 const PLAN_FILE: &str = "plan.json";
-const LOCK_FILE: &str = "lock";
 
 /// The record of a finished shard.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,25 +68,85 @@ pub(super) struct BuildFolder {
 
 /// Fails where something else lies in `dir`; looks only.
 pub(super) fn check_usable(dir: &Path) -> Result<()> {
+    // In this order: a build that ends in between has its manifest before its plan goes.
+    if is_begun(dir) {
+        return read_plan(dir).map(|_| ());
+    }
+    if dir.join(MANIFEST_FILE).is_file() {
+        return Ok(());
+    }
+    // What is left is nothing at all, or a build that was cut off before it had its plan.
+    let names = names_in(dir)?;
+    let is_ours = match names.iter().any(|name| name == BUILDING) {
+        true => {
+            names.len() == 1
+                && names_in(&dir.join(BUILDING))?
+                    .iter()
+                    .all(|name| is_own(name))
+        }
+        false => names.is_empty(),
+    };
+    match is_ours {
+        true => Ok(()),
+        false => Err(Error::OutputExists {
+            path: dir.to_owned(),
+        }),
+    }
+}
+
+/// The names in a folder; none where there is no folder. What is not text is no name of ours.
+fn names_in(dir: &Path) -> Result<Vec<String>> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(err) if err.kind() == io::ErrorKind::NotADirectory => {
             let path = dir.to_owned();
             return Err(Error::OutputExists { path });
         }
         Err(err) => return Err(Error::read(dir)(err)),
     };
-    let mut foreign = false;
-    for entry in entries {
-        foreign |= entry.map_err(Error::read(dir))?.file_name() != BUILDING;
+    let name = |entry: io::Result<fs::DirEntry>| {
+        let name = entry.map_err(Error::read(dir))?.file_name();
+        Ok(name.to_string_lossy().into_owned())
+    };
+    entries.map(name).collect()
+}
+
+/// Whether a build writes files of this name into [`BUILDING`]: the plan, records, locks, and what is unfinished of the
+/// plan, of records and of shards, with the part that writes it or without.
+fn is_own(name: &str) -> bool {
+    if name == LOCK_FILE || name == PLAN_FILE || is_record(name) {
+        return true;
     }
-    // In this order: a build that ends in between has its manifest before its plan goes.
-    if foreign && !plan_file(dir).is_file() && !dir.join(MANIFEST_FILE).is_file() {
-        let path = dir.to_owned();
-        return Err(Error::OutputExists { path });
+    let part = |text: &str| {
+        text.split_once("-of-")
+            .is_some_and(|(part, of)| is_number(part) && is_number(of))
+    };
+    let lock = name
+        .strip_prefix("part-")
+        .and_then(|name| name.strip_suffix(".lock"));
+    if lock.is_some_and(part) {
+        return true;
     }
-    Ok(())
+    let Some(unfinished) = name.strip_suffix(".tmp") else {
+        return false;
+    };
+    let whole = match unfinished.rsplit_once('.') {
+        Some((whole, tag)) if part(tag) => whole,
+        _ => unfinished,
+    };
+    whole == PLAN_FILE || is_record(whole) || is_shard_name(whole)
+}
+
+fn is_record(name: &str) -> bool {
+    let number = name
+        .strip_prefix("shard-")
+        .and_then(|name| name.strip_suffix(".json"));
+    number.is_some_and(is_number)
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Whether a build of `dir` has begun and not ended.
@@ -117,7 +174,7 @@ impl BuildFolder {
         if complete && !building.is_dir() {
             return check_complete(dir, plan);
         }
-        let locks = lock(dir, part)?;
+        let locks = lock(dir, &building, part)?;
         let folder = Self {
             dir: dir.to_owned(),
             plan_hash: plan.hash(),
@@ -159,7 +216,7 @@ impl BuildFolder {
 
     /// The final path of a shard, and the path that it has until it is finished.
     pub(super) fn shard_paths(&self, plan: &Plan, shard: u64) -> (PathBuf, PathBuf) {
-        let name = shard_name(plan, shard);
+        let name = shard_name(plan.manifest().split, shard);
         let temporary = self.temporary(&name);
         (self.dir.join(name), temporary)
     }
@@ -173,7 +230,7 @@ impl BuildFolder {
         }
         if let Some(entry) = &record.entry {
             let path = self.dir.join(&entry.file);
-            let whole = entry.file == shard_name(plan, shard)
+            let whole = entry.file == shard_name(plan.manifest().split, shard)
                 && fs::metadata(&path).is_ok_and(|file| file.len() == entry.bytes)
                 && hash_file(&path).is_ok_and(|hash| hash == entry.xxh3);
             if !whole {
@@ -197,11 +254,11 @@ impl BuildFolder {
     /// After a failure: leaves finished shards for the next run, or nothing. Another part may be at
     /// work beside a part, which therefore takes nothing away.
     pub(super) fn abandon(self) {
-        let kept = fs::read_dir(&self.building).is_ok_and(|entries| {
-            entries
-                .filter_map(std::result::Result::ok)
-                .any(|entry| is_record(&entry.file_name().to_string_lossy()))
-        });
+        // A shard may have got its name and not its record.
+        let has = |dir: &Path, is_kept: fn(&str) -> bool| {
+            names_in(dir).map_or(true, |names| names.iter().any(|name| is_kept(name)))
+        };
+        let kept = has(&self.building, is_record) || has(&self.dir, is_shard_name);
         if self.part.is_none() && !kept {
             // The error that led here is the one to report.
             let _ = self.remove_building();
@@ -209,9 +266,20 @@ impl BuildFolder {
         }
     }
 
+    /// Removes our files, and the folder where nobody has put others beside them.
     fn remove_building(&self) -> Result<()> {
-        fs::remove_dir_all(&self.building).map_err(Error::write(&self.building))?;
-        atomic::sync_dir(&self.dir)
+        for name in names_in(&self.building)? {
+            let path = self.building.join(&name);
+            if is_own(&name) {
+                fs::remove_file(&path).map_err(Error::write(path))?;
+            }
+        }
+        match fs::remove_dir(&self.building) {
+            Err(err) if err.kind() != io::ErrorKind::DirectoryNotEmpty => {
+                Err(Error::write(&self.building)(err))
+            }
+            _ => atomic::sync_dir(&self.dir),
+        }
     }
 
     fn record_file(&self, shard: u64) -> PathBuf {
@@ -232,14 +300,6 @@ impl BuildFolder {
     }
 }
 
-fn is_record(name: &str) -> bool {
-    name.starts_with("shard-") && name.ends_with(".json")
-}
-
-fn shard_name(plan: &Plan, shard: u64) -> String {
-    format!("{}-{shard:05}.parquet", plan.manifest().split)
-}
-
 fn check_complete(dir: &Path, plan: &Plan) -> Result<Found> {
     let manifest = Manifest::load(dir)?;
     let differences = plan.differences(&manifest);
@@ -253,53 +313,41 @@ fn check_complete(dir: &Path, plan: &Plan) -> Result<Found> {
     })
 }
 
-/// A whole build shuts out all others; parts shut out whole builds and themselves.
-fn lock(dir: &Path, part: Option<Part>) -> Result<Vec<File>> {
-    let building = dir.join(BUILDING);
-    let Some(part) = part else {
-        return Ok(vec![lock_file(&building, LOCK_FILE, File::try_lock)?]);
-    };
-    let own = format!("part-{}.lock", part.file_tag());
-    Ok(vec![
-        lock_file(&building, LOCK_FILE, File::try_lock_shared)?,
-        lock_file(&building, &own, File::try_lock)?,
-    ])
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::split::Split;
 
-fn lock_file(
-    building: &Path,
-    name: &str,
-    try_lock: impl Fn(&File) -> std::result::Result<(), TryLockError>,
-) -> Result<File> {
-    let path = building.join(name);
-    loop {
-        fs::create_dir_all(building).map_err(Error::write(building))?;
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(Error::write(&path))?;
-        match try_lock(&file) {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let dir = building.parent().unwrap_or(building).to_owned();
-                return Err(Error::Busy { dir });
-            }
-            Err(TryLockError::Error(err)) => {
-                return Err(Error::Setting {
-                    reason: format!("{}: cannot lock: {err}", path.display()),
-                    hint: "write to a file system that has flock (Lustre: mounted with -o flock)"
-                        .to_owned(),
-                });
-            }
+    #[test]
+    fn a_build_knows_its_own_files() {
+        let shard = shard_name(Split::Val, 12);
+        let own = [
+            LOCK_FILE.to_owned(),
+            PLAN_FILE.to_owned(),
+            super::super::lock::part_lock(Part::new(3, 8).unwrap()),
+            "shard-00012.json".to_owned(),
+            "plan.json.tmp".to_owned(),
+            "plan.json.3-of-8.tmp".to_owned(),
+            "shard-00012.json.3-of-8.tmp".to_owned(),
+            format!("{shard}.tmp"),
+            format!("{shard}.3-of-8.tmp"),
+        ];
+        for name in own {
+            assert!(is_own(&name), "{name}");
         }
-        // Its last holder may have removed it meanwhile: then this lock shuts nobody out.
-        let ours = file.metadata().map_err(Error::read(&path))?;
-        let there = fs::metadata(&path);
-        if there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())) {
-            return Ok(file);
+        let foreign = [
+            "0.png",
+            "lock.txt",
+            "plan.json.bak",
+            "shard-1.png",
+            "shard-.json",
+            "a.tmp",
+            "x.3-of-8.tmp",
+            "part-1-of-x.lock",
+            &shard,
+        ];
+        for name in foreign {
+            assert!(!is_own(name), "{name}");
         }
     }
 }

@@ -6,10 +6,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::folder;
 use super::plan::Plan;
 use super::sample::Sample;
-use super::{BuildOptions, pipeline, read_source};
+use super::{BuildOptions, check_output, pipeline, read_source};
 use crate::decode::Budget;
 use crate::error::Result;
 use crate::progress::Reporting;
@@ -41,9 +40,7 @@ pub struct Forecast {
 /// # Errors
 /// As a build's before its first shard: a folder that holds something else, a bad source.
 pub fn forecast(options: &BuildOptions, reporting: Reporting) -> Result<Vec<Forecast>> {
-    for &split in &options.splits {
-        folder::check_usable(&options.out.join(split.as_str()))?;
-    }
+    check_output(options)?;
     let source = read_source(options, reporting)?;
     let pool = pipeline::thread_pool(options)?;
     let of_split = |list| -> Result<Forecast> {
@@ -51,18 +48,17 @@ pub fn forecast(options: &BuildOptions, reporting: Reporting) -> Result<Vec<Fore
         list.check_not_empty(&source.class_names)?;
         let sample = Sample::take(&pool, options.preprocess, list, &Budget::of_machine());
         let images = list.items.len() as u64;
-        let (sampled, bad_in_sample) = (sample.images, sample.bad);
-        let expected_bytes = sample.expected_bytes(images);
         let plan = Plan::new(options, &source.class_names, list, &sample);
+        sample.check(plan.manifest(), list)?;
         Ok(Forecast {
             split: list.split,
             dir: options.out.join(list.split.as_str()),
             images,
             classes: source.class_names.len(),
             shards: plan.num_shards(),
-            expected_bytes,
-            sampled,
-            bad_in_sample,
+            expected_bytes: sample.expected_bytes(images),
+            sampled: sample.images,
+            bad_in_sample: sample.num_bad(),
         })
     };
     source.splits.iter().map(of_split).collect()

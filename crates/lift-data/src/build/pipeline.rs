@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use serde::{Deserialize, Serialize};
 
 use super::BuildOptions;
 use super::ahead::Ahead;
 use super::effort::{Effort, timed};
 use super::folder::{BuildFolder, Finished};
+use super::left::Left;
 use super::plan::Plan;
 use super::prepare::{BadImage, Prepared, Preparer};
 use super::queue::OrderedQueue;
@@ -23,28 +23,19 @@ use crate::decode::Budget;
 use crate::error::{Error, Result};
 use crate::order::{Order, Positions};
 use crate::progress::Progress;
+use crate::quarantine::Quarantined;
 use crate::shard::{NewRow, ShardSchema, ShardWriter};
 use crate::source::{Item, SplitList};
 
 /// Prepared images that may wait for the writer.
 const QUEUE_BYTES: usize = 64 << 20;
 
+/// How a build goes on after a file was mended: the shard that it is in has no record.
+pub(super) const GO_ON: &str =
+    "mend the file and run the same command again, which keeps the finished shards";
+
 /// The name of the threads that prepare images.
 pub const THREAD_NAME: &str = "prepare-image";
-
-/// A bad image that was left out, a line of `quarantine.jsonl`; or a damaged one that was kept, of `damaged.jsonl`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Quarantined {
-    /// Its position in the list; no row has the id of a bad image.
-    pub id: u64,
-    /// Its path, relative to the source.
-    pub path: String,
-    /// Its class.
-    pub label: u32,
-    /// What is wrong with it.
-    pub reason: String,
-}
 
 /// What is to be done: some shards of a plan.
 pub(super) struct Work<'a> {
@@ -83,12 +74,13 @@ impl Work<'_> {
     }
 
     /// Prepares and writes every image of the shards, and records each shard when it is finished.
-    /// What it took is added to `effort`.
+    /// What it took is added to `effort`; bad images are taken from `left`.
     pub(super) fn run(
         &self,
         pool: &ThreadPool,
         progress: &Progress,
         effort: &mut Effort,
+        left: &mut Left<'_>,
     ) -> Result<Vec<Finished>> {
         let manifest = self.plan.manifest();
         let positions = Positions::new(manifest.order, manifest.seed, self.list.items.len());
@@ -111,7 +103,8 @@ impl Work<'_> {
                     *threads.lock().expect("no holder of the lock panics") += spent;
                 });
             }
-            let finished = self.write_shards(&positions, &queue, progress, &mut effort.write);
+            let spent = &mut effort.write;
+            let finished = self.write_shards(&positions, &queue, progress, spent, left);
             queue.close();
             finished
         });
@@ -169,20 +162,20 @@ impl Work<'_> {
         queue: &OrderedQueue<Outcome>,
         progress: &Progress,
         spent: &mut Duration,
+        left: &mut Left<'_>,
     ) -> Result<Vec<Finished>> {
         let manifest = self.plan.manifest();
         let schema = ShardSchema::new(manifest.encoding, &manifest.class_names);
         let mut bad = self.bad_before;
         let mut finished = Vec::new();
         for &shard in &self.shards {
-            let shard = {
-                let shard = ShardTask {
-                    shard,
-                    schema: &schema,
-                    bad_before: bad,
-                };
-                self.write_shard(shard, positions, queue, progress, spent)?
+            let task = ShardTask {
+                shard,
+                schema: &schema,
+                bad_before: bad,
+                left,
             };
+            let shard = self.write_shard(task, positions, queue, progress, spent)?;
             self.folder.record(&shard)?;
             bad += shard.quarantined.len() as u64;
             finished.push(shard);
@@ -192,7 +185,7 @@ impl Work<'_> {
 
     fn write_shard(
         &self,
-        task: ShardTask<'_>,
+        task: ShardTask<'_, '_>,
         positions: &Positions,
         queue: &OrderedQueue<Outcome>,
         progress: &Progress,
@@ -202,6 +195,7 @@ impl Work<'_> {
             shard,
             schema,
             bad_before,
+            left,
         } = task;
         let rows = self.plan.rows(shard);
         let mut writer: Option<ShardWriter> = None;
@@ -231,6 +225,10 @@ impl Work<'_> {
                 }
                 Err(fault) => {
                     let reason = fault.to_string();
+                    if let Some(emptied) = left.take(item.label) {
+                        let path = self.list.root.join(&item.path).display().to_string();
+                        return Err(left.error(emptied, path, &reason, GO_ON));
+                    }
                     if bad_before + quarantined.len() as u64 >= self.options.max_bad {
                         return Err(too_many(self.options, self.list, item, reason));
                     }
@@ -254,11 +252,12 @@ impl Work<'_> {
 }
 
 /// One shard to be written.
-struct ShardTask<'a> {
+struct ShardTask<'a, 'b> {
     shard: u64,
     schema: &'a ShardSchema,
     /// Bad images in the shards before it.
     bad_before: u64,
+    left: &'a mut Left<'b>,
 }
 
 /// An image and its row's checksum, which the thread that prepared it works out.

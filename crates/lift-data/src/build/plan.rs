@@ -20,11 +20,13 @@ use crate::sealed;
 use crate::source::SplitList;
 
 /// The fields of a manifest that come out of a build and do not go into it.
-const OUTCOME: [&str; 5] = [
+const OUTCOME: [&str; 7] = [
     "class_counts",
     "rows",
     "quarantined",
     "kept_damaged",
+    "quarantine_file",
+    "damaged_file",
     "shards",
 ];
 
@@ -74,6 +76,8 @@ impl Plan {
             bands: options.bands,
             quarantined: 0,
             kept_damaged: 0,
+            quarantine_file: None,
+            damaged_file: None,
             shards: Vec::new(),
         })
     }

@@ -14,8 +14,10 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::ahead;
 use super::effort::Effort;
+use super::left::Left;
 use super::prepare::{BadImage, Prepared, Preparer, Preprocess};
 use crate::decode::Budget;
+use crate::manifest::Manifest;
 use crate::source::SplitList;
 
 /// Bytes of prepared images that are kept for the build, so that it need not prepare them again: a huge image takes
@@ -37,8 +39,8 @@ pub(super) struct Sample {
     mean_bytes: Option<u64>,
     /// Images that were looked at.
     pub(super) images: usize,
-    /// How many of them are bad.
-    pub(super) bad: usize,
+    /// Those of them that are bad: their positions in the list, and why.
+    bad: Vec<(usize, String)>,
     /// What became of some of the images, by their position in the list; and the time that took.
     pub(super) ready: HashMap<usize, Result<Prepared, BadImage>>,
     pub(super) effort: Effort,
@@ -59,11 +61,11 @@ impl Sample {
         let prepare = |preparer: &mut Preparer<'_>, nth: usize| {
             let position = nth * total / images;
             let outcome = preparer.prepare(item(nth));
-            let stored = outcome.as_ref().ok().map(|image| {
-                let bytes = image.bytes.as_slice();
-                (bytes.len() as u64, xxh3_64(bytes))
-            });
-            let bytes = stored.map_or(0, |(bytes, _)| bytes as usize);
+            let stored = match &outcome {
+                Ok(image) => Ok((image.bytes.len() as u64, xxh3_64(&image.bytes))),
+                Err(fault) => Err((position, fault.to_string())),
+            };
+            let bytes = stored.as_ref().map_or(0, |(bytes, _)| *bytes as usize);
             let fits = kept.fetch_add(bytes, Ordering::Relaxed) + bytes <= BYTES_KEPT;
             let effort = std::mem::take(&mut preparer.effort);
             (stored, fits.then_some((position, outcome, effort)))
@@ -75,7 +77,7 @@ impl Sample {
         });
         let mut hash = Xxh3::new();
         for image in &stored {
-            let (bytes, xxh3) = image.unwrap_or_default();
+            let (bytes, xxh3) = *image.as_ref().unwrap_or(&(0, 0));
             hash.update(&bytes.to_le_bytes());
             hash.update(&xxh3.to_le_bytes());
         }
@@ -90,10 +92,29 @@ impl Sample {
             xxh3: format!("{:016x}", hash.digest()),
             mean_bytes: (good > 0).then(|| bytes.div_ceil(good.max(1))),
             images,
-            bad: images - good as usize,
+            bad: stored.into_iter().filter_map(Result::err).collect(),
             ready: kept,
             effort,
         }
+    }
+
+    /// How many of the images that were looked at are bad.
+    pub(super) fn num_bad(&self) -> usize {
+        self.bad.len()
+    }
+
+    /// Fails where the bad images alone leave nothing of a class or of the split, which is then known before the first
+    /// shard.
+    pub(super) fn check(&self, plan: &Manifest, list: &SplitList) -> crate::error::Result<()> {
+        let mut left = Left::of(plan);
+        for (position, reason) in &self.bad {
+            let item = &list.items[*position];
+            if let Some(emptied) = left.take(item.label) {
+                let path = list.root.join(&item.path).display().to_string();
+                return Err(left.error(emptied, path, reason, "mend the file"));
+            }
+        }
+        Ok(())
     }
 
     /// About what `images` of the list take in shards, with what Parquet adds to each.

@@ -94,7 +94,7 @@ pub fn run(args: &ReportArgs) -> Result<(), CliError> {
         distance: args.distance,
         threads: args.threads.unwrap_or_else(all_cores),
     };
-    if args.croissant.is_some() && lift_data::layout::shard_dirs(&args.path).is_empty() {
+    if args.croissant.is_some() && lift_data::layout::shard_dirs(&args.path)?.is_empty() {
         return Err(CliError::Usage(format!(
             "--croissant describes shards; {} is none",
             args.path.display()

@@ -76,7 +76,9 @@ pub fn table(splits: &[Stats], edges: BandEdges) -> String {
             s.imbalance_ratio
                 .map_or("-".to_owned(), |x| format!("{x:.1}"))
         }),
-        row("Gini", &|s| format!("{:.3}", s.gini)),
+        row("Gini", &|s| {
+            s.gini.map_or("-".to_owned(), |x| format!("{x:.3}"))
+        }),
     ];
     let bands = [
         format!("many (> {})", edges.many_above),

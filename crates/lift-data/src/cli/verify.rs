@@ -15,7 +15,8 @@ use super::{CliError, grouped, print, shards, size};
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Reads every byte of every shard: file hashes, the checksum of each row, row and class counts against
-the manifest. Exit code 1 when something is wrong; each problem is a line that names shard and row.
+the manifest; the list of bad images; shards that the manifest does not name; splits in each other's
+place, and images that two splits share. Exit code 1 when something is wrong; each problem is a line.
 
 Example:
   lift-data verify shards")]
@@ -27,11 +28,14 @@ pub struct VerifyArgs {
 /// Verifies the shard folders at the path.
 pub fn run(args: &VerifyArgs) -> Result<(), CliError> {
     let mut problems = 0;
-    for dir in require_shard_dirs(&args.dir)? {
-        let verdict = verify(&dir)?;
+    for verdict in verify(&require_shard_dirs(&args.dir)?)? {
+        let dir = &verdict.dir;
         let mut text = String::new();
         for problem in &verdict.problems {
             let _ = writeln!(text, "{}/{problem}", escape::path(&dir));
+        }
+        for note in &verdict.notes {
+            eprintln!("note: {}/{note}", dir.display());
         }
         if verdict.is_whole() {
             let (rows, bytes) = (grouped(verdict.rows), size(verdict.bytes));

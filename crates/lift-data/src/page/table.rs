@@ -54,6 +54,16 @@ impl Cell {
         Cell::Text(text.into())
     }
 
+    /// A number with so many places, where there is one.
+    pub fn float(value: Option<f64>, decimals: usize) -> Self {
+        value.map_or(Cell::Missing, |value| Cell::Float(value, decimals))
+    }
+
+    /// A share of 1 with so many places, where there is one.
+    pub fn percent(share: Option<f64>, decimals: usize) -> Self {
+        share.map_or(Cell::Missing, |share| Cell::Percent(share, decimals))
+    }
+
     /// The value as it is read; text as it came, not escaped.
     pub fn display(&self) -> String {
         match self {

@@ -3,7 +3,6 @@
 //! Every image is decoded once, by as many threads as the pool has. Invariant: images come out in the order
 //! of their rows, and sums are whole numbers, so that neither depends on the threads.
 
-use std::fs;
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -11,12 +10,12 @@ use serde::Serialize;
 
 use super::facts::{Facts, facts};
 use super::measure::{Measured, measure};
-use crate::build::{QUARANTINE_FILE, Quarantined};
 use crate::decode::{Budget, DecodeError, Decoder};
 use crate::error::{Error, Result};
 use crate::manifest::Encoding;
 use crate::page::escape;
 use crate::progress::Reporting;
+use crate::quarantine::{self, Quarantined};
 use crate::shard::ShardReader;
 
 /// Images that cannot be decoded and are named on standard error.
@@ -230,10 +229,10 @@ pub struct SplitQuality {
     /// The flagged images, by flag and row. Not in the JSON: `--flags` writes them.
     #[serde(skip)]
     pub flagged: Vec<Flagged>,
-    /// Mean of each channel over all pixels, 0 to 1.
-    pub channel_mean: [f64; 3],
-    /// Standard deviation of each channel over all pixels, 0 to 1.
-    pub channel_std: [f64; 3],
+    /// Mean of each channel over all pixels, 0 to 1; none without a pixel.
+    pub channel_mean: [Option<f64>; 3],
+    /// Standard deviation of each channel over all pixels, as the mean.
+    pub channel_std: [Option<f64>; 3],
     /// Pixels in all.
     pub pixels: u64,
     /// Width, height, aspect, bytes, luma, entropy, sharpness.
@@ -274,7 +273,7 @@ pub fn of(
     reporting: Reporting,
 ) -> Result<(SplitQuality, Vec<Image>)> {
     let manifest = reader.manifest();
-    let (quarantine, mut totals) = (quarantine(dir, manifest.quarantined)?, Totals::default());
+    let (quarantine, mut totals) = (quarantine::read(dir, manifest)?, Totals::default());
     let mut undecodable: Vec<Undecodable> = Vec::new();
     let keeps_files = manifest.encoding == Encoding::Original;
     let mut images = Vec::with_capacity(reader.len());
@@ -413,14 +412,14 @@ impl Totals {
         };
         let flags = Flag::ALL.map(count).to_vec();
         let images = self.measures[0].len() as u64;
-        let pixels = self.pixels.max(1) as f64;
-        let channel_mean = self.sums.map(|sum| sum as f64 / pixels / 255.0);
-        let n = u128::from(self.pixels.max(1));
+        let pixels = (self.pixels > 0).then_some(self.pixels as f64);
+        let channel_mean = self.sums.map(|sum| Some(sum as f64 / pixels? / 255.0));
+        let n = u128::from(self.pixels);
         let channel_std = [0, 1, 2].map(|channel| {
             // Whole numbers up to the last division: n * sum(x^2) - sum(x)^2.
             let (sum, square) = (self.sums[channel], self.squares[channel]);
             let spread = (n * square).saturating_sub(sum * sum);
-            (spread as f64).sqrt() / pixels / 255.0
+            Some((spread as f64).sqrt() / pixels? / 255.0)
         });
         let distributions = self
             .measures
@@ -486,23 +485,6 @@ impl Distribution {
         };
         (0..=BINS).map(edge).collect()
     }
-}
-
-/// What the build left out and why.
-fn quarantine(dir: &Path, expected: u64) -> Result<Vec<Quarantined>> {
-    let path = dir.join(QUARANTINE_FILE);
-    if expected == 0 && !path.exists() {
-        return Ok(Vec::new());
-    }
-    let text = fs::read_to_string(&path).map_err(Error::read(&path))?;
-    let line = |(number, line): (usize, &str)| {
-        serde_json::from_str(line).map_err(|err| Error::Source {
-            path: path.clone(),
-            reason: format!("line {}: {err}", number + 1),
-            hint: "build it again".to_owned(),
-        })
-    };
-    text.lines().enumerate().map(line).collect()
 }
 
 #[cfg(test)]

@@ -73,9 +73,7 @@ fn overview(report: &Report) -> Section {
     let train = &report.splits[0];
     let stats = &train.stats;
     let name = split_name(train);
-    let ratio = stats
-        .imbalance_ratio
-        .map_or(Cell::Missing, |ratio| Cell::Float(ratio, 1));
+    let ratio = Cell::float(stats.imbalance_ratio, 1);
     let mut figures = vec![
         KeyFigure::new("classes", Cell::Count(stats.classes as u64)),
         KeyFigure::new(&format!("{name} images"), Cell::Count(stats.images)),
@@ -84,12 +82,14 @@ fn overview(report: &Report) -> Section {
             number::grouped(stats.largest),
             number::grouped(stats.smallest)
         )),
-        KeyFigure::new("Gini", Cell::Float(stats.gini, 3)).note("0 balanced, 1 all in one class"),
-        KeyFigure::new("effective classes", Cell::Float(train.effective_classes, 1))
-            .note(format!("2^entropy; entropy {:.2} bits", train.entropy_bits)),
+        KeyFigure::new("Gini", Cell::float(stats.gini, 3)).note("0 balanced, 1 all in one class"),
+        KeyFigure::new("effective classes", Cell::float(train.effective_classes, 1)).note(format!(
+            "2^entropy; entropy {} bits",
+            Cell::float(train.entropy_bits, 2).display()
+        )),
         KeyFigure::new(
             "in the top 10 % of classes",
-            Cell::Percent(train.top_tenth_share, 1),
+            Cell::percent(train.top_tenth_share, 1),
         )
         .note(format!(
             "{} of {} classes",
@@ -343,21 +343,19 @@ fn figures_table(caption: &str, tails: &[Tail], report: &Report) -> Table {
     row("largest class".into(), &|t| Cell::Count(t.stats.largest));
     row("smallest class".into(), &|t| Cell::Count(t.stats.smallest));
     row("imbalance ratio".into(), &|t| {
-        t.stats
-            .imbalance_ratio
-            .map_or(Cell::Missing, |ratio| Cell::Float(ratio, 1))
+        Cell::float(t.stats.imbalance_ratio, 1)
     });
-    row("Gini".into(), &|t| Cell::Float(t.stats.gini, 3));
-    row("entropy, bits".into(), &|t| Cell::Float(t.entropy_bits, 3));
+    row("Gini".into(), &|t| Cell::float(t.stats.gini, 3));
+    row("entropy, bits".into(), &|t| Cell::float(t.entropy_bits, 3));
     row("effective classes (2^entropy)".into(), &|t| {
-        Cell::Float(t.effective_classes, 1)
+        Cell::float(t.effective_classes, 1)
     });
     row("in the largest tenth of the classes".into(), &|t| {
-        Cell::Percent(t.top_tenth_share, 1)
+        Cell::percent(t.top_tenth_share, 1)
     });
     row(
         "accuracy of always guessing the largest training class".into(),
-        &|t| Cell::Percent(t.majority_accuracy, 2),
+        &|t| Cell::percent(t.majority_accuracy, 2),
     );
     for (at, band) in Band::ALL.into_iter().enumerate() {
         let name = band_name(report, band);
@@ -384,7 +382,10 @@ fn quality(report: &Report) -> Option<Section> {
     parts.push(Part::Heading("Channels".to_owned()));
     parts.push(Part::Table(channels_table(report)));
     let train = &report.quality[0];
-    let three = |values: [f64; 3]| values.map(|value| format!("{value:.4}")).join(", ");
+    let three = |values: [Option<f64>; 3]| {
+        let texts = values.map(|value| Cell::float(value, 4).display());
+        texts.join(", ")
+    };
     parts.push(Part::Code(format!(
         "mean = [{}]\nstd = [{}]",
         three(train.channel_mean),
@@ -488,7 +489,7 @@ fn channels_table(report: &Report) -> Table {
     for split in &report.quality {
         let mut row = vec![Cell::text(&split.split)];
         let values = split.channel_mean.iter().chain(&split.channel_std);
-        row.extend(values.map(|&value| Cell::Float(value, 4)));
+        row.extend(values.map(|&value| Cell::float(value, 4)));
         row.push(Cell::Count(split.pixels));
         table.push(row);
     }

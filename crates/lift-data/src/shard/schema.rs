@@ -4,10 +4,14 @@
 //! because `datasets` compares types and nullability before it believes the metadata: an Image is a
 //! nullable struct, a ClassLabel a nullable int64. Invariant: nothing is ever null.
 
+use std::fs::File;
+use std::panic;
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema};
 use parquet::file::metadata::KeyValue;
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::ColumnPath;
 use serde_json::json;
 
@@ -84,6 +88,22 @@ impl ShardSchema {
         let features = self.features.clone()?;
         Some(vec![KeyValue::new("huggingface".to_owned(), features)])
     }
+}
+
+/// Whether the file at `path` is a Parquet file with a shard's columns.
+pub(crate) fn is_shard(path: &Path) -> bool {
+    let is_parquet = path.extension().is_some_and(|found| found == "parquet");
+    let columns = |file: File| -> Option<Vec<String>> {
+        // A library is not trusted with a file that is not known to be whole.
+        let reader = panic::catch_unwind(|| SerializedFileReader::new(file).ok()).ok()??;
+        let schema = reader.metadata().file_metadata().schema_descr();
+        let columns = schema.root_schema().get_fields().iter();
+        Some(columns.map(|column| column.name().to_owned()).collect())
+    };
+    let found = is_parquet
+        .then(|| columns(File::open(path).ok()?))
+        .flatten();
+    found.is_some_and(|found| found.iter().eq(SMALL.iter().chain([&IMAGE])))
 }
 
 /// The leaf column that holds the image's bytes.

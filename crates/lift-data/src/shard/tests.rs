@@ -73,6 +73,8 @@ fn write(dir: &Path, images: &[Image], encoding: Encoding, rows_per_shard: usize
         max_pixels: MAX_PIXELS,
         kept_damaged: 0,
         quarantined: 0,
+        quarantine_file: None,
+        damaged_file: None,
         shards,
     };
     manifest.save(dir).unwrap();

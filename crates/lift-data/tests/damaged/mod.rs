@@ -118,8 +118,8 @@ fn more_pixels_than_allowed_are_refused() {
     insta::assert_snapshot!(place.run("build folder --source photos --out out --max-pixels 1304"), @r"
     exit 1
     ----
-    error: photos/train/a/0.jpg: cannot decode: 45x29 pixels, allowed are 1 to 1304 (--max-pixels)
-    hint: repair or remove the file, or leave out up to N bad ones with --max-bad N
+    error: photos/train/a/2.jpg: cannot decode: 45x29 pixels, allowed are 1 to 1304 (--max-pixels): it is the last training image of class 0 (a), all 2 are bad
+    hint: mend the file, or take the class out of the source and its class names, which makes another build
     ");
     assert!(
         place

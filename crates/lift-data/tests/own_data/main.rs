@@ -213,12 +213,19 @@ fn a_hugging_face_dataset_is_built_with_any_number_of_threads() {
     assert_eq!(rows(&place, "out-1/val"), expected(&photos[..2]));
     place.run("build hf --source hf --encoding original --out out-3 --threads 3");
     assert_eq!(place.files("out-1"), place.files("out-3"));
+    for split in ["train", "val", "test"] {
+        let said = place.run(&format!("verify out-1/{split}"));
+        assert!(said.starts_with("exit 0\n"), "{said}");
+    }
+    // What is validated and tested on here are training images.
     insta::assert_snapshot!(place.run("verify out-1"), @r"
-    exit 0
+    exit 1
     out-1/train: whole: 16 images, 7.7 kB in 1 shard
-    out-1/val: whole: 2 images, 2.5 kB in 1 shard
-    out-1/test: whole: 2 images, 2.4 kB in 1 shard
+    out-1/val/manifest.json: 2 of its 2 images are in out-1/train too (the first: row 0 of shard 0 here, row 0 of shard 0 there)
+    out-1/test/manifest.json: 2 of its 2 images are in out-1/train too (the first: row 0 of shard 0 here, row 2 of shard 0 there)
     ----
+    error: out-1: not whole, problems found: 2
+    hint: build it again
     ");
     assert_eq!(place.run("stats hf"), place.run("stats out-1"));
     // Which classes there are does not depend on the split, and files must agree on them.
