@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -234,13 +234,17 @@ impl Keeper {
     }
 }
 
-/// Removes the checkpoint of a run that is finished.
+/// Removes the checkpoint of a run that is finished, and its folder where nobody has put others beside it.
 ///
 /// # Errors
 /// When it cannot be removed.
 pub fn remove(run: &Path) -> Result<()> {
-    let folder = run.join(FOLDER);
-    fs::remove_dir_all(&folder).map_err(Error::io(folder))
+    let (path, folder) = (path_in(run), run.join(FOLDER));
+    fs::remove_file(&path).map_err(Error::io(path))?;
+    match fs::remove_dir(&folder) {
+        Err(e) if e.kind() != io::ErrorKind::DirectoryNotEmpty => Err(Error::io(folder)(e)),
+        _ => Ok(()),
+    }
 }
 
 fn path_in(run: &Path) -> PathBuf {

@@ -1,6 +1,7 @@
 //! Accuracy from predictions: overall, by class, and by band of training frequency. No tensors.
 //!
-//! A class never predicted right counts as 0 in every mean; a band or a mean without classes is `None`, never NaN.
+//! A class never predicted right counts as 0 in every mean; a figure of no image, a band or a mean without classes is
+//! `None`, never 0 and never NaN.
 
 mod bootstrap;
 mod wilson;
@@ -38,15 +39,15 @@ pub struct Classes<'a> {
     pub edges: BandEdges,
 }
 
-/// Accuracies and other figures in 0..=1.
+/// Accuracies and other figures in 0..=1; all are none where no image was judged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     /// Images that were judged.
     pub images: u64,
     /// Right predictions over all images.
-    pub overall: f64,
+    pub overall: Option<f64>,
     /// Mean of the per-class accuracies over the classes that have test images.
-    pub mean_class: f64,
+    pub mean_class: Option<f64>,
     /// That mean over classes of the band `many`: more than 100 training images, unless the shards say otherwise.
     pub many: Option<f64>,
     /// Over classes of the band `medium`: 20 to 100.
@@ -57,15 +58,15 @@ pub struct Metrics {
     /// fewer.
     pub top5: Option<f64>,
     /// Mean F1 over the classes that have test images.
-    pub macro_f1: f64,
+    pub macro_f1: Option<f64>,
     /// Accuracy of the worst class.
-    pub worst_class: f64,
+    pub worst_class: Option<f64>,
     /// Harmonic mean of the per-class accuracies; 0 where one of them is.
-    pub harmonic_mean: f64,
+    pub harmonic_mean: Option<f64>,
     /// Geometric mean of the per-class accuracies; 0 where one of them is.
-    pub geometric_mean: f64,
+    pub geometric_mean: Option<f64>,
     /// Expected calibration error: mean gap of confidence and accuracy over 15 bins (Guo et al. 2017).
-    pub calibration_error: f64,
+    pub calibration_error: Option<f64>,
     /// 95 % intervals of overall and band accuracies.
     pub intervals: Intervals,
     /// Accuracy of each class in label order; `None` without test images.
@@ -87,19 +88,19 @@ impl Metrics {
                     .filter_map(|(&accuracy, _)| accuracy),
             )
         };
-        let share = |n: usize| n as f64 / judged.len().max(1) as f64;
+        let share = |n: usize| (!judged.is_empty()).then(|| n as f64 / judged.len() as f64);
         Self {
             images: judged.len() as u64,
             overall: share(judged.iter().filter(|j| j.predicted == j.label).count()),
-            mean_class: mean(present()).unwrap_or(0.0),
+            mean_class: mean(present()),
             many: band(Band::Many),
             medium: band(Band::Medium),
             few: band(Band::Few),
-            top5: (classes.count > 5).then(|| share(judged.iter().filter(|j| j.rank < 5).count())),
-            macro_f1: mean(tally.f1()).unwrap_or(0.0),
-            worst_class: present().reduce(f64::min).unwrap_or(0.0),
-            harmonic_mean: mean(present().map(f64::recip)).map_or(0.0, f64::recip),
-            geometric_mean: mean(present().map(f64::ln)).map_or(0.0, f64::exp),
+            top5: share(judged.iter().filter(|j| j.rank < 5).count()).filter(|_| classes.count > 5),
+            macro_f1: mean(tally.f1()),
+            worst_class: present().reduce(f64::min),
+            harmonic_mean: mean(present().map(f64::recip)).map(f64::recip),
+            geometric_mean: mean(present().map(f64::ln)).map(f64::exp),
             calibration_error: calibration_error(judged),
             intervals: Intervals::new(&tally.right, &tally.total, classes, seed),
             per_class,
@@ -151,7 +152,7 @@ pub fn calibration_bin(confidence: f32) -> usize {
     bin.clamp(1, CALIBRATION_BINS) - 1
 }
 
-fn calibration_error(judged: &[Judged]) -> f64 {
+fn calibration_error(judged: &[Judged]) -> Option<f64> {
     let mut bins = [(0u64, 0.0, 0.0); CALIBRATION_BINS];
     for one in judged {
         let confidence = f64::from(one.confidence);
@@ -161,7 +162,7 @@ fn calibration_error(judged: &[Judged]) -> f64 {
         *sum += confidence;
     }
     let gaps = bins.iter().map(|(_, right, sum)| f64::abs(right - sum));
-    gaps.sum::<f64>() / judged.len().max(1) as f64
+    (!judged.is_empty()).then(|| gaps.sum::<f64>() / judged.len() as f64)
 }
 
 fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {

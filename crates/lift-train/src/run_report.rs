@@ -134,7 +134,7 @@ pub struct Figure {
     pub interval: Option<[f64; 2]>,
 }
 
-/// The accuracies of one evaluation. Intervals are bootstraps within each class (1,000 resamples).
+/// The accuracies of one evaluation; none where no image was judged. Intervals are bootstraps within each class (1,000 resamples).
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Accuracy {
     /// Which model.
@@ -142,9 +142,9 @@ pub struct Accuracy {
     /// `plain`, `five-crop`, ...
     pub test_time: String,
     /// Right images over all.
-    pub overall: Figure,
+    pub overall: Option<Figure>,
     /// Mean of the per-class accuracies.
-    pub mean_class: Figure,
+    pub mean_class: Option<Figure>,
     /// That mean over a band, where it has classes.
     pub many: Option<Figure>,
     /// As `many`.
@@ -154,11 +154,11 @@ pub struct Accuracy {
     /// Among the five largest logits; none with five classes or fewer.
     pub top5: Option<f64>,
     /// Mean F1.
-    pub macro_f1: f64,
+    pub macro_f1: Option<f64>,
     /// Accuracy of the worst class.
-    pub worst_class: f64,
+    pub worst_class: Option<f64>,
     /// Expected calibration error, 15 bins.
-    pub calibration_error: f64,
+    pub calibration_error: Option<f64>,
 }
 
 impl Accuracy {
@@ -168,14 +168,8 @@ impl Accuracy {
         Self {
             state,
             test_time: test_time.into(),
-            overall: Figure {
-                value: m.overall,
-                interval: Some(i.overall),
-            },
-            mean_class: Figure {
-                value: m.mean_class,
-                interval: i.mean_class,
-            },
+            overall: figure(m.overall, i.overall),
+            mean_class: figure(m.mean_class, i.mean_class),
             many: figure(m.many, i.many),
             medium: figure(m.medium, i.medium),
             few: figure(m.few, i.few),
@@ -188,8 +182,13 @@ impl Accuracy {
 
     /// Overall, mean class, many, medium, few.
     pub fn figures(&self) -> [Option<Figure>; 5] {
-        let (overall, mean) = (Some(self.overall), Some(self.mean_class));
-        [overall, mean, self.many, self.medium, self.few]
+        [
+            self.overall,
+            self.mean_class,
+            self.many,
+            self.medium,
+            self.few,
+        ]
     }
 }
 

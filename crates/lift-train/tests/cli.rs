@@ -22,6 +22,8 @@ mod parity;
 mod resume;
 #[path = "cli/run_report.rs"]
 mod run_report;
+#[path = "cli/splits.rs"]
+mod splits;
 #[path = "cli/tensorboard.rs"]
 mod tensorboard;
 #[path = "cli/threads.rs"]

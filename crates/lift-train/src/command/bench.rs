@@ -8,6 +8,7 @@ use std::{hint::black_box, path::PathBuf, sync::Arc, time::Instant};
 use lift_data::{
     Split,
     build::{cpu_seconds, peak_memory_bytes},
+    layout::split_dir,
     manifest::Encoding,
     shard::ShardReader,
     terminal::aligned,
@@ -113,7 +114,7 @@ pub struct Speed {
 /// # Errors
 /// When the shards cannot be opened, have no image, or a row is damaged.
 pub fn bench(settings: &BenchSettings) -> Result<BenchReport> {
-    let dir = settings.shards.join(settings.split.as_str());
+    let dir = split_dir(&settings.shards, settings.split)?;
     let reader = ShardReader::open(&dir)?;
     if reader.is_empty() {
         return Err(Error::Config(format!("{}: has no images", dir.display())));

@@ -71,6 +71,12 @@ impl Inputs {
                 "{shards}: class {name:?} has no training image\nhint: the loss needs at least one image a class"
             )));
         }
+        if test.is_empty() {
+            eprintln!(
+                "warning: {}: the test split has no image, so that there will be no accuracy",
+                test_dir.display()
+            );
+        }
         if config.shuffle_window.is_some() && manifest.order == Order::List {
             terminal::say(format_args!(
                 "{}: images are stored in the list's order, so that a window may hold few classes\n\

@@ -173,17 +173,18 @@ fn after(
         .iter()
         .filter(|one| one.label == one.predicted)
         .count();
-    let overall = right as f64 / judged.len().max(1) as f64;
+    let share = right as f64 / judged.len().max(1) as f64;
     let images = judged.len() as u64;
     let recorded = &evaluation.metrics;
+    let recorded_share = recorded.overall.unwrap_or(0.0);
     // Another machine may round some logits differently: then one image in a thousand may change sides.
-    if images != recorded.images || (overall - recorded.overall).abs() > 1e-3 {
+    if images != recorded.images || (share - recorded_share).abs() > 1e-3 {
         return Err(Error::BadRun {
             path,
             reason: format!(
                 "{:.2} % of {images} images are right, report.json says {:.2} % of {}\nhint: remove it, it is made anew",
-                100.0 * overall,
-                100.0 * recorded.overall,
+                100.0 * share,
+                100.0 * recorded_share,
                 recorded.images
             ),
         });

@@ -201,14 +201,14 @@ fn write_accuracies(events: &mut EventFile, step: usize, evaluation: &Evaluation
     let metrics = &evaluation.metrics;
     let ensembling = evaluation.tte.as_str();
     let figures = [
-        ("overall", Some(metrics.overall)),
-        ("mean_class", Some(metrics.mean_class)),
+        ("overall", metrics.overall),
+        ("mean_class", metrics.mean_class),
         ("many", metrics.many),
         ("medium", metrics.medium),
         ("few", metrics.few),
     ];
     for (name, value) in figures {
-        // A band without classes has no accuracy.
+        // A band without classes has no accuracy, nor has a split without images.
         if let Some(value) = value {
             events.scalars(step, &[(&format!("{ensembling}/{name}"), value)])?;
         }

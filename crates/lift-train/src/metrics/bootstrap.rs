@@ -18,8 +18,8 @@ const RESAMPLES: usize = 1000;
 /// 95 % intervals, lower and upper end.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Intervals {
-    /// Of the accuracy over all images.
-    pub overall: [f64; 2],
+    /// Of the accuracy over all images; none where there is none.
+    pub overall: Option<[f64; 2]>,
     /// Of the mean of the per-class accuracies; none in reports of an earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mean_class: Option<[f64; 2]>,
@@ -58,8 +58,10 @@ impl Intervals {
                     *n += 1;
                 }
             }
-            mean_class.push(sum_of_classes / classes.len().max(1) as f64);
-            overall.push(right_images as f64 / images.max(1) as f64);
+            if images > 0 {
+                mean_class.push(sum_of_classes / classes.len() as f64);
+                overall.push(right_images as f64 / images as f64);
+            }
             for (values, (sum, n)) in bands.iter_mut().zip(sums) {
                 if n > 0 {
                     values.push(sum / n as f64);
@@ -68,8 +70,8 @@ impl Intervals {
         }
         let [many, medium, few] = bands.map(interval);
         Self {
-            overall: interval(overall).unwrap_or_default(),
-            mean_class: interval(mean_class).filter(|_| !classes.is_empty()),
+            overall: interval(overall),
+            mean_class: interval(mean_class),
             many,
             medium,
             few,

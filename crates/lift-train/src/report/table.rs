@@ -43,19 +43,20 @@ pub fn table<'a>(reports: impl IntoIterator<Item = &'a Report>, columns: Columns
         for evaluation in &report.evaluations {
             let m = &evaluation.metrics;
             let mut row = vec![report.name.clone(), how(evaluation)];
-            let accuracies = [Some(m.overall), Some(m.mean_class), m.many, m.medium, m.few];
+            let accuracies = [m.overall, m.mean_class, m.many, m.medium, m.few];
             row.extend(accuracies.map(percent));
             if columns == Columns::All {
-                let [low, high] = m.intervals.overall;
-                row.push(format!("{:.1} to {:.1}", low * 100.0, high * 100.0));
+                row.push(m.intervals.overall.map_or("-".to_owned(), |[low, high]| {
+                    format!("{:.1} to {:.1}", low * 100.0, high * 100.0)
+                }));
                 row.extend(
                     [
                         m.top5,
-                        Some(m.macro_f1),
-                        Some(m.worst_class),
-                        Some(m.harmonic_mean),
-                        Some(m.geometric_mean),
-                        Some(m.calibration_error),
+                        m.macro_f1,
+                        m.worst_class,
+                        m.harmonic_mean,
+                        m.geometric_mean,
+                        m.calibration_error,
                     ]
                     .map(percent),
                 );
@@ -111,19 +112,19 @@ mod tests {
     fn report() -> Report {
         let metrics = Metrics {
             images: 3,
-            overall: 0.5,
-            mean_class: 1.0,
+            overall: Some(0.5),
+            mean_class: Some(1.0),
             many: None,
             medium: Some(0.0625),
             few: Some(0.0),
             top5: None,
-            macro_f1: 0.25,
-            worst_class: 0.0,
-            harmonic_mean: 0.0,
-            geometric_mean: 0.0,
-            calibration_error: 0.125,
+            macro_f1: Some(0.25),
+            worst_class: Some(0.0),
+            harmonic_mean: Some(0.0),
+            geometric_mean: Some(0.0),
+            calibration_error: Some(0.125),
             intervals: Intervals {
-                overall: [0.4, 0.6],
+                overall: Some([0.4, 0.6]),
                 mean_class: None,
                 many: None,
                 medium: Some([0.0, 0.1]),

@@ -47,9 +47,8 @@ fn accuracy(report: &RunReport) -> Option<Section> {
     let mut figures = Vec::new();
     if let Some(last) = report.accuracy.last() {
         let note = format!("{}, {}", last.state.as_str(), last.test_time);
-        figures.push(
-            KeyFigure::new("overall accuracy", Cell::Percent(last.overall.value, 1)).note(note),
-        );
+        let overall = Cell::percent(last.overall.map(|figure| figure.value), 1);
+        figures.push(KeyFigure::new("overall accuracy", overall).note(note));
         if let Some(few) = last.few {
             let mut figure = KeyFigure::new("rare classes", Cell::Percent(few.value, 1));
             let plain = |state: State| {

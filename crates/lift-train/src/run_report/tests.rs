@@ -221,7 +221,7 @@ fn figures_are_those_of_the_predictions() {
     let overall: Vec<f64> = report
         .accuracy
         .iter()
-        .map(|line| line.overall.value)
+        .map(|line| line.overall.unwrap().value)
         .collect();
     assert_eq!(overall, [10.0 / 24.0, 15.0 / 24.0, 15.0 / 24.0]);
     let few: Vec<f64> = report
@@ -248,7 +248,7 @@ fn figures_are_those_of_the_predictions() {
     let bins = report.calibration.after.as_ref().unwrap();
     assert_eq!((bins[11].images, bins[11].accuracy), (15, Some(1.0)));
     assert_eq!((bins[7].images, bins[7].accuracy), (9, Some(0.0)));
-    let error = report.accuracy[1].calibration_error;
+    let error = report.accuracy[1].calibration_error.unwrap();
     assert!((error - (15.0 * 0.25 + 9.0 * 0.5) / 24.0).abs() < 1e-12);
     assert_eq!(report.parameters.as_ref().unwrap().module_share, 0.01);
     let points: Vec<(u64, bool)> = report

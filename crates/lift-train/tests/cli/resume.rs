@@ -291,6 +291,23 @@ fn other_inputs_and_settings_are_refused_by_name() {
 }
 
 #[test]
+fn a_finished_run_removes_its_own_checkpoint_only() {
+    tch::set_num_threads(1);
+    let dir = tempfile::tempdir().unwrap();
+    let config = tiny(dir.path());
+    let stopped = command::train_until(&config, &[], &Stop::after(2));
+    assert!(matches!(stopped, Err(Error::Stopped { .. })), "{stopped:?}");
+    let folder = config.out.join("checkpoint");
+    fs::copy(folder.join("latest.safetensors"), folder.join("mine")).unwrap();
+    command::resume(&config, &Stop::default()).unwrap();
+    let names: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(names, ["mine"]);
+}
+
+#[test]
 fn a_run_that_ended_before_its_first_checkpoint_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let config = tiny(dir.path());

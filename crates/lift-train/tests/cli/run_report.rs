@@ -70,10 +70,13 @@ fn a_report_computes_what_the_run_did_not_keep_once() {
     );
     // Before tuning is what a run without a step finds.
     let first = &start.evaluations[0].metrics;
-    close(&before["overall"]["value"], first.overall);
-    close(&before["calibration_error"], first.calibration_error);
+    close(&before["overall"]["value"], first.overall.unwrap());
+    close(
+        &before["calibration_error"],
+        first.calibration_error.unwrap(),
+    );
     let metrics = &trained.evaluations[0].metrics;
-    close(&after["overall"]["value"], metrics.overall);
+    close(&after["overall"]["value"], metrics.overall.unwrap());
     close(&after["few"]["value"], metrics.few.unwrap());
     for (line, accuracy) in report["per_class"]
         .as_array()

@@ -11,7 +11,7 @@ use crate::{
 pub const MOST_CLASSES: usize = 1000;
 
 fn percent(value: Option<f64>) -> Cell {
-    value.map_or(Cell::Missing, |value| Cell::Percent(value, 1))
+    Cell::percent(value, 1)
 }
 
 fn interval(interval: Option<[f64; 2]>) -> Cell {
@@ -68,11 +68,9 @@ pub fn accuracy(lines: &[Accuracy]) -> Table {
         });
     }
     row("top-5", &|line| percent(line.top5));
-    row("macro F1", &|line| percent(Some(line.macro_f1)));
-    row("worst class", &|line| percent(Some(line.worst_class)));
-    row("calibration error", &|line| {
-        percent(Some(line.calibration_error))
-    });
+    row("macro F1", &|line| percent(line.macro_f1));
+    row("worst class", &|line| percent(line.worst_class));
+    row("calibration error", &|line| percent(line.calibration_error));
     table
 }
 
