@@ -48,11 +48,7 @@ fn imbalance_ratio_100_is_built_exactly_and_trains() {
         [35, 35, 30]
     );
     assert!(test.class_counts.iter().all(|&n| n == 100));
-    assert!(
-        verify(&[split_dir(&shards, Split::Train).unwrap()])
-            .unwrap()
-            .is_whole()
-    );
+    assert!(verify(&[split_dir(&shards, Split::Train).unwrap()]).unwrap()[0].is_whole());
 
     // A few steps with the demo's model, whose words hardly know these classes: the loss must fall all the same.
     let classes = DatasetSpec::find("cifar100-lt")

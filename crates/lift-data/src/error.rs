@@ -42,7 +42,10 @@ pub enum Error {
         dir: PathBuf,
     },
     /// A build of a folder has not ended, so that what is in it is not the whole.
-    #[error("{}: not complete: {sign}\nhint: run the same `lift-data build` again, which goes on with it (parts: `lift-data commit`); of a copy, copy all of it again", dir.display())]
+    #[error(
+        "{}: not complete: {sign}\nhint: run the same `lift-data build` again, which goes on with it (parts: `lift-data commit`); of a copy, copy all of it again",
+        escape::path(dir)
+    )]
     Unfinished {
         /// The folder.
         dir: PathBuf,
@@ -50,7 +53,10 @@ pub enum Error {
         sign: &'static str,
     },
     /// A folder is called by another split than it holds.
-    #[error("{}: the folder is called {named} and holds the {holds} split\nhint: split folders were swapped, renamed or copied; call it {holds} again, or build again", dir.display())]
+    #[error(
+        "{}: the folder is called {named} and holds the {holds} split\nhint: split folders were swapped, renamed or copied; call it {holds} again, or build again",
+        escape::path(dir)
+    )]
     Misnamed {
         /// The folder.
         dir: PathBuf,
@@ -146,7 +152,7 @@ pub enum Error {
         allowed: u64,
     },
     /// The last image of a training class, or of a split, is bad: nothing would be left of it.
-    #[error("{path}: {reason}: {what}\nhint: {hint}")]
+    #[error("{}: {reason}: {}\nhint: {hint}", visible(path), visible(what))]
     LastImage {
         /// The image's path.
         path: String,
@@ -158,7 +164,11 @@ pub enum Error {
         hint: String,
     },
     /// Source and output lie in each other.
-    #[error("{}: the output folder {how} the source {}\nhint: choose an --out beside the source, neither in it nor around it: a build reads all that lies in its source", out.display(), source_dir.display())]
+    #[error(
+        "{}: the output folder {how} the source {}\nhint: choose an --out beside the source, neither in it nor around it: a build reads all that lies in its source",
+        escape::path(out),
+        escape::path(source_dir)
+    )]
     Overlap {
         /// The output folder.
         out: PathBuf,

@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::error::{Error, Result};
 use crate::manifest::{MANIFEST_FILE, Manifest, ShardEntry};
-use crate::page::escape::visible;
+use crate::page::escape::{self, visible};
 use crate::quarantine;
 use crate::shard::{ShardIndex, read_row};
 
@@ -168,7 +168,8 @@ impl Verdict {
             let name = name.to_string_lossy();
             if name.ends_with(".parquet") && !known.contains(name.as_ref()) {
                 strays.push(format!(
-                    "{name}: a stray shard: the manifest does not name it"
+                    "{}: a stray shard: the manifest does not name it",
+                    visible(&name)
                 ));
             }
         }
@@ -198,7 +199,7 @@ impl Verdict {
         let (rows, fewer) = (self.contents.len(), self.contents.len().min(theirs.len()));
         let text = format!(
             "{MANIFEST_FILE}: {count} of its {rows} images are in {} too (the first: row {} of shard {} here, row {} of shard {} there)",
-            other.dir.display(),
+            escape::path(&other.dir),
             first.row,
             first.shard,
             same.row,

@@ -32,17 +32,17 @@ pub fn run(args: &VerifyArgs) -> Result<(), CliError> {
         let dir = &verdict.dir;
         let mut text = String::new();
         for problem in &verdict.problems {
-            let _ = writeln!(text, "{}/{problem}", escape::path(&dir));
+            let _ = writeln!(text, "{}/{problem}", escape::path(dir));
         }
         for note in &verdict.notes {
-            eprintln!("note: {}/{note}", dir.display());
+            eprintln!("note: {}/{note}", escape::path(dir));
         }
         if verdict.is_whole() {
             let (rows, bytes) = (grouped(verdict.rows), size(verdict.bytes));
             let _ = writeln!(
                 text,
                 "{}: whole: {rows} images, {bytes} in {}",
-                escape::path(&dir),
+                escape::path(dir),
                 shards(verdict.shards as u64)
             );
         }
