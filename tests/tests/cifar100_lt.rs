@@ -61,6 +61,7 @@ fn imbalance_ratio_100_is_built_exactly_and_trains() {
         shards: Some(shards),
         model: Some(demo_model()),
         head: Some(head),
+        allow_identical: Some(true),
         out: Some(dir.path().join("run")),
         epochs: Some(1),
         batch_size: Some(512),

@@ -9,7 +9,7 @@ use std::{
 
 use tch::Device;
 
-use crate::{device::device_name, error::Error, memory::MemorySize};
+use crate::{device::device_name, error::Error, memory::MemorySize, say::say};
 
 /// What was asked for at a failed allocation, as libtorch says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,9 +55,9 @@ pub fn halving<T>(
         match tch::no_grad(|| caught(|| work(*at_once))) {
             Ok(done) => {
                 if *at_once < asked {
-                    eprintln!(
+                    say(&format!(
                         "note: {asked} {what} at once were too many for the memory; it goes on with {at_once}"
-                    );
+                    ));
                 }
                 return Ok(done);
             }

@@ -182,9 +182,8 @@ pub fn build(options: &BuildOptions, reporting: Reporting) -> Result<BuildReport
 /// Fails where the output lies among the source, or something else lies where a split is to go.
 fn check_output(options: &BuildOptions) -> Result<()> {
     overlap::check(options)?;
-    let dirs = options.splits.iter();
-    dirs.map(|split| folder::check_usable(&options.out.join(split.as_str())))
-        .collect()
+    let mut splits = options.splits.iter();
+    splits.try_for_each(|split| folder::check_usable(&options.out.join(split.as_str())))
 }
 
 fn build_split(

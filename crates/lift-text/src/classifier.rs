@@ -13,7 +13,7 @@ use lift_clip::{
     normalize,
     out_of_memory::halving,
 };
-use lift_data::{classes::ClassNames, memory::total_bytes, progress::Reporting};
+use lift_data::{classes::ClassNames, memory::total_bytes, progress::Reporting, terminal};
 use tch::{Device, Kind, Tensor};
 
 use crate::{
@@ -64,7 +64,10 @@ pub fn build_head(
     let tokenizer = Tokenizer::of_model(model)?;
     let context_length = clip.config.text.context_length as usize;
     let findings = Findings::of(classes, &options.prompts, &tokenizer, context_length)?;
-    eprint!("{}", findings.table());
+    let table = findings.table();
+    if !table.is_empty() {
+        terminal::say(table.trim_end());
+    }
     require_texts(&findings, classes, options)?;
     clip.text.convert(options.device, Kind::Float);
     let proj = clip.image_projection().to_device(options.device);

@@ -260,7 +260,7 @@ fn texts_mean_the_same_however_they_are_saved() {
         let units = format!("\u{feff}{text}");
         units.encode_utf16().flat_map(u16::to_le_bytes).collect()
     };
-    let save: [&dyn Fn(&str) -> Vec<u8>; 3] = [&plain, &marked, &utf16];
+    let save: [fn(&str) -> Vec<u8>; 3] = [plain, marked, utf16];
     let heads = save.map(|save| {
         write("names.txt", save("red_star\nblue ring\n\n"));
         write(

@@ -48,7 +48,9 @@ impl<'a, F: Fn(usize) -> Option<&'a Item>> Ahead<F> {
 
 /// Reads those of the images that lie in Parquet files, for who asks for them next.
 pub(super) fn fetch<'a>(items: impl Iterator<Item = &'a Item>) {
-    let mut stores: Vec<(&Arc<RowStore>, Vec<(u32, u64)>)> = Vec::new();
+    /// A store and the rows wanted of it, each by its file and number.
+    type Wanted<'a> = (&'a Arc<RowStore>, Vec<(u32, u64)>);
+    let mut stores: Vec<Wanted<'a>> = Vec::new();
     for item in items {
         let Content::Row { store, file, row } = &item.content else {
             continue;

@@ -7,6 +7,7 @@ use clap::Args;
 
 use lift_data::layout::require_shard_dirs;
 use lift_data::page::escape;
+use lift_data::terminal;
 use lift_data::verify::verify;
 
 use super::{CliError, grouped, print, shards, size};
@@ -35,7 +36,7 @@ pub fn run(args: &VerifyArgs) -> Result<(), CliError> {
             let _ = writeln!(text, "{}/{problem}", escape::path(dir));
         }
         for note in &verdict.notes {
-            eprintln!("note: {}/{note}", escape::path(dir));
+            terminal::say(format!("note: {}/{note}", escape::path(dir)));
         }
         if verdict.is_whole() {
             let (rows, bytes) = (grouped(verdict.rows), size(verdict.bytes));

@@ -111,7 +111,7 @@ impl ContainerFiles {
             true => self.left_out.no_split.iter().cloned().collect(),
             false => self.unnamed.iter().map(|path| below(path)).collect(),
         };
-        let speaks = |path: &String| path.split('/').any(|part| speaks_of_a_split(part));
+        let speaks = |path: &String| path.split('/').any(speaks_of_a_split);
         if wanted == 1 && !self.unnamed.is_empty() && !shown.iter().any(speaks) {
             return Ok(self.unnamed.clone());
         }

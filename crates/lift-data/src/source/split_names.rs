@@ -23,8 +23,8 @@ fn words(split: Split) -> &'static [&'static str] {
 /// The split that `name` is a word for.
 pub(super) fn split_of(name: &str) -> Option<Split> {
     let is_it = |word: &&str| word.eq_ignore_ascii_case(name);
-    let split = |split: &Split| words(*split).iter().any(|word| is_it(word));
-    Split::ALL.into_iter().find(split)
+    let says = |split: &Split| words(*split).iter().any(is_it);
+    Split::ALL.into_iter().find(says)
 }
 
 /// What a file's name says.

@@ -179,7 +179,7 @@ fn lists_and_names_are_regular_files_too() {
     );
     // A file that may not be read is one bad image; root may read all.
     let file = place.path("photos/train/dog/0.png");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o0)).unwrap();
     if fs::read(&file).is_err() {
         let said = place.run("build folder --source photos --max-bad 1 --out out");
         assert!(

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use lift_clip::{Head, hub};
-use lift_data::{ClassNames, page::escape::visible};
+use lift_data::{ClassNames, page::escape::visible, terminal};
 
 use crate::error::{Error, Result};
 
@@ -64,15 +64,19 @@ impl<'a> HeadFile<'a> {
                      hint: give them texts of their own (`lift-text classifier --descriptors`), join them, or go on with --allow-identical"
                 )));
             }
-            eprint!("warning: {}: classes start alike:\n{said}", path.display());
+            terminal::say(format_args!(
+                "warning: {}: classes start alike:\n{}",
+                path.display(),
+                said.trim_end()
+            ));
         }
         let name = hub::short_name(model);
         if name != head.model {
             let made_with = visible(&head.model);
-            eprintln!(
+            terminal::say(format_args!(
                 "warning: {} was made with {made_with}, not with {name}",
                 path.display()
-            );
+            ));
         }
         Ok(head)
     }

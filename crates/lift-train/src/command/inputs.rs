@@ -72,10 +72,10 @@ impl Inputs {
             )));
         }
         if test.is_empty() {
-            eprintln!(
+            terminal::say(format_args!(
                 "warning: {}: the test split has no image, so that there will be no accuracy",
                 test_dir.display()
-            );
+            ));
         }
         if config.shuffle_window.is_some() && manifest.order == Order::List {
             terminal::say(format_args!(
@@ -243,7 +243,10 @@ impl Words {
         }
         let said = said_of(&alike, names);
         if config.allow_identical {
-            eprint!("warning: classes have the same tokens for a name:\n{said}");
+            terminal::say(format_args!(
+                "warning: classes have the same tokens for a name:\n{}",
+                said.trim_end()
+            ));
             return Ok(());
         }
         Err(Error::Config(format!(

@@ -102,10 +102,10 @@ pub fn change_at_once(config: &TrainConfig) -> Result<()> {
     let run = &config.out;
     run::require_unfinished(run)?;
     drop(run::lock(run)?);
-    eprintln!(
+    terminal::say(format_args!(
         "{}: goes on with other amounts at once: the same result but for rounding",
         run.display()
-    );
+    ));
     run::write_config(config)
 }
 
