@@ -56,7 +56,7 @@ impl Forecast {
             seconds => format!("{} min {} s", seconds / 60, seconds % 60),
         };
         format!(
-            "on this machine, by its first batches: zero-shot {}, classifier-only {}, lift-plus about {}",
+            "on this machine, by its first batches, about: zero-shot {}, classifier-only {}, lift-plus {}",
             time(TEST / self.forward),
             time(EPOCHS * TRAIN / self.classifier + TEST / self.forward),
             time(EPOCHS * TRAIN / self.tuned + CROPS * TEST / self.forward)
@@ -78,7 +78,7 @@ mod tests {
         // 5 * 10,847 images / 800 a second + 5 * 2,000 / 2,500
         assert_eq!(
             forecast.said(),
-            "on this machine, by its first batches: zero-shot 1 s, classifier-only 28 s, lift-plus about 1 min 12 s"
+            "on this machine, by its first batches, about: zero-shot 1 s, classifier-only 28 s, lift-plus 1 min 12 s"
         );
     }
 }
