@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::checkout::Checkout;
 use crate::steps::succeed;
-use crate::tools::{remove_any, runs};
+use crate::tools::{pip_install, remove_any, runs};
 
 const REQUIREMENTS: &str = "xtask/requirements-cmake.txt";
 /// libjpeg-turbo takes either; in the order in which CMake looks for them.
@@ -86,12 +86,8 @@ impl Tools<'_> {
         }
         eprintln!("no cmake here: its wheel goes into .tools/");
         let work = self.fresh("cmake.tmp")?;
-        let mut pip = self.checkout.command("python3");
-        pip.args(["-m", "pip", "install", "--quiet", "--no-deps"])
-            .args(["--disable-pip-version-check", "--root-user-action=ignore"])
-            .args(["--only-binary=:all:", "--require-hashes"])
-            .args(["--requirement", REQUIREMENTS, "--target"])
-            .arg(&work);
+        let mut pip = pip_install(self.checkout, REQUIREMENTS, &work);
+        pip.arg("--require-hashes");
         succeed(&mut pip).context("there is no cmake, and pip cannot get it")?;
         self.keep("cmake", &work, "cmake/data/bin/cmake")
     }

@@ -53,8 +53,7 @@ fn is_current(folder: &Path) -> bool {
             .is_ok_and(|output| output.status.success())
 }
 
-/// `--without-pip` and `--target` spare Debian's python3-venv package, and pip's refusal to
-/// touch the system's Python (PEP 668) does not apply.
+/// `--without-pip` and [`tools::pip_install`] spare Debian's python3-venv package.
 fn fill(checkout: &Checkout, work: &Path) -> Result<()> {
     let mut venv = checkout.command("python3");
     venv.args(["-m", "venv", "--without-pip"]).arg(work);
@@ -69,20 +68,7 @@ fn fill(checkout: &Checkout, work: &Path) -> Result<()> {
         ])
         .output()?;
     ensure!(output.status.success(), ".venv.tmp/bin/python does not run");
-    let mut pip = checkout.command("python3");
-    pip.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-    ])
-    .args([
-        "--root-user-action=ignore",
-        "--no-deps",
-        "--only-binary=:all:",
-    ])
-    .args(["--requirement", "xtask/requirements-tests.txt", "--target"])
-    .arg(String::from_utf8_lossy(&output.stdout).trim());
+    let target = String::from_utf8_lossy(&output.stdout);
+    let mut pip = tools::pip_install(checkout, "xtask/requirements-tests.txt", target.trim());
     succeed(&mut pip).context("pip cannot install what xtask/requirements-tests.txt lists")
 }

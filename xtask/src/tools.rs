@@ -1,10 +1,13 @@
 //! Are the programs of other makers there? One line and one hint for each that is not. And how a path is taken away.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+
+use crate::checkout::Checkout;
 
 /// Fails unless a C++ compiler runs: torch-sys compiles its bindings with it.
 pub fn need_cxx() -> Result<()> {
@@ -27,6 +30,19 @@ pub fn need_pip() -> Result<()> {
         bail!("no pip: `python3 -m pip` does not run\nhint: apt-get install python3-pip");
     }
     Ok(())
+}
+
+/// `pip install` of the wheels that the file `requirements` lists into the folder `target`, which spares pip's refusal to
+/// touch the system's Python (PEP 668).
+pub fn pip_install(checkout: &Checkout, requirements: &str, target: impl AsRef<OsStr>) -> Command {
+    let mut pip = checkout.command("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--no-deps"])
+        .args(["--disable-pip-version-check", "--only-binary=:all:"])
+        .args(["--requirement", requirements, "--target"])
+        .arg(target)
+        // The option of that name is an error for pip before 22.1, which Ubuntu 22.04 has; the variable is not.
+        .env("PIP_ROOT_USER_ACTION", "ignore");
+    pip
 }
 
 /// Fails unless cargo knows the subcommand that a rustup component brings.
