@@ -12,7 +12,7 @@ use lift_text::cli::Cli;
 /// Exit codes: 0 done, 1 failed, 2 wrong usage (clap exits with 2 by itself).
 fn main() -> ExitCode {
     let cli = terminal::arguments::<Cli>();
-    lift_clip::threads::prepare();
+    lift_clip::runtime::prepare();
     match caught(|| cli.run()) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Err(refused) => {

@@ -11,7 +11,7 @@ use lift_train::{cli::Cli, error::Error};
 
 fn main() -> ExitCode {
     let cli = terminal::arguments::<Cli>();
-    lift_clip::threads::prepare();
+    lift_clip::runtime::prepare();
     match caught(|| cli.run()) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Err(refused) => {

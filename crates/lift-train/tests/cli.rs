@@ -22,12 +22,12 @@ mod parity;
 mod resume;
 #[path = "cli/run_report.rs"]
 mod run_report;
+#[path = "cli/runtime.rs"]
+mod runtime;
 #[path = "cli/splits.rs"]
 mod splits;
 #[path = "cli/tensorboard.rs"]
 mod tensorboard;
-#[path = "cli/threads.rs"]
-mod threads;
 
 use std::{
     num::NonZeroUsize,

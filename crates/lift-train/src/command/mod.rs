@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use lift_clip::{
     DeviceChoice, Head, VisionTower, device_name,
     memory::{self, MemorySize},
-    threads,
+    runtime,
 };
 use lift_data::{manifest::Manifest, terminal};
 use tch::{Device, Tensor};
@@ -49,7 +49,7 @@ use crate::{
 /// # Errors
 /// When it is none of auto, cpu and cuda:N, or is not there.
 pub fn device(typed: &str, limit: Option<MemorySize>, threads: usize) -> Result<Device> {
-    threads::compute_with(threads);
+    runtime::compute_with(threads);
     let choice: DeviceChoice = typed.parse().map_err(Error::Usage)?;
     let device = choice.resolve_with_note()?;
     memory::limit(device, limit)?;

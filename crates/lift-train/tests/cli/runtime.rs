@@ -6,7 +6,8 @@ use std::process::Command;
 fn shown(name: &str, environment: &[(&str, &str)]) -> Vec<String> {
     let mut program = Command::new(env!("CARGO_BIN_EXE_lift-train"));
     program.args(["compare", "no-such-run"]);
-    for variable in ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS"] {
+    let removed = "OMP_WAIT_POLICY GOMP_SPINCOUNT OMP_NUM_THREADS MALLOC_MMAP_THRESHOLD_ MALLOC_TRIM_THRESHOLD_ GLIBC_TUNABLES";
+    for variable in removed.split(' ') {
         program.env_remove(variable);
     }
     program
@@ -26,14 +27,29 @@ fn shown(name: &str, environment: &[(&str, &str)]) -> Vec<String> {
 #[test]
 fn waiting_threads_sleep_soon() {
     let counts = shown("GOMP_SPINCOUNT", &[]);
-    assert_eq!(counts.last().map(String::as_str), Some("1000"));
+    assert_eq!(counts.last().map(String::as_str), Some("10000"));
     assert_eq!(counts.len(), 2, "it was started once more: {counts:?}");
 }
 
 #[test]
 fn the_user_s_word_on_waiting_stands() {
-    let active = shown("OMP_WAIT_POLICY", &[("OMP_WAIT_POLICY", "active")]);
-    assert_eq!(active, ["ACTIVE"]);
+    let active = [("OMP_WAIT_POLICY", "active")];
+    let policy = shown("OMP_WAIT_POLICY", &active);
+    assert_eq!(policy, ["ACTIVE", "ACTIVE"], "once more for the memory");
+    let counts = shown("GOMP_SPINCOUNT", &active);
+    assert_ne!(counts.last().map(String::as_str), Some("10000"));
     let counts = shown("GOMP_SPINCOUNT", &[("GOMP_SPINCOUNT", "77")]);
+    assert_eq!(counts, ["77", "77"]);
+}
+
+#[test]
+fn where_the_user_has_decided_all_nothing_is_started_again() {
+    let counts = shown(
+        "GOMP_SPINCOUNT",
+        &[
+            ("GOMP_SPINCOUNT", "77"),
+            ("MALLOC_TRIM_THRESHOLD_", "200000"),
+        ],
+    );
     assert_eq!(counts, ["77"]);
 }
