@@ -13,6 +13,7 @@ mod block;
 mod checkpoint;
 mod clip;
 mod config;
+mod contained;
 mod device;
 mod error;
 mod finite;

@@ -1,12 +1,15 @@
 //! Lines on standard error while a model is fetched or a device is chosen.
 //!
 //! Names of files and words of a server come from outside. Invariant: none of their characters is one that a
-//! terminal obeys or nobody sees.
+//! terminal obeys or nobody sees. A line that cannot be written is lost, and the work goes on.
+
+use std::io::{self, Write};
 
 /// Prints a line.
-#[expect(clippy::print_stderr, reason = "the one place")]
 pub(crate) fn say(text: &str) {
-    eprintln!("{}", shown(text));
+    let line = shown(text) + "\n";
+    // `eprintln!` would panic, and with it end what the line is only about.
+    let _ = io::stderr().lock().write_all(line.as_bytes());
 }
 
 /// `text` with what cannot be seen as Rust writes it: `\u{1b}`.

@@ -13,6 +13,7 @@ use lift_files::Purpose;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::{
+    contained::contained,
     error::{Error, Result},
     hub,
 };
@@ -69,7 +70,10 @@ impl Tokenizer {
             reason,
         };
         let not_one = |e: &dyn std::fmt::Display| bad(format!("not a tokenizer: {e}"));
-        let mut inner: tokenizers::Tokenizer = text.parse().map_err(|e| not_one(&e))?;
+        // The library panics where a file contradicts itself.
+        let parsed = contained(|| text.parse::<tokenizers::Tokenizer>());
+        let parsed = parsed.map_err(|words| not_one(&words))?;
+        let mut inner = parsed.map_err(|e| not_one(&e))?;
         let json: serde_json::Value = serde_json::from_str(&text).map_err(|e| not_one(&e))?;
         let unknown = json["model"]["unk_token"].as_str();
         let unknown = unknown.and_then(|token| inner.token_to_id(token));
@@ -133,10 +137,12 @@ impl Tokenizer {
     }
 
     fn encoding(&self, text: &str) -> Result<tokenizers::Encoding> {
-        self.inner.encode(text, true).map_err(|e| Error::Tokenizer {
+        let bad = |e: &dyn std::fmt::Display| Error::Tokenizer {
             path: self.path.clone(),
             reason: format!("{text:?}: {e}"),
-        })
+        };
+        let encoding = contained(|| self.inner.encode(text, true)).map_err(|words| bad(&words))?;
+        encoding.map_err(|e| bad(&e))
     }
 }
 

@@ -208,9 +208,10 @@ pub enum Error {
     },
     /// A class of the training split has no image.
     #[error(
-        "{}: class {label} ({}) has no training image\nhint: add images of it, or take it out of the class names",
+        "{}: class {label} ({}) has no training image\nhint: {}",
         escape::path(path),
-        visible(name)
+        visible(name),
+        empty_class_hint(*from_one)
     )]
     EmptyClass {
         /// The source that was read.
@@ -219,6 +220,8 @@ pub enum Error {
         label: u32,
         /// Its name.
         name: String,
+        /// Whether it is the first class, and every other one has images.
+        from_one: bool,
     },
     /// A label beyond the class names.
     #[error("{}: label {label} is out of range: there are {num_classes} classes, labels are 0 to {}\nhint: labels count from 0; check the list against the class names", visible(location), num_classes.saturating_sub(1))]
@@ -349,6 +352,15 @@ impl Error {
     pub(crate) fn write(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
         let path = path.into();
         move |source| Error::Write { path, source }
+    }
+}
+
+fn empty_class_hint(from_one: bool) -> &'static str {
+    match from_one {
+        true => {
+            "every other class has images, as if labels began at 1: they count from 0, so take 1 off each label; or add images of it"
+        }
+        false => "add images of it, or take it out of the class names",
     }
 }
 

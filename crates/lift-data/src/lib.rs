@@ -26,6 +26,7 @@ pub mod longtail;
 pub mod manifest;
 pub mod memory;
 pub mod order;
+pub mod outputs;
 pub mod page;
 pub mod profile;
 pub mod progress;
@@ -40,6 +41,7 @@ pub mod shard;
 pub mod source;
 pub mod split;
 pub mod stats;
+pub mod table_file;
 pub mod terminal;
 #[cfg(test)]
 mod testing;

@@ -116,10 +116,16 @@ impl SplitList {
                 path: self.root.clone(),
                 label: class as u32,
                 name: class_names.as_slice()[class].clone(),
+                from_one: labels_begin_at_one(&counts),
             }),
             _ => Ok(()),
         }
     }
+}
+
+/// Whether labels that count from 0 seem to have been written from 1: the first class, and no other, has no image.
+pub fn labels_begin_at_one(counts: &[u64]) -> bool {
+    matches!(counts, [0, others @ ..] if !others.is_empty() && others.iter().all(|&n| n > 0))
 }
 
 /// A source as it was read: its classes and the splits that were asked for.

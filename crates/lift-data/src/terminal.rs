@@ -4,6 +4,9 @@
 //! the characters that it could obey only the line feed passes, the rest is shown as [`escape`] shows it; in
 //! JSON it is escaped as JSON escapes, so that a reader gets the name as it is. A column is as wide as what
 //! is shown of it.
+//!
+//! Results that cannot be written are an error; messages that cannot be written are lost, and the work goes on:
+//! hours of training do not end because the log's disk is full.
 
 use std::fmt::{Display, Write as _};
 use std::io::{self, Write as _};
@@ -13,10 +16,11 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::page::escape;
 
-/// Prints a line, or several, on standard error.
-#[expect(clippy::print_stderr, reason = "the one place")]
+/// Prints a line, or several, on standard error, in one write. What cannot be written is lost.
 pub fn say(text: impl Display) {
-    eprintln!("{}", escape::lines(&text.to_string()));
+    let line = escape::lines(&text.to_string()) + "\n";
+    // `eprintln!` would panic, and with it end what the line is only about.
+    let _ = io::stderr().lock().write_all(line.as_bytes());
 }
 
 /// Writes text to standard output; a reader that went away (`| head`) is no error.
@@ -45,21 +49,33 @@ pub fn print_json(value: &impl Serialize) -> io::Result<()> {
 /// As [`print`].
 pub fn print_as_it_is(text: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text).and_then(|()| out.flush()) {
+    unless_nobody_reads(out.write_all(text).and_then(|()| out.flush()))
+}
+
+fn unless_nobody_reads(written: io::Result<()>) -> io::Result<()> {
+    match written {
         Err(err) if err.kind() != io::ErrorKind::BrokenPipe => Err(err),
         _ => Ok(()),
     }
 }
 
 /// The program's arguments; wrong ones, `--help` and `--version` end the program as clap ends it, but a word
-/// of the command line that a terminal would obey (a file's name, by `*`) is shown.
+/// of the command line that a terminal would obey (a file's name, by `*`) is shown, and help that cannot be written
+/// ends it with 1.
 pub fn arguments<C: clap::Parser>() -> C {
     C::try_parse().unwrap_or_else(|err| {
         let shown = std::env::args_os().map(|word| escape::visible(&word.to_string_lossy()));
-        let Err(of_shown) = C::try_parse_from(shown) else {
-            err.exit();
-        };
-        of_shown.exit();
+        let err = C::try_parse_from(shown).err().unwrap_or(err);
+        let printed = err.print().and_then(|()| io::stdout().flush());
+        match unless_nobody_reads(printed) {
+            Err(failed) if !err.use_stderr() => {
+                say(format_args!(
+                    "error: standard output: cannot write: {failed}"
+                ));
+                std::process::exit(1);
+            }
+            _ => std::process::exit(err.exit_code()),
+        }
     })
 }
 

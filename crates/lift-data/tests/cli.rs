@@ -181,6 +181,48 @@ fn a_list_with_blanks_in_paths_is_built() {
 }
 
 #[test]
+fn messages_that_cannot_be_written_are_lost_and_results_are_an_error() {
+    let place = Workplace::new();
+    place.class_folders("photos");
+    let full = || {
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap()
+    };
+    let program = |line: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lift-data"));
+        command.args(line.split(' ')).current_dir(place.path(""));
+        command
+    };
+    let build = "build folder --source photos --out shards --short-side 8";
+    let ended = program(build).stderr(full()).output().unwrap();
+    assert_eq!(ended.status.code(), Some(0));
+    assert!(place.run("verify shards").starts_with("exit 0"));
+    for line in [
+        "--help",
+        "build -h",
+        "--version",
+        "completions bash",
+        "datasets",
+        "stats shards",
+    ] {
+        let mut command = program(line);
+        command.stdout(full()).stderr(std::process::Stdio::piped());
+        let output = command.spawn().unwrap().wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            (output.status.code(), said.as_str()),
+            (
+                Some(1),
+                "error: standard output: cannot write: No space left on device (os error 28)\n"
+            ),
+            "{line}"
+        );
+    }
+}
+
+#[test]
 fn bad_input_is_named_with_a_hint() {
     let place = Workplace::new();
     place.class_folders("photos");
@@ -188,6 +230,7 @@ fn bad_input_is_named_with_a_hint() {
     place.write("odd.txt", "cat/0.png 0\ncat/1.png\n");
     place.write("far.txt", "cat/0.png 0\ncat/1.png 7\n");
     place.write("gap.txt", "cat/0.png 0\ncat/1.png 2\n");
+    place.write("one.txt", "cat/0.png 1\ncat/1.png 2\n");
     place.write("gone.txt", "cat/none.png 0\n");
     place.write("names.txt", "cat\ndog\n");
     let list = |name: &str| {
@@ -221,6 +264,12 @@ fn bad_input_is_named_with_a_hint() {
     hint: labels count from 0; check the list against the class names
     "
     );
+    insta::assert_snapshot!(list("one.txt"), @r"
+    exit 1
+    ----
+    error: photos/train: class 0 (0) has no training image
+    hint: every other class has images, as if labels began at 1: they count from 0, so take 1 off each label; or add images of it
+    ");
     insta::assert_snapshot!(list("gap.txt"), @r"
     exit 1
     ----

@@ -95,6 +95,51 @@ fn a_report_does_not_depend_on_the_threads() {
 }
 
 #[test]
+fn files_are_looked_at_before_the_work_and_the_table_is_printed_without_them() {
+    let place = Workplace::new();
+    place.class_folders("photos");
+    place.run("build folder --source photos --out shards --short-side 8");
+    std::fs::create_dir(place.path("folder")).unwrap();
+    insta::assert_snapshot!(place.run("report shards --html folder"), @r"
+    exit 1
+    ----
+    error: folder: cannot write: there is a folder of that name
+    ");
+    insta::assert_snapshot!(place.run("report shards --flags shards/train/manifest.json"), @r"
+    exit 1
+    ----
+    error: shards/train/manifest.json/flags.csv: cannot write: what should be its folder is a file
+    ");
+    insta::assert_snapshot!(place.run("report shards --json new/r --md ./new/r"), @r"
+    exit 2
+    ----
+    error: ./new/r: --json and --md both name this file
+    hint: give each a file of its own
+
+    For more information, try '--help'.
+    ");
+    assert!(!place.path("new").exists());
+    let run = place.run("report shards --json new/r.json");
+    assert!(run.starts_with("exit 0"), "{run}");
+
+    // What it is written through is a full disk; before the work it looks like what a killed program left.
+    std::os::unix::fs::symlink("/dev/full", place.path(".full.md.lift-tmp")).unwrap();
+    let run = place.run("report shards --md full.md --json after.json");
+    assert!(
+        run.starts_with("exit 1\n") && run.contains("\nleaked "),
+        "{run}"
+    );
+    assert!(
+        run.contains("cannot write: No space left on device"),
+        "{run}"
+    );
+    assert!(
+        place.path("after.json").exists(),
+        "the other file is written"
+    );
+}
+
+#[test]
 fn a_condition_decides_the_exit_code() {
     let place = Workplace::new();
     flawed(&place);

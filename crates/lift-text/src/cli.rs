@@ -15,6 +15,8 @@ use lift_data::{
     dataset::DatasetSpec,
     layout::split_dir,
     manifest::Manifest,
+    outputs,
+    page::number::plain,
     ranks::Ranks,
     split::Split,
     terminal,
@@ -234,9 +236,7 @@ fn classifier(args: ClassifierArgs) -> Result<()> {
     };
     let device = choice.resolve_with_note()?;
     memory::limit(device, args.max_memory)?;
-    if let Some(folder) = out.parent().filter(|p| !p.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(lift_clip::Error::io(folder))?;
-    }
+    outputs::prepare([out.as_path()])?;
     let prompts = match (&args.descriptors, &args.templates) {
         (Some(file), _) => read_descriptors(file, &classes).map(Prompts::Descriptors),
         (None, Some(file)) => read_templates(file)
@@ -258,9 +258,9 @@ fn classifier(args: ClassifierArgs) -> Result<()> {
     let head = build_head(&lift_clip::hub::fetch(&model)?, &classes, &options)?;
     head.write(&out)?;
     terminal::say(format_args!(
-        "{}: {} classes x {}, prompt {:?}",
+        "{}: {} x {}, prompt {:?}",
         out.display(),
-        classes.len(),
+        plain(classes.len() as u64, "class"),
         head.weight.size()[1],
         head.template
     ));

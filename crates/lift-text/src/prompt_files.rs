@@ -4,10 +4,12 @@
 //! class without an entry, is an error that names it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::Path;
 
 use lift_data::classes::ClassNames;
 use lift_files::Purpose;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
 use crate::prompts::Template;
 
@@ -40,7 +42,7 @@ pub fn read_templates(path: &Path) -> Result<Vec<Template>, String> {
 pub fn read_descriptors(path: &Path, classes: &ClassNames) -> Result<Vec<Vec<String>>, String> {
     let shown = path.display();
     let text = lift_files::text(path, Purpose::Names).map_err(|err| format!("{shown}: {err}"))?;
-    let of_class: BTreeMap<String, Vec<String>> = serde_json::from_str(&text)
+    let Texts(of_class) = serde_json::from_str(&text)
         .map_err(|err| format!("{shown}: not a list of texts for each class: {err}"))?;
     // Several classes may bear one name, as two of ImageNet's do.
     let texts_of = |(label, name): (usize, &String)| match of_class.get(name) {
@@ -59,6 +61,38 @@ pub fn read_descriptors(path: &Path, classes: &ClassNames) -> Result<Vec<Vec<Str
     match of_class.keys().find(|name| !names.contains(name)) {
         Some(name) => Err(format!("{shown}: {name:?} is not among the class names")),
         None => Ok(texts),
+    }
+}
+
+/// The texts of each class, none of which has two entries.
+struct Texts(BTreeMap<String, Vec<String>>);
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(OncePerClass)
+    }
+}
+
+/// A map would keep the last of two entries in silence.
+struct OncePerClass;
+
+impl<'de> Visitor<'de> for OncePerClass {
+    type Value = Texts;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object, class name -> list of texts")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Texts, A::Error> {
+        let mut of_class = BTreeMap::new();
+        while let Some(name) = entries.next_key::<String>()? {
+            if of_class.contains_key(&name) {
+                return Err(A::Error::custom(format!("{name:?} is there twice")));
+            }
+            let texts: Vec<String> = entries.next_value()?;
+            of_class.insert(name, texts);
+        }
+        Ok(Texts(of_class))
     }
 }
 
@@ -105,6 +139,10 @@ mod tests {
             (
                 r#"{"ring": "a hole"}"#,
                 "not a list of texts for each class",
+            ),
+            (
+                "{\"ring\": [\"a\"],\n\"ring\": [\"b\"]}",
+                "\"ring\" is there twice at line 2 column 6",
             ),
         ] {
             let err = read(text).unwrap_err();

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use lift_data::{
     classes::ClassNames,
+    page::number::plain,
     ranks::{RANKS, Ranks},
 };
 
@@ -164,7 +165,8 @@ impl Prompts {
             },
             Self::Descriptors(texts) => {
                 let all: usize = texts.iter().map(Vec::len).sum();
-                format!("{all} descriptors of {} classes", texts.len())
+                let classes = plain(texts.len() as u64, "class");
+                format!("{} of {classes}", plain(all as u64, "descriptor"))
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The program `lift-text` from outside: exit codes, messages, and the file it writes.
 
+#[path = "cli/files.rs"]
+mod files;
 #[path = "cli/texts.rs"]
 mod texts;
 

@@ -13,7 +13,7 @@ use lift_data::report::quality::Flag;
 use lift_data::report::{Report, ReportOptions, croissant, duplicates, flags, near, report, view};
 use lift_data::source::Columns;
 use lift_data::terminal::aligned;
-use lift_data::{BandEdges, atomic};
+use lift_data::{BandEdges, atomic, outputs};
 
 use super::stats::table;
 use super::{CliError, all_cores, print};
@@ -100,6 +100,7 @@ pub fn run(args: &ReportArgs) -> Result<(), CliError> {
             args.path.display()
         )));
     }
+    prepare_files(args)?;
     let (report, pairs) = report(&options, Reporting::Stderr)?;
     let condition = match &args.fail_if {
         Some(text) => {
@@ -109,8 +110,10 @@ pub fn run(args: &ReportArgs) -> Result<(), CliError> {
         }
         None => None,
     };
-    write_files(args, &report, &pairs)?;
+    let written = write_files(args, &report, &pairs);
+    // Also where a file could not be written: it is what the minutes were spent on.
     print(&text(&report))?;
+    written?;
     match condition {
         Some((condition, values)) => {
             let failures = condition.failures(&values);
@@ -152,25 +155,51 @@ fn known_names() -> Vec<&'static str> {
     names
 }
 
+/// Looks whether the files can be written, before minutes of work.
+fn prepare_files(args: &ReportArgs) -> Result<(), CliError> {
+    let mut files = vec![
+        ("html", args.html.clone()),
+        ("json", args.json.clone()),
+        ("md", args.md.clone()),
+        ("croissant", args.croissant.clone()),
+    ];
+    let flags = args.flags.iter();
+    files.extend(flags.flat_map(|dir| flags::files(dir).map(|file| ("flags", Some(file)))));
+    let files: Vec<(&str, &Path)> = files
+        .iter()
+        .filter_map(|(flag, path)| Some((*flag, path.as_deref()?)))
+        .collect();
+    if let Some(reason) = outputs::same_file(&files) {
+        return Err(CliError::Usage(reason));
+    }
+    Ok(outputs::prepare(files.iter().map(|(_, path)| *path))?)
+}
+
+/// Writes all that can be written; the first that cannot is the error.
 fn write_files(args: &ReportArgs, report: &Report, pairs: &[view::Pair]) -> Result<(), CliError> {
     let page = view::page(report, pairs);
-    let write = |path: &Option<PathBuf>, bytes: &dyn Fn() -> Vec<u8>| -> Result<(), CliError> {
-        match path {
-            Some(path) => Ok(atomic::write(path, &bytes())?),
-            None => Ok(()),
-        }
+    let write = |path: &Option<PathBuf>, bytes: &dyn Fn() -> Vec<u8>| match path {
+        Some(path) => atomic::write(path, &bytes()),
+        None => Ok(()),
     };
-    write(&args.html, &|| page.html().into_bytes())?;
-    write(&args.md, &|| page.markdown(MARKDOWN_ROWS).into_bytes())?;
-    write(&args.json, &|| json(report))?;
-    if let Some(path) = &args.croissant {
+    let croissant = || -> lift_data::Result<()> {
+        let Some(path) = &args.croissant else {
+            return Ok(());
+        };
         let name = report.dataset.clone().unwrap_or_default();
-        atomic::write(path, &json(&croissant::croissant(&args.path, &name)?))?;
-    }
-    if let Some(dir) = &args.flags {
-        flags::write(report, dir)?;
-    }
-    Ok(())
+        atomic::write(path, &json(&croissant::croissant(&args.path, &name)?))
+    };
+    let all = [
+        write(&args.html, &|| page.html().into_bytes()),
+        write(&args.md, &|| page.markdown(MARKDOWN_ROWS).into_bytes()),
+        write(&args.json, &|| json(report)),
+        croissant(),
+        match &args.flags {
+            Some(dir) => flags::write(report, dir).map(drop),
+            None => Ok(()),
+        },
+    ];
+    Ok(all.into_iter().collect::<lift_data::Result<()>>()?)
 }
 
 fn json(value: &impl serde::Serialize) -> Vec<u8> {

@@ -13,6 +13,24 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
+/// `1 class`, `1,234 classes`: a number of things, whose name is given for one of them.
+pub fn counted(number: u64, one: &str) -> String {
+    format!("{} {}", grouped(number), named(number, one))
+}
+
+/// As [`counted`], without marks between the digits, for what programs read too.
+pub fn plain(number: u64, one: &str) -> String {
+    format!("{number} {}", named(number, one))
+}
+
+fn named(number: u64, one: &str) -> String {
+    match number {
+        1 => one.to_owned(),
+        _ if one.ends_with('s') || one.ends_with("ch") => format!("{one}es"),
+        _ => format!("{one}s"),
+    }
+}
+
 /// Bytes in decimal units, as disks are sold: `34.5 MB`.
 pub fn bytes(bytes: u64) -> String {
     match bytes {
@@ -58,6 +76,20 @@ pub(super) fn tick(value: f64, step: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_thing_is_no_plural() {
+        let cases = [
+            (0, "step", "0 steps"),
+            (1, "epoch", "1 epoch"),
+            (1234, "class", "1,234 classes"),
+            (2, "batch", "2 batches"),
+        ];
+        for (number, one, said) in cases {
+            assert_eq!(counted(number, one), said);
+            assert_eq!(plain(number, one), said.replace(',', ""));
+        }
+    }
 
     #[test]
     fn digits_are_grouped() {

@@ -45,6 +45,17 @@ struct PairLine<'a> {
     other_class: &'a str,
 }
 
+/// The files that [`write`] writes.
+pub fn files(dir: &Path) -> [PathBuf; 4] {
+    [
+        "flags.csv",
+        "flags.parquet",
+        "duplicates.csv",
+        "duplicates.parquet",
+    ]
+    .map(|name| dir.join(name))
+}
+
 /// Writes `flags.csv`, `flags.parquet`, `duplicates.csv` and `duplicates.parquet` into `dir`; says where.
 pub fn write(report: &Report, dir: &Path) -> Result<Vec<PathBuf>> {
     std::fs::create_dir_all(dir).map_err(Error::write(dir))?;
@@ -110,13 +121,7 @@ pub fn write(report: &Report, dir: &Path) -> Result<Vec<PathBuf>> {
             }
         })
         .collect();
-    let files = [
-        "flags.csv",
-        "flags.parquet",
-        "duplicates.csv",
-        "duplicates.parquet",
-    ]
-    .map(|name| dir.join(name));
+    let files = files(dir);
     atomic::write(&files[0], &csv(&flags, &FLAG_COLUMNS, &files[0])?)?;
     atomic::write(&files[1], &parquet(flag_columns(&flags), &files[1])?)?;
     atomic::write(&files[2], &csv(&pairs, &PAIR_COLUMNS, &files[2])?)?;
