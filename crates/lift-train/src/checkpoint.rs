@@ -98,11 +98,16 @@ impl Checkpoint {
         };
         if !path.is_file() {
             return Err(bad(
-                "no checkpoint; the run was not begun\nhint: remove the folder and start again"
+                "no checkpoint, though the run has begun\nhint: remove the folder and start again"
                     .into(),
             ));
         }
-        let mut file = TensorFile::read(&path)?;
+        let mut file = TensorFile::read(&path).map_err(|error| match error {
+            lift_clip::Error::BadSafetensors { reason, .. } => bad(format!(
+                "not a whole checkpoint: {reason}\nhint: remove the folder and start the run again"
+            )),
+            other => other.into(),
+        })?;
         let seal = file.metadata.remove("xxh3");
         if file
             .metadata
@@ -247,7 +252,8 @@ pub fn remove(run: &Path) -> Result<()> {
     }
 }
 
-fn path_in(run: &Path) -> PathBuf {
+/// The file of a run's checkpoint.
+pub fn path_in(run: &Path) -> PathBuf {
     run.join(FOLDER).join("latest.safetensors")
 }
 
@@ -283,6 +289,7 @@ mod tests {
             shards: "1".into(),
             head: Some("2".into()),
             model: "3".into(),
+            ..Origins::default()
         };
         let tensors = |name: &str| {
             let tensor = Tensor::from_slice(&[0.1f32, f32::MIN_POSITIVE, -0.0]);
@@ -377,12 +384,7 @@ mod tests {
                 checkpoint_minutes: minutes,
                 ..config(dir.path())
             };
-            let origins = Origins {
-                shards: String::new(),
-                head: None,
-                model: String::new(),
-            };
-            Keeper::new(&config, &origins).is_due(step)
+            Keeper::new(&config, &Origins::default()).is_due(step)
         };
         assert!(due(3, 0.0, 6) && !due(3, 0.0, 7) && !due(0, 0.0, 6));
         assert!(due(0, 1e-10, 7) && !due(0, 60.0, 7));

@@ -284,7 +284,7 @@ struct HowArgs {
     /// Test-time ensembling
     #[arg(long, value_enum, default_value_t = Tte::None)]
     tte: Tte,
-    /// Pixels beyond the resolution for ensembling [default: the run's, or 24]
+    /// Pixels beyond the resolution for ensembling [default: the run's; or 24, below 224 pixels 3 in 28]
     #[arg(long, value_name = "PIXELS")]
     expand: Option<u32>,
     /// Crops an image with --tte random-crops
@@ -299,10 +299,10 @@ struct HowArgs {
     /// categories.json of iNaturalist 2018, or one like it
     #[arg(long, value_name = "FILE", requires = "level")]
     taxonomy: Option<PathBuf>,
-    /// Write what was said of each image as a Parquet file
+    /// Write what was said of each image: a .csv or .parquet file
     #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
-    /// Write the confusion matrix as a Parquet file, a row a pair of classes
+    /// Write the confusion matrix, a row a pair of classes: a .csv or .parquet file
     #[arg(long, value_name = "FILE")]
     confusion: Option<PathBuf>,
     /// Crops a forward pass, at most
@@ -400,7 +400,7 @@ struct CheckDeviceArgs {
 
 /// What an evaluation takes from a run or a recipe where nothing is typed.
 struct HowDefaults {
-    expand: u32,
+    expand: Option<u32>,
     resolution: Option<u32>,
     precision: Option<Precision>,
     exact: bool,
@@ -409,9 +409,9 @@ struct HowDefaults {
 
 impl HowArgs {
     fn settings(&self, shards: PathBuf, defaults: HowDefaults) -> Result<EvalSettings> {
-        let expand = self.expand.unwrap_or(defaults.expand);
+        let expand = self.expand.or(defaults.expand);
         check_ranges(&[
-            ("expand", f64::from(expand), 0.0, 4096.0),
+            ("expand", f64::from(expand.unwrap_or(0)), 0.0, 4096.0),
             ("crops", self.crops as f64, 1.0, 1024.0),
             ("batch-size", self.batch_size as f64, 1.0, 1e6),
             ("threads", self.threads as f64, 0.0, 1024.0),
@@ -464,14 +464,14 @@ impl Cli {
                 let typed: Vec<String> = std::env::args_os()
                     .map(|word| word.to_string_lossy().into_owned())
                     .collect();
-                let report = command::train_until(&config, &typed, &Stop::on_signals()?)?;
-                command::print_run(report, &config.out)?;
+                let done = command::train_until(&config, &typed, &Stop::on_signals()?);
+                command::print_run(done, &config.out)?;
             }
             Some(Command::Resume(args)) => {
                 let recorded = crate::run::read_config(&args.run)?;
                 let config = args.apply(recorded)?;
-                let report = command::resume(&config, &Stop::on_signals()?)?;
-                command::print_run(report, &config.out)?;
+                let done = command::resume(&config, &Stop::on_signals()?);
+                command::print_run(done, &config.out)?;
             }
             Some(Command::Eval(args)) => {
                 let config = crate::run::read_config(&args.run)?;
@@ -484,8 +484,8 @@ impl Cli {
                     max_memory: config.max_memory,
                 };
                 let settings = args.how.settings(shards, defaults)?;
-                let report = command::eval(&args.run, args.model.as_deref(), &settings)?;
-                command::print(&[report], args.how.shown.output())?;
+                let done = command::eval(&args.run, args.model.as_deref(), &settings);
+                command::print_done(done, args.how.shown.output())?;
             }
             Some(Command::Init(args)) => command::init(&args.settings()?, &args.out)?,
             Some(Command::ZeroShot(args)) => {
@@ -494,7 +494,7 @@ impl Cli {
                 let model = required(args.model.or(recipe.model), "model")?;
                 let head = required(args.head.or(recipe.head), "head")?;
                 let defaults = HowDefaults {
-                    expand: recipe.expand.unwrap_or(24),
+                    expand: recipe.expand,
                     resolution: recipe.resolution,
                     precision: recipe.precision,
                     exact: recipe.exact.unwrap_or(false),
@@ -503,8 +503,8 @@ impl Cli {
                 let settings = args.how.settings(shards, defaults)?;
                 let allow = args.allow_identical || recipe.allow_identical.unwrap_or(false);
                 let head = HeadFile::new(&head, allow);
-                let report = command::zero_shot(&model, head, args.out.as_deref(), &settings)?;
-                command::print(&[report], args.how.shown.output())?;
+                let done = command::zero_shot(&model, head, args.out.as_deref(), &settings);
+                command::print_done(done, args.how.shown.output())?;
             }
             Some(Command::Compare { runs, shown }) => {
                 command::print(&command::compare(&runs)?, shown.output())?;

@@ -5,6 +5,7 @@ mod args;
 use std::path::PathBuf;
 
 use lift_clip::{DeviceChoice, Precision, memory::MemorySize};
+use lift_data::page::number::plain;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
@@ -149,8 +150,9 @@ pub struct TrainConfig {
     pub seed: u64,
     /// Ensembling besides the plain evaluation.
     pub tte: Tte,
-    /// Pixels beyond the resolution for ensembling.
-    pub expand: u32,
+    /// Pixels beyond the resolution for ensembling; none until the model is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expand: Option<u32>,
     /// Threads that compute, and that prepare batches; 0: one a core.
     pub threads: usize,
     /// Batches that are prepared ahead; none: by threads and batch size.
@@ -195,7 +197,7 @@ impl TrainConfig {
                 1.0,
                 1e12,
             ),
-            ("expand", f64::from(self.expand), 0.0, 4096.0),
+            ("expand", f64::from(self.expand.unwrap_or(0)), 0.0, 4096.0),
             ("log-every", self.log_every as f64, 1.0, 1e9),
             ("checkpoint-every", self.checkpoint_every as f64, 0.0, 1e9),
             ("checkpoint-minutes", self.checkpoint_minutes, 0.0, 1e6),
@@ -318,7 +320,7 @@ impl TrainConfig {
     ///
     /// # Errors
     /// When a single image does not fit, or the loss wants whole steps.
-    pub(crate) fn fitting(&self, model: &TunedModel) -> Result<Self> {
+    pub(crate) fn fitting(&self, model: &TunedModel, rows: usize) -> Result<Self> {
         let mut config = self.clone();
         let Some(limit) = self.max_memory else {
             return Ok(config);
@@ -328,27 +330,33 @@ impl TrainConfig {
             context.keep_to(limit.bytes / 4);
         }
         config.prefetch = Some(self.prefetch.unwrap_or(AHEAD));
-        let mut footprint = of_steps(&config, model);
+        let images = self.images_a_step(rows);
+        let mut footprint = of_steps(&config, model, images);
         if footprint.most(limit.bytes) == 0 {
             config.prefetch = Some(1);
-            footprint = of_steps(&config, model);
+            footprint = of_steps(&config, model, images);
         }
-        let one = format!("a step of {} images, one at once,", self.batch_size);
-        let most = footprint.fitting(self.batch_size, Some(limit), &one);
+        let one = format!("a step of {}, one at once,", plain(images as u64, "image"));
+        let most = footprint.fitting(images, Some(limit), &one);
         let most = most.map_err(|reason| {
             Error::Usage(format!(
                 "{reason}\nhint: --activation-checkpointing takes less, and a smaller --batch-size, whose pixels are there at once"
             ))
         })?;
-        config.accumulate = self.accumulate.max(parts(self.batch_size, most));
+        config.accumulate = self.accumulate.max(parts(images, most));
         if config.accumulate > 1 && self.loss == LossKind::Lade {
             return Err(Error::Usage(format!(
-                "--max-memory {limit} holds {most} images at once, and --loss lade looks at all {} of a step\n\
+                "--max-memory {limit} holds {} at once, and --loss lade looks at all {images} of a step\n\
                  hint: --batch-size {most}",
-                self.batch_size
+                plain(most as u64, "image")
             )));
         }
         Ok(config)
+    }
+
+    /// How many images a step has when there are so many training images: the first of an epoch, which is the largest.
+    pub(crate) fn images_a_step(&self, rows: usize) -> usize {
+        self.batch_size.min(rows)
     }
 
     /// How test images are passed, and training images where no step is made of them.

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::report::Report;
+
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -47,6 +49,14 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// What was computed is there, and a file that it was to be written to is not.
+    #[error("{source}")]
+    Unwritten {
+        /// What was computed.
+        report: Box<Report>,
+        /// Why the file is not there.
+        source: Box<Error>,
     },
     /// A device cannot be opened, or a call to it failed.
     #[error("device {device}: {reason}")]

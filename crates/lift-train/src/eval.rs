@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use lift_clip::VisionConfig;
 use lift_data::{Split, progress::Reporting};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -44,13 +45,29 @@ impl Tte {
     }
 }
 
+/// Pixels beyond the resolution that the papers take, whose towers see 224 pixels and more.
+const PAPERS_EXPAND: u32 = 24;
+const PAPERS_RESOLUTION: i64 = 224;
+
+/// Pixels beyond the resolution where none are given: the papers' 24, and as large a share of fewer pixels than theirs;
+/// one more where that is a multiple of the patch size, whose corner crops would repeat the patch grid.
+pub fn usual_expand(tower: &VisionConfig) -> u32 {
+    let seen = tower.resolution.min(PAPERS_RESOLUTION) as f64;
+    let share = seen * f64::from(PAPERS_EXPAND) / PAPERS_RESOLUTION as f64;
+    let expand = share.round().max(1.0) as u32;
+    match i64::from(expand) % tower.patch_size {
+        0 => expand + 1,
+        _ => expand,
+    }
+}
+
 /// How an evaluation looks at images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
     /// The ensembling.
     pub tte: Tte,
-    /// Pixels beyond the resolution, with ensembling.
-    pub expand: u32,
+    /// Pixels beyond the resolution, with ensembling; none: as [`usual_expand`] has it.
+    pub expand: Option<u32>,
     /// How many random crops.
     pub random_crops: usize,
     /// Of random crops and of the bootstrap.
@@ -58,9 +75,19 @@ pub struct Look {
 }
 
 impl Look {
+    /// With the usual pixels beyond the resolution for this tower where none were given.
+    pub fn at(self, tower: &VisionConfig) -> Self {
+        let expand = self.expand.unwrap_or_else(|| usual_expand(tower));
+        Self {
+            expand: Some(expand),
+            ..self
+        }
+    }
+
     /// What the loader cuts out.
     pub fn view(self) -> View {
-        let Self { expand, seed, .. } = self;
+        let expand = self.expand.unwrap_or(PAPERS_EXPAND);
+        let seed = self.seed;
         match self.tte {
             Tte::None => View::Center,
             Tte::FiveCrop => View::FiveCrop { expand },
@@ -172,7 +199,7 @@ pub fn evaluate(
         split: manifest.split,
         tte: look.tte,
         crops: view.crops(),
-        expand: (look.tte != Tte::None).then_some(look.expand),
+        expand: look.expand.filter(|_| look.tte != Tte::None),
         level: options.groups.map(|groups| groups.level().to_owned()),
         metrics: Metrics::new(&judged, classes, look.seed),
         seconds: round(started.elapsed()),
@@ -240,6 +267,33 @@ fn round(time: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pixels_beyond_the_resolution_are_the_papers_or_as_large_a_share() {
+        let of = |resolution, patch_size| {
+            usual_expand(&VisionConfig {
+                resolution,
+                patch_size,
+                width: 64,
+                layers: 1,
+                heads: 1,
+                mlp_width: 64,
+                layer_norm_eps: 1e-5,
+                activation: lift_clip::Activation::QuickGelu,
+            })
+        };
+        // (resolution, patch): the papers' models, the demo's, a multiple of the patch size, the smallest.
+        let cases = [
+            (224, 16),
+            (224, 14),
+            (336, 14),
+            (224, 32),
+            (48, 8),
+            (224, 8),
+            (16, 16),
+        ];
+        assert_eq!(cases.map(|(r, p)| of(r, p)), [24, 24, 24, 24, 5, 25, 2]);
+    }
 
     #[test]
     fn verdicts_by_hand() {

@@ -6,10 +6,10 @@
 use std::{
     fs::File,
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-use lift_clip::VisionTower;
+use lift_clip::{Normalisation, TextTower, Tokenizer, VisionTower};
 use lift_data::{Split, layout::split_dir, manifest::MANIFEST_FILE};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
@@ -20,28 +20,51 @@ use crate::{
     error::{Error, Result},
 };
 
-/// What a run starts from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What a run starts from: everything that is read and decides what comes out. What is not in files of older versions is
+/// not compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Origins {
     /// Of the training shards' manifest, which holds hashes of every shard.
     pub shards: String,
-    /// Of the classifier file; none where the run made its own.
+    /// Of the test shards' manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<String>,
+    /// Of the classifier file; in a checkpoint also of one that the run made itself.
     pub head: Option<String>,
     /// Of the image tower's shape and tensors as they are read, whatever file they come from.
     pub model: String,
+    /// Of the constants that pixels are normalised with, whatever file they come from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalisation: Option<String>,
+    /// Of the text tower and the tokenizer's file, where words are learned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 impl Origins {
-    /// Hashes the inputs of a run.
+    /// Hashes the inputs of a run; `text` is what learned words are encoded with.
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub fn of(config: &TrainConfig, tower: &VisionTower) -> Result<Self> {
+    pub fn of(
+        config: &TrainConfig,
+        tower: &VisionTower,
+        text: Option<(&TextTower, &Tokenizer)>,
+    ) -> Result<Self> {
+        let usual = tower.usual_normalisation();
+        let normalisation = Normalisation::of_model(&config.model, usual)?;
+        let mut constants = Xxh3::new();
+        for value in normalisation.mean.iter().chain(&normalisation.std) {
+            constants.update(&value.to_le_bytes());
+        }
         Ok(Self {
-            shards: of_file(&manifest_of(config)?)?,
+            shards: of_split(config, Split::Train)?,
+            test: Some(of_split(config, Split::Test)?),
             head: config.head.as_deref().map(of_file).transpose()?,
-            model: of_tower(tower)?,
+            model: of_named(&format!("{:?}", tower.config()), &tower.named_tensors())?,
+            normalisation: Some(digits(&constants)),
+            text: text.map(of_text).transpose()?,
         })
     }
 
@@ -51,9 +74,11 @@ impl Origins {
     /// When they differ, or cannot be read.
     pub fn require_files(&self, config: &TrainConfig) -> Result<()> {
         self.require_shards(config)?;
-        match (&self.head, &config.head) {
-            (Some(wanted), Some(path)) => require(wanted, &of_file(path)?, path, "classifier file"),
-            _ => Ok(()),
+        let test = of_split(config, Split::Test)?;
+        require_known(&self.test, &Some(test), &config.shards, "test shards")?;
+        match &config.head {
+            Some(path) => require_known(&self.head, &Some(of_file(path)?), path, HEAD),
+            None => Ok(()),
         }
     }
 
@@ -62,7 +87,7 @@ impl Origins {
     /// # Errors
     /// When they differ, or cannot be read.
     pub fn require_shards(&self, config: &TrainConfig) -> Result<()> {
-        let found = of_file(&manifest_of(config)?)?;
+        let found = of_split(config, Split::Train)?;
         require(&self.shards, &found, &config.shards, "shards")
     }
 
@@ -71,24 +96,38 @@ impl Origins {
     /// # Errors
     /// When it was.
     pub fn require_same(&self, found: &Self, config: &TrainConfig) -> Result<()> {
-        require(&self.shards, &found.shards, &config.shards, "shards")?;
-        require(&self.model, &found.model, &config.model, "model")?;
-        match (&self.head, &found.head, &config.head) {
-            (Some(wanted), Some(found), Some(path)) => {
-                require(wanted, found, path, "classifier file")
-            }
-            _ => Ok(()),
+        let TrainConfig { shards, model, .. } = config;
+        require(&self.shards, &found.shards, shards, "shards")?;
+        require_known(&self.test, &found.test, shards, "test shards")?;
+        require(&self.model, &found.model, model, "model")?;
+        let constants = "normalisation of pixels (preprocessor_config.json or config.json)";
+        require_known(&self.normalisation, &found.normalisation, model, constants)?;
+        require_known(&self.text, &found.text, model, "text tower and tokenizer")?;
+        match &config.head {
+            Some(path) => require_known(&self.head, &found.head, path, HEAD),
+            None => Ok(()),
         }
     }
 
-    /// Refuses another model than this.
+    /// Takes down the classifier file that the run has made itself.
     ///
     /// # Errors
-    /// When it differs.
-    pub fn require_model(&self, config: &TrainConfig, tower: &VisionTower) -> Result<()> {
-        require(&self.model, &of_tower(tower)?, &config.model, "model")
+    /// When it cannot be read.
+    pub fn note_made_head(&mut self, path: &Path) -> Result<()> {
+        self.head = Some(of_file(path)?);
+        Ok(())
+    }
+
+    /// Refuses another file than the run has made itself.
+    ///
+    /// # Errors
+    /// When it is another, or cannot be read.
+    pub fn require_made_head(&self, path: &Path) -> Result<()> {
+        require_known(&self.head, &Some(of_file(path)?), path, HEAD)
     }
 }
+
+const HEAD: &str = "classifier file";
 
 /// The hash of tensors in the order given, which is part of it, begun with the bytes of `head`.
 ///
@@ -114,17 +153,20 @@ pub fn of_tensors<'a>(
     Ok(digits(&hash))
 }
 
-fn manifest_of(config: &TrainConfig) -> Result<PathBuf> {
-    Ok(split_dir(&config.shards, Split::Train)?.join(MANIFEST_FILE))
+fn of_split(config: &TrainConfig, split: Split) -> Result<String> {
+    of_file(&split_dir(&config.shards, split)?.join(MANIFEST_FILE))
 }
 
-fn of_tower(tower: &VisionTower) -> Result<String> {
-    let shape = format!("{:?}", tower.config());
-    let tensors = tower.named_tensors();
-    of_tensors(
-        shape.as_bytes(),
-        tensors.iter().map(|(name, t)| (name.as_str(), *t)),
-    )
+fn of_named(head: &str, tensors: &[(String, &Tensor)]) -> Result<String> {
+    let tensors = tensors
+        .iter()
+        .map(|(name, tensor)| (name.as_str(), *tensor));
+    of_tensors(head.as_bytes(), tensors)
+}
+
+fn of_text((tower, tokenizer): (&TextTower, &Tokenizer)) -> Result<String> {
+    let head = format!("{:?} {}", tower.config(), of_file(tokenizer.path())?);
+    of_named(&head, &tower.named_tensors())
 }
 
 fn of_file(path: &Path) -> Result<String> {
@@ -143,6 +185,19 @@ fn of_file(path: &Path) -> Result<String> {
 
 fn digits(hash: &Xxh3) -> String {
     format!("{:016x}", hash.digest())
+}
+
+/// As [`require`], where both are known.
+fn require_known(
+    wanted: &Option<String>,
+    found: &Option<String>,
+    path: &Path,
+    what: &str,
+) -> Result<()> {
+    match (wanted, found) {
+        (Some(wanted), Some(found)) => require(wanted, found, path, what),
+        _ => Ok(()),
+    }
 }
 
 fn require(wanted: &str, found: &str, path: &Path, what: &str) -> Result<()> {

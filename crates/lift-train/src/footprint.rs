@@ -25,8 +25,9 @@ const BESIDE_KEPT: u64 = 10;
 /// Batches that are prepared ahead where memory is limited and nothing else was said.
 pub const AHEAD: usize = 2;
 
-/// Of steps of `model` with these settings. The pixels of a whole step are there, in however many parts it is passed.
-pub fn of_steps(config: &TrainConfig, model: &TunedModel) -> Footprint {
+/// Of steps of `model` with these settings on so many images. The pixels of a whole step are there, in however many parts
+/// it is passed.
+pub fn of_steps(config: &TrainConfig, model: &TunedModel, images: usize) -> Footprint {
     let (tower, counts) = (model.visual.config(), model.parameter_counts());
     let of_kind = bytes_of(model.visual.kind());
     // Tuned tensors, their gradients and what the optimiser keeps of them are fp32.
@@ -53,7 +54,7 @@ pub fn of_steps(config: &TrainConfig, model: &TunedModel) -> Footprint {
     // Logits, their softmax and its gradient.
     let logits = 3 * 4 * counts.classifier / tower.width as u64;
     let ahead = config.prefetch.unwrap_or(AHEAD);
-    let pixels = pixels(&model.visual, ahead) * config.batch_size as u64;
+    let pixels = pixels(&model.visual, ahead) * images as u64;
     let texts = model.joint.context().map_or(0, |context| context.bytes());
     Footprint {
         fixed: counts.frozen * of_kind + counts.tuned() * of_tuned + pixels + texts,

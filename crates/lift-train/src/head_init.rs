@@ -10,7 +10,10 @@ mod probe;
 use std::{fmt, path::Path, sync::Arc};
 
 use lift_clip::{Head, NoHooks, Normalisation, VisionTower, hub, memory::MemorySize, normalize};
-use lift_data::{manifest::Manifest, progress::Reporting, shard::ShardReader, terminal};
+use lift_data::{
+    manifest::Manifest, page::number::plain, progress::Reporting, shard::ShardReader,
+    source::labels_begin_at_one, terminal,
+};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -46,6 +49,28 @@ pub enum HeadInit {
     Random,
 }
 
+/// Refuses training shards with a class that has no image, which `who` needs.
+///
+/// # Errors
+/// When there is one; the first is named.
+pub fn require_images(shards: &Path, manifest: &Manifest, who: &str) -> Result<()> {
+    let counts = &manifest.class_counts;
+    let Some(label) = counts.iter().position(|&n| n == 0) else {
+        return Ok(());
+    };
+    let name = &manifest.class_names.as_slice()[label];
+    let from_one = match labels_begin_at_one(counts) {
+        true => {
+            "; every other class has some, as if labels began at 1: they count from 0, so take 1 off each label and build again"
+        }
+        false => "",
+    };
+    Err(Error::Config(format!(
+        "{}: class {label} ({name:?}) has no training image\nhint: {who} needs at least one image a class{from_one}",
+        shards.display()
+    )))
+}
+
 impl fmt::Display for HeadInit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -65,13 +90,14 @@ impl HeadInit {
             Self::Head => None,
             Self::ClassMean => {
                 let images: u64 = counts.iter().map(|&n| n.min(IMAGES_A_MEAN as u64)).sum();
-                Some(format!("class means over {images} images"))
+                Some(format!("class means over {}", plain(images, "image")))
             }
             Self::LinearProbe => {
                 let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
                 let images = manifest.rows;
                 Some(format!(
-                    "linear probing on {images} images, {:.1} MiB of features (at most {:.0})",
+                    "linear probing on {}, {:.1} MiB of features (at most {:.0})",
+                    plain(images, "image"),
                     mib(feature_bytes(images, width)),
                     mib(PROBE_BYTES)
                 ))
@@ -91,14 +117,10 @@ impl HeadInit {
         width: i64,
         limit: Option<MemorySize>,
     ) -> Result<()> {
-        let shards = shards.display();
-        let empty = manifest.class_counts.iter().position(|&n| n == 0);
-        if let (Self::ClassMean | Self::LinearProbe, Some(label)) = (self, empty) {
-            let name = &manifest.class_names.as_slice()[label];
-            return Err(Error::Config(format!(
-                "{shards}: class {name:?} has no training image\nhint: --init {self} needs at least one image a class"
-            )));
+        if matches!(self, Self::ClassMean | Self::LinearProbe) {
+            require_images(shards, manifest, &format!("--init {self}"))?;
         }
+        let shards = shards.display();
         let bytes = feature_bytes(manifest.rows, width);
         if self == Self::LinearProbe && bytes > PROBE_BYTES {
             return Err(Error::Config(format!(
@@ -227,7 +249,8 @@ impl Source<'_> {
             steps, gradient, ..
         } = probed.minimum;
         terminal::say(format_args!(
-            "linear probing: {steps} steps of L-BFGS, largest gradient {gradient:.1e}"
+            "linear probing: {} of L-BFGS, largest gradient {gradient:.1e}",
+            plain(steps as u64, "step")
         ));
         Ok(normalize(&probed.weight))
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use lift_clip::device_name;
-use lift_data::manifest::Manifest;
+use lift_data::{manifest::Manifest, page::number::plain};
 use tch::Device;
 
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     error::Result,
     footprint::of_steps,
     loader::Sampler,
+    loss::LossKind,
     model::{ParameterCounts, TunedModel},
     tuner::{Choice, TunerKind},
 };
@@ -24,7 +25,7 @@ pub struct Plan {
     tuner: String,
     parameters: ParameterCounts,
     epochs: usize,
-    batch_size: usize,
+    images_a_step: usize,
     steps: u64,
     sampler: Sampler,
     lr: f64,
@@ -34,6 +35,7 @@ pub struct Plan {
     parts: usize,
     start: Option<String>,
     cache: Option<String>,
+    warnings: Vec<String>,
 }
 
 impl Plan {
@@ -48,7 +50,8 @@ impl Plan {
         device: Device,
     ) -> Result<Self> {
         let parameters = model.parameter_counts();
-        let part = config.batch_size.div_ceil(config.accumulate);
+        let images_a_step = config.images_a_step(manifest.rows as usize);
+        let part = images_a_step.div_ceil(config.accumulate);
         let layers = config.layers.of(model.visual.config().layers);
         let layers = layers.unwrap_or_default();
         Ok(Self {
@@ -58,16 +61,17 @@ impl Plan {
             tuner: describe(config, model, manifest.num_classes(), &layers),
             parameters,
             epochs: config.epochs,
-            batch_size: config.batch_size,
+            images_a_step,
             steps: manifest.rows.div_ceil(config.batch_size as u64) * config.epochs as u64,
             sampler: config.sampler,
             lr: config.lr,
             precision: config.precision().to_string(),
             device: device_name(device),
-            bytes: of_steps(config, model).bytes(part),
-            parts: config.accumulate,
+            bytes: of_steps(config, model, images_a_step).bytes(part),
+            parts: config.accumulate.min(images_a_step.max(1)),
             start: config.init.plan(manifest, model.visual.config().width),
             cache: config.cache.plan(manifest.bytes())?,
+            warnings: warnings(config, model, manifest, &layers),
         })
     }
 }
@@ -77,12 +81,14 @@ impl fmt::Display for Plan {
         let p = &self.parameters;
         writeln!(
             f,
-            "data     {}: {} training images, {} classes",
-            self.dataset, self.images, self.classes
+            "data     {}: {}, {}",
+            self.dataset,
+            plain(self.images, "training image"),
+            plain(self.classes as u64, "class")
         )?;
         match self.tuner.as_str() {
             "" => write!(f, "tune     the classifier alone, ")?,
-            tuner => write!(f, "tune     {tuner}, {} parameters, ", p.modules)?,
+            tuner => write!(f, "tune     {tuner}, {}, ", plain(p.modules, "parameter"))?,
         }
         writeln!(
             f,
@@ -91,10 +97,12 @@ impl fmt::Display for Plan {
             p.frozen,
             p.classifier
         )?;
-        let (epochs, steps, batch) = (self.epochs, self.steps, self.batch_size);
         write!(
             f,
-            "train    {epochs} epochs, {steps} steps of {batch} images, learning rate {}",
+            "train    {}, {} of {}, learning rate {}",
+            plain(self.epochs as u64, "epoch"),
+            plain(self.steps, "step"),
+            plain(self.images_a_step as u64, "image"),
             self.lr
         )?;
         match self.sampler {
@@ -116,8 +124,77 @@ impl fmt::Display for Plan {
                 writeln!(f, "{name:<8} {line}")?;
             }
         }
+        for warning in &self.warnings {
+            writeln!(f, "{:<8} {warning}", "warning")?;
+        }
         Ok(())
     }
+}
+
+/// What can be done, and is hardly meant.
+fn warnings(
+    config: &TrainConfig,
+    model: &TunedModel,
+    manifest: &Manifest,
+    layers: &[usize],
+) -> Vec<String> {
+    let mut found = Vec::new();
+    let (rows, classes) = (manifest.rows, manifest.num_classes());
+    if config.batch_size as u64 > rows {
+        found.push(format!(
+            "--batch-size {} is more than there are: a step has all {}",
+            config.batch_size,
+            plain(rows, "training image")
+        ));
+    }
+    if classes == 1 {
+        found.push("there is one class: nothing is told apart, and every accuracy is 100 %".into());
+    }
+    if config.epochs > 0 && config.lr == 0.0 {
+        found.push(match config.head_lr {
+            Some(lr) if lr > 0.0 => "--lr 0: only the classifier is tuned, by --head-lr".into(),
+            _ => "--lr 0: nothing is tuned, the model stays as it is".to_owned(),
+        });
+    }
+    let width = model.visual.config().width;
+    for choice in config.tuner.choices() {
+        let what = match choice.kind {
+            TunerKind::Lora => "rank",
+            TunerKind::Adaptformer | TunerKind::Adapter => "bottleneck",
+            _ => continue,
+        };
+        let size = size_of(choice, config, classes, layers).unwrap_or(0);
+        if size > width {
+            found.push(format!(
+                "{}: its {what} {size} is above the tower's width {width}: more parameters than what it stands beside, and no more that it can learn",
+                choice.kind
+            ));
+        }
+    }
+    let loss_knows = match config.loss {
+        LossKind::La => config.tau > 0.0,
+        LossKind::Bs | LossKind::Lade | LossKind::Cb | LossKind::Grw | LossKind::Ldam => true,
+        LossKind::Ce | LossKind::Focal => false,
+    };
+    if config.sampler != Sampler::Instance && loss_knows {
+        found.push(format!(
+            "--sampler {} and --loss {} both make up for rare classes, which is twice: use --loss ce, or --sampler instance",
+            config.sampler.as_str(),
+            config.loss
+        ));
+    }
+    found
+}
+
+/// The size of a module: its own, the one for all, or the automatic one.
+fn size_of(
+    choice: &Choice,
+    config: &TrainConfig,
+    num_classes: usize,
+    layers: &[usize],
+) -> Option<i64> {
+    let automatic = choice.kind.automatic_size(num_classes, layers.len());
+    choice.size.or(config.tuner_size).or(automatic)
 }
 
 /// The modules with their sizes, and their blocks where that is not all of them; nothing for the classifier alone.
@@ -132,10 +209,7 @@ fn describe(
     let learned = model.joint.context().map(|context| context.words() as i64);
     let size = |choice: &Choice| match choice.kind {
         TunerKind::Coop => learned,
-        kind if kind.has_size() => choice
-            .size
-            .or(config.tuner_size)
-            .or(kind.automatic_size(num_classes, layers.len())),
+        kind if kind.has_size() => size_of(choice, config, num_classes, layers),
         _ => None,
     };
     let module = |choice: &Choice| match size(choice) {

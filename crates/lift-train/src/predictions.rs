@@ -1,4 +1,4 @@
-//! Predictions of single images and the confusion matrix, as Parquet files.
+//! Predictions of single images and the confusion matrix, as Parquet or CSV files.
 //!
 //! Invariant: a file appears whole or not at all; rows follow the shards' order.
 
@@ -11,8 +11,12 @@ use arrow::{
     datatypes::{Float32Type, Int32Type},
     error::ArrowError,
 };
-use lift_data::{ClassNames, atomic, shard::ShardReader};
-use parquet::arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder};
+use lift_data::{
+    ClassNames,
+    shard::ShardReader,
+    table_file::{self, TableForm},
+};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::{
     error::{Error, Result},
@@ -131,17 +135,7 @@ fn integers(values: impl Iterator<Item = u32>) -> ArrayRef {
 }
 
 fn write(path: &Path, batch: std::result::Result<RecordBatch, ArrowError>) -> Result<()> {
-    let failed = |reason: String| Error::Io {
-        path: path.into(),
-        source: std::io::Error::other(reason),
-    };
-    let batch = batch.map_err(|err| failed(err.to_string()))?;
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None)
-        .map_err(|err| failed(err.to_string()))?;
-    writer
-        .write(&batch)
-        .and_then(|()| writer.close())
-        .map_err(|err| failed(err.to_string()))?;
-    Ok(atomic::write(path, &bytes)?)
+    let table = batch.map_err(|error| table_file::unmade(path, error))?;
+    let form = TableForm::of(path).map_err(Error::Usage)?;
+    Ok(table_file::write(path, form, &table)?)
 }

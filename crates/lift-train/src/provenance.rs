@@ -13,7 +13,8 @@ use crate::{
     fingerprint::Origins,
 };
 
-const FILE: &str = "provenance.json";
+/// Its name in the run's folder.
+pub const FILE: &str = "provenance.json";
 
 /// How a run was started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,8 +112,8 @@ mod tests {
         assert_eq!(Provenance::read(dir.path()).unwrap(), None);
         let origins = Origins {
             shards: "a4fd3a99733fa6bb".into(),
-            head: None,
             model: "0123456789abcdef".into(),
+            ..Origins::default()
         };
         let written = Provenance::new(&["lift-train".into()], &origins);
         written.write(dir.path()).unwrap();

@@ -95,6 +95,20 @@ impl Report {
         Ok(atomic::write(&path, text.as_bytes())?)
     }
 
+    /// The report, or an error that still holds it where a file of the run could not be written.
+    ///
+    /// # Errors
+    /// When one could not.
+    pub fn unless_unwritten(self, written: Result<()>) -> Result<Self> {
+        match written {
+            Ok(()) => Ok(self),
+            Err(source) => Err(Error::Unwritten {
+                report: Box::new(self),
+                source: Box::new(source),
+            }),
+        }
+    }
+
     /// Reads `report.json` of a run.
     ///
     /// # Errors

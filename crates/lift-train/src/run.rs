@@ -1,28 +1,45 @@
 //! A run's folder: `config.toml`, `metrics.jsonl`, `tuned.safetensors`, `report.json`; `head.safetensors` where `--init`
 //! made the classifier, and `tensorboard/` where it was asked for.
 
-use std::{fs, path::Path, thread, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use lift_clip::{Head, TensorFile, hub, not_finite};
 use lift_data::atomic;
 use lift_files::Purpose;
 
 use crate::{
+    checkpoint,
     config::TrainConfig,
     error::{Error, Result},
+    head_init::HeadInit,
     model::TunedModel,
+    provenance::FILE as PROVENANCE,
 };
 
 const FORMAT: &str = "lift-tuned/1";
+const CONFIG: &str = "config.toml";
+/// The classifier file that `--init` made.
+pub const MADE_HEAD: &str = "head.safetensors";
 
-/// Makes the folder of a new run and writes the resolved settings into it, with absolute paths.
+/// Makes the folder of a new run, or takes that of one that ended before its first checkpoint, and writes the resolved
+/// settings into it, with absolute paths.
 ///
 /// # Errors
-/// When there is something in it already.
+/// When there is something else in it already, or another process is about to train in it.
 pub fn create(config: &TrainConfig) -> Result<()> {
     let out = &config.out;
-    require_empty(out)?;
+    require_free(out)?;
     fs::create_dir_all(out).map_err(Error::io(out))?;
+    // Held while the settings are replaced, so that of two processes that begin anew one is refused.
+    let _lock = match out.join(CONFIG).exists() {
+        true => Some(lock(out)?),
+        false => None,
+    };
     write_config(config)
 }
 
@@ -46,7 +63,66 @@ pub fn write_config(config: &TrainConfig) -> Result<()> {
     };
     let text = toml::to_string(&config)
         .map_err(|e| Error::Config(format!("the settings cannot be written: {e}")))?;
-    Ok(atomic::write(&out.join("config.toml"), text.as_bytes())?)
+    Ok(atomic::write(&out.join(CONFIG), text.as_bytes())?)
+}
+
+/// Refuses a folder that a run cannot begin in: it may be missing, empty, or hold what a run leaves that ended before
+/// its first checkpoint.
+///
+/// # Errors
+/// When it holds a run that can be gone on with, which is said, or anything else, or when `out` is a file.
+pub fn require_free(out: &Path) -> Result<()> {
+    if is_not_begun(out) {
+        return Ok(());
+    }
+    if out.join(CONFIG).exists()
+        && checkpoint::path_in(out).exists()
+        && !out.join("report.json").exists()
+    {
+        return Err(Error::BadRun {
+            path: out.into(),
+            reason: format!(
+                "holds a run that is not finished\nhint: `lift-train resume {}` goes on with it; or choose another --out",
+                out.display()
+            ),
+        });
+    }
+    require_empty(out)
+}
+
+/// Whether the folder of a run holds its settings, and nothing that a step has made: the run ended before its first
+/// checkpoint, and nothing is lost when it begins again.
+pub fn is_not_begun(run: &Path) -> bool {
+    let (Ok(config), Ok(paths)) = (read_config(run), paths_in(run)) else {
+        return false;
+    };
+    paths.iter().all(|path| is_of_the_beginning(path, &config))
+}
+
+/// What a run with these settings writes before its first checkpoint, or was writing when it was killed.
+fn is_of_the_beginning(path: &Path, config: &TrainConfig) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    match name.as_ref() {
+        CONFIG | PROVENANCE => true,
+        MADE_HEAD => config.init != HeadInit::Head,
+        // Event files hold no step where the log holds none.
+        "tensorboard" => config.tensorboard,
+        "metrics.jsonl" => fs::metadata(path).is_ok_and(|file| file.len() == 0),
+        "checkpoint" => paths_in(path).is_ok_and(|paths| paths.iter().all(|p| is_temporary(p))),
+        _ => is_temporary(path),
+    }
+}
+
+fn paths_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    fs::read_dir(folder)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect()
+}
+
+/// Whether it is a file of ours that was not finished.
+fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with('.') && name.ends_with(".lift-tmp")
 }
 
 /// Refuses a folder that has something in it.
@@ -73,7 +149,7 @@ pub fn require_empty(out: &Path) -> Result<()> {
 /// # Errors
 /// When another one does.
 pub fn lock(run: &Path) -> Result<fs::File> {
-    let path = run.join("config.toml");
+    let path = run.join(CONFIG);
     let file = fs::File::open(&path).map_err(Error::io(&path))?;
     // A process that is just being started holds what its parent had open until it becomes another program.
     let mut lock = file.try_lock();
@@ -109,6 +185,20 @@ pub fn require_unfinished(run: &Path) -> Result<()> {
     Err(Error::BadRun {
         path: run.into(),
         reason,
+    })
+}
+
+/// Why a folder, or a file, that is there has no report of a run; nothing where it has one, or is not there.
+pub fn without_report(run: &Path) -> Option<String> {
+    if run.join("report.json").exists() || !run.exists() {
+        return None;
+    }
+    Some(match run.join(CONFIG).exists() {
+        true => format!(
+            "is not finished, `lift-train resume {}` goes on with it",
+            run.display()
+        ),
+        false => "is no run".into(),
     })
 }
 
@@ -213,7 +303,7 @@ impl Tuned {
 /// # Errors
 /// When it is missing or is no resolved config.
 pub fn read_config(run: &Path) -> Result<TrainConfig> {
-    let path = run.join("config.toml");
+    let path = run.join(CONFIG);
     let text = lift_files::text(&path, Purpose::Settings).map_err(|e| Error::BadRun {
         path: path.clone(),
         reason: format!("{e}\nhint: name the folder that `lift-train --out` made"),

@@ -49,7 +49,7 @@ impl Step {
             },
             parts: config.accumulate,
             label_smoothing: config.label_smoothing,
-            footprint: of_steps(config, model),
+            footprint: of_steps(config, model, config.batch_size),
             max_memory: config.max_memory,
         }
     }

@@ -16,8 +16,12 @@ mod methods;
 mod numbers;
 #[path = "cli/options.rs"]
 mod options;
+#[path = "cli/outputs.rs"]
+mod outputs;
 #[path = "cli/parity.rs"]
 mod parity;
+#[path = "cli/plan.rs"]
+mod plan;
 #[path = "cli/resume.rs"]
 mod resume;
 #[path = "cli/run_report.rs"]
@@ -26,6 +30,8 @@ mod run_report;
 mod runtime;
 #[path = "cli/splits.rs"]
 mod splits;
+#[path = "cli/streams.rs"]
+mod streams;
 #[path = "cli/tensorboard.rs"]
 mod tensorboard;
 
@@ -163,7 +169,7 @@ fn a_run_is_planned_trained_judged_again_and_compared() {
     ));
     assert_eq!(
         lines[2],
-        "train    1 epochs, 2 steps of 128 images, learning rate 0.02"
+        "train    1 epoch, 2 steps of 128 images, learning rate 0.02"
     );
     assert!(!Path::new(&run).exists(), "a dry run writes nothing");
 
@@ -172,6 +178,17 @@ fn a_run_is_planned_trained_judged_again_and_compared() {
     assert!(
         table.lines().nth(2).unwrap().starts_with("run  five-crop"),
         "{table}"
+    );
+
+    let settings = path("run/config.toml");
+    let output = lift_train(&["--config", &settings, "--out", &path("again")]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).ends_with(
+            "hint: these are the settings of a run; in a recipe they stand below a line `[train]`\n"
+        ),
+        "{}",
+        stderr(&output)
     );
 
     let json = succeed(&[

@@ -1,6 +1,6 @@
 //! `lift-train consistency` and `lift-train report`, as typed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use lift_clip::memory::MemorySize;
@@ -121,32 +121,34 @@ const MARKDOWN_ROWS: usize = 100;
 
 impl ReportArgs {
     pub(super) fn run(&self) -> Result<()> {
-        let settings = self.settings()?;
-        let (report, pictures) = command::report(&settings)?;
-        if let Some(path) = &self.json {
-            let json = serde_json::to_string_pretty(&report).expect("a report is plain data");
-            atomic::write(path, (json + "\n").as_bytes())?;
-        }
-        if self.html.is_some() || self.md.is_some() {
-            let page = page(&report, pictures);
-            if let Some(path) = &self.html {
-                atomic::write(path, page.html().as_bytes())?;
-            }
-            if let Some(path) = &self.md {
-                atomic::write(path, page.markdown(MARKDOWN_ROWS).as_bytes())?;
-            }
-        }
-        let written: Vec<&PathBuf> = [&self.html, &self.json, &self.md]
+        let files = [("html", &self.html), ("json", &self.json), ("md", &self.md)];
+        let files: Vec<(&str, &Path)> = files
             .into_iter()
-            .flatten()
+            .filter_map(|(flag, path)| Some((flag, path.as_deref()?)))
             .collect();
-        if written.is_empty() {
+        command::prepare_outputs(&files)?;
+        let (report, pictures) = command::report(&self.settings()?)?;
+        if files.is_empty() {
             return command::print_text(&summary(&report));
         }
-        for path in written {
-            terminal::say(format_args!("report: {}", path.display()));
+        let json = serde_json::to_string_pretty(&report).expect("a report is plain data") + "\n";
+        let page = page(&report, pictures);
+        let mut all = Ok(());
+        for (flag, path) in files {
+            let written = match flag {
+                "html" => atomic::write(path, page.html().as_bytes()),
+                "json" => atomic::write(path, json.as_bytes()),
+                _ => atomic::write(path, page.markdown(MARKDOWN_ROWS).as_bytes()),
+            };
+            match written {
+                Ok(()) => terminal::say(format_args!("report: {}", path.display())),
+                Err(error) => all = all.and(Err(error.into())),
+            }
         }
-        Ok(())
+        if all.is_err() {
+            command::print_text(&summary(&report))?;
+        }
+        all
     }
 
     fn settings(&self) -> Result<ReportSettings> {

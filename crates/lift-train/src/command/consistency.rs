@@ -7,7 +7,7 @@ use std::{
 };
 
 use lift_clip::hub;
-use lift_data::{atomic, layout::split_dir, shard::ShardReader, split::Split, terminal};
+use lift_data::{atomic, layout::split_dir, outputs, shard::ShardReader, split::Split, terminal};
 use tch::Device;
 
 use super::{check_classes, evaluation::load_tuned, print_json, print_text};
@@ -48,6 +48,7 @@ pub struct ConsistencySettings {
 pub fn consistency(config: &TrainConfig, settings: &ConsistencySettings) -> Result<Consistency> {
     let run = &settings.run;
     let mut tuned = Tuned::read(run)?;
+    outputs::prepare([run.join(FILE).as_path()])?;
     let tensors = std::mem::take(&mut tuned.file.tensors);
     let hash = hash(&tensors)?;
     if let Some(provenance) = Provenance::read(run)? {

@@ -7,10 +7,14 @@ use std::{
 };
 
 use lift_clip::{Head, Normalisation, Precision, hub};
-use lift_data::{layout::split_dir, manifest::Manifest, shard::ShardReader, split::Split};
+use lift_data::{
+    layout::split_dir, manifest::Manifest, shard::ShardReader, split::Split, table_file::TableForm,
+};
 use tch::{Device, Kind, Tensor};
 
-use super::{HeadFile, check_classes, class_texts, load_tower, report_of, warn_of_expand};
+use super::{
+    HeadFile, check_classes, class_texts, load_tower, prepare_outputs, report_of, settled,
+};
 use crate::{
     classifier::{Classifier, ClassifierKind},
     config::TrainConfig,
@@ -53,6 +57,22 @@ pub struct EvalSettings {
 }
 
 impl EvalSettings {
+    /// Looks whether the files that are asked for can be written, before anything is computed for them.
+    fn prepare_files(&self) -> Result<()> {
+        let files = [
+            ("predictions", &self.predictions),
+            ("confusion", &self.confusion),
+        ];
+        let files: Vec<(&str, &Path)> = files
+            .into_iter()
+            .filter_map(|(flag, path)| Some((flag, path.as_deref()?)))
+            .collect();
+        for (flag, path) in &files {
+            TableForm::of(path).map_err(|reason| Error::Usage(format!("--{flag} {reason}")))?;
+        }
+        prepare_outputs(&files)
+    }
+
     /// How a run with these settings judges its test shards: no file is written but the report.
     pub fn of_run(config: &TrainConfig, tte: Tte, device: Device) -> Self {
         Self {
@@ -78,6 +98,7 @@ impl EvalSettings {
 /// # Errors
 /// When the run or the shards cannot be used, or their classes differ.
 pub fn eval(run: &Path, model: Option<&Path>, settings: &EvalSettings) -> Result<Report> {
+    settings.prepare_files()?;
     let config = run::read_config(run)?;
     let mut tuned = Tuned::read(run)?;
     let dir = split_dir(&settings.shards, settings.split)?;
@@ -101,13 +122,16 @@ pub fn eval(run: &Path, model: Option<&Path>, settings: &EvalSettings) -> Result
         settings.resolution,
         place,
     )?;
-    warn_of_expand(settings.look, &model.visual);
+    let settings = &EvalSettings {
+        look: settled(settings.look, &model.visual),
+        ..settings.clone()
+    };
     let counts = Some(tuned.class_counts.as_slice());
     let groups = groups(settings, &test)?;
     let groups = groups.as_ref();
     let transfer = Transfer::open(Target::of(&model.visual, normalisation))?;
-    let evaluation = judge(settings, &test, &model, &transfer, counts, groups)?;
-    Ok(Report {
+    let (evaluation, written) = judge(settings, &test, &model, &transfer, counts, groups)?;
+    let report = Report {
         parameters: Some(model.parameter_counts()),
         config: Some(config),
         template: tuned.template,
@@ -123,7 +147,8 @@ pub fn eval(run: &Path, model: Option<&Path>, settings: &EvalSettings) -> Result
             vec![evaluation],
             groups,
         )
-    })
+    };
+    report.unless_unwritten(written)
 }
 
 /// The model of a run from its tuned tensors and the files of its frozen tower, with that tower's constants.
@@ -159,6 +184,7 @@ pub fn zero_shot(
     settings: &EvalSettings,
 ) -> Result<Report> {
     out.map_or(Ok(()), run::require_empty)?;
+    settings.prepare_files()?;
     let (head, head_path) = (head_file.read(model)?, head_file.path());
     let dir = split_dir(&settings.shards, settings.split)?;
     let test = Arc::new(ShardReader::open(&dir)?);
@@ -174,7 +200,7 @@ pub fn zero_shot(
     let model = &hub::fetch(model)?;
     let visual = load_tower(model, settings.resolution)?;
     let texts = class_texts(head_path, &head, &visual, model)?;
-    warn_of_expand(settings.look, &visual);
+    let look = settled(settings.look, &visual);
     let (device, kind) = (settings.device, settings.precision.kind());
     let classifier = Classifier::new(ClassifierKind::Text, texts, head.logit_scale);
     let tower = TunedModel::new(visual, Tuner::default(), classifier, device, kind);
@@ -189,10 +215,11 @@ pub fn zero_shot(
     let kept = out.filter(|_| groups.is_none()).map(|out| out.join(file));
     let settings = &EvalSettings {
         predictions: settings.predictions.clone().or(kept),
+        look,
         ..settings.clone()
     };
     let transfer = Transfer::open(Target::of(&tower.visual, normalisation))?;
-    let evaluation = judge(settings, &test, &tower, &transfer, counts, groups)?;
+    let (evaluation, written) = judge(settings, &test, &tower, &transfer, counts, groups)?;
     let name = out.unwrap_or(Path::new("zero-shot"));
     let report = Report {
         bands: train_counts.as_ref().map(|_| test.manifest().bands),
@@ -207,10 +234,9 @@ pub fn zero_shot(
             groups,
         )
     };
-    if let Some(out) = out {
-        report.write(out)?;
-    }
-    Ok(report)
+    // With its report a folder is whole, so that it comes last and where all else is there.
+    let written = written.and_then(|()| out.map_or(Ok(()), |out| report.write(out)));
+    report.unless_unwritten(written)
 }
 
 /// Training images of each class, for the bands; none where test shards stand alone.
@@ -238,7 +264,7 @@ fn groups(settings: &EvalSettings, test: &ShardReader) -> Result<Option<Groups>>
     level.map(|level| Groups::read(level, names)).transpose()
 }
 
-/// One evaluation. Files that were asked for are written.
+/// One evaluation, and whether the files that were asked for could be written.
 pub(super) fn judge(
     settings: &EvalSettings,
     test: &Arc<ShardReader>,
@@ -246,7 +272,7 @@ pub(super) fn judge(
     transfer: &Transfer,
     train_counts: Option<&[u64]>,
     groups: Option<&Groups>,
-) -> Result<Evaluation> {
+) -> Result<(Evaluation, Result<()>)> {
     let (tower, classes) = (&model.visual, model.classifier.weight.size()[0]);
     let mut passes = Passes::open(
         Arc::clone(test),
@@ -263,12 +289,16 @@ pub(super) fn judge(
     };
     let forward = |patches: &Tensor| model.forward(patches);
     let (evaluation, judged) = evaluate(&mut passes, &options, tower.device(), forward)?;
-    if let Some(path) = &settings.predictions {
-        write_predictions(path, test, &judged)?;
-    }
-    if let Some(path) = &settings.confusion {
-        let names = &test.manifest().class_names;
-        write_confusion(path, groups.map_or(names, Groups::names), &judged)?;
-    }
-    Ok(evaluation)
+    let predictions = match &settings.predictions {
+        Some(path) => write_predictions(path, test, &judged),
+        None => Ok(()),
+    };
+    let confusion = match &settings.confusion {
+        Some(path) => {
+            let names = &test.manifest().class_names;
+            write_confusion(path, groups.map_or(names, Groups::names), &judged)
+        }
+        None => Ok(()),
+    };
+    Ok((evaluation, predictions.and(confusion)))
 }

@@ -6,10 +6,12 @@ use std::{
 };
 
 use lift_clip::{NoHooks, Normalisation, Precision, hub};
-use lift_data::{layout::split_dir, shard::ShardReader, split::Split, terminal};
+use lift_data::{
+    layout::split_dir, page::number::plain, shard::ShardReader, split::Split, terminal,
+};
 use tch::Device;
 
-use super::load_tower;
+use super::{load_tower, prepare_outputs};
 use crate::{
     error::Result,
     head_init::{HeadInit, Source},
@@ -43,6 +45,7 @@ pub struct InitSettings {
 /// When the shards or the model cannot be used, or the file cannot be written.
 pub fn init(settings: &InitSettings, out: &Path) -> Result<()> {
     let InitSettings { shards, init, .. } = settings;
+    prepare_outputs(&[("out", out)])?;
     let train = ShardReader::open(&split_dir(shards, Split::Train)?)?;
     let model = &hub::fetch(&settings.model)?;
     let mut tower = load_tower(model, settings.resolution)?;
@@ -62,7 +65,10 @@ pub fn init(settings: &InitSettings, out: &Path) -> Result<()> {
     };
     let head = source.head(*init)?;
     head.write(out)?;
-    let (classes, how) = (head.class_names.len(), &head.template);
-    terminal::say(format_args!("{}: {classes} classes, {how}", out.display()));
+    let (classes, how) = (
+        plain(head.class_names.len() as u64, "class"),
+        &head.template,
+    );
+    terminal::say(format_args!("{}: {classes}, {how}", out.display()));
     Ok(())
 }

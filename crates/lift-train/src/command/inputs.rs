@@ -11,7 +11,7 @@ use tch::{Device, Tensor, kind::FLOAT_CPU};
 
 use super::{
     HeadFile, check_classes, check_width, class_texts, head_file::said_of, load_tower,
-    set_resolution, warn_of_expand,
+    set_resolution, settled,
 };
 use crate::{
     checkpoint::Checkpoint,
@@ -19,7 +19,7 @@ use crate::{
     config::TrainConfig,
     error::{Error, Result},
     fingerprint::Origins,
-    head_init::head_of,
+    head_init::{head_of, require_images},
     joint::{Context, ContextPosition, Encoder, Joint, USUAL_LENGTH},
     model::{TunedModel, classifier_width},
     tuner::Tuner,
@@ -62,15 +62,7 @@ impl Inputs {
         let test_dir = split_dir(&config.shards, Split::Test)?;
         let test = ShardReader::open(&test_dir)?;
         let manifest = train.manifest();
-        if let Some(label) = manifest.class_counts.iter().position(|&n| n == 0) {
-            let (shards, name) = (
-                config.shards.display(),
-                &manifest.class_names.as_slice()[label],
-            );
-            return Err(Error::Config(format!(
-                "{shards}: class {name:?} has no training image\nhint: the loss needs at least one image a class"
-            )));
-        }
+        require_images(&config.shards, manifest, "the loss")?;
         if test.is_empty() {
             terminal::say(format_args!(
                 "warning: {}: the test split has no image, so that there will be no accuracy",
@@ -113,12 +105,14 @@ impl Inputs {
             }
             false => (load_tower(&config.model, config.resolution)?, None),
         };
+        let text = words.as_ref().map(|words| (&words.tower, &words.tokenizer));
+        let found = Origins::of(config, &visual, text)?;
         let origins = match &checkpoint {
             Some(checkpoint) => {
-                checkpoint.origins.require_model(config, &visual)?;
+                checkpoint.origins.require_same(&found, config)?;
                 checkpoint.origins.clone()
             }
-            None => Origins::of(config, &visual)?,
+            None => found,
         };
         let tower = visual.config();
         let head = match &config.head {
@@ -139,7 +133,7 @@ impl Inputs {
                 )
             }
         };
-        warn_of_expand(config.look(), &visual);
+        let look = settled(config.look(), &visual);
         let kind = config.precision().kind();
         let mut model = match checkpoint {
             None => fresh(config, visual, &head, words.as_ref(), device)?,
@@ -155,7 +149,10 @@ impl Inputs {
             model.joint.encode_with(encoder);
         }
         model.recomputes = config.activation_checkpointing;
-        let config = &config.fitting(&model)?;
+        let config = &TrainConfig {
+            expand: look.expand,
+            ..config.fitting(&model, train.len())?
+        };
         let usual = model.visual.usual_normalisation();
         let normalisation = Normalisation::of_model(&config.model, usual)?;
         Ok(Self {

@@ -21,7 +21,7 @@ use lift_clip::{
     memory::{self, MemorySize},
     runtime,
 };
-use lift_data::{manifest::Manifest, terminal};
+use lift_data::{manifest::Manifest, outputs, page::number::counted, terminal};
 use tch::{Device, Tensor};
 
 pub use bench::{BenchReport, BenchSettings, Form, Length, Speed, bench, print_bench};
@@ -42,6 +42,7 @@ use crate::{
     level::Groups,
     model::classifier_width,
     report::{Columns, Report, class_table, table},
+    run,
 };
 
 /// The device as typed, whose memory is limited where that is asked for, and so many threads of libtorch (0: as it is).
@@ -56,12 +57,53 @@ pub fn device(typed: &str, limit: Option<MemorySize>, threads: usize) -> Result<
     Ok(device)
 }
 
-/// The reports of runs in one table.
+/// The reports of runs, for one table. What has no report is left out, and that is said.
 ///
 /// # Errors
-/// When a run has no report.
+/// When nothing is left, a path is not there, a report is none, or runs are of other classes than the first.
 pub fn compare(runs: &[PathBuf]) -> Result<Vec<Report>> {
-    runs.iter().map(|run| Report::read(run)).collect()
+    let (mut reports, mut left_out): (Vec<(&Path, Report)>, _) = (Vec::new(), None);
+    for run in runs {
+        if let Some(reason) = run::without_report(run) {
+            terminal::say(format_args!("note: {}: {reason}; left out", run.display()));
+            left_out = left_out.or(Some((run, reason)));
+            continue;
+        }
+        let report = Report::read(run)?;
+        if let Some((first, wanted)) = reports.first()
+            && report.class_hash != wanted.class_hash
+        {
+            let difference = difference(&report.class_names, &wanted.class_names);
+            return Err(Error::BadRun {
+                path: run.clone(),
+                reason: format!(
+                    "its classes are not those of {}: {difference}\nhint: compare runs on the same classes, judged at the same --level",
+                    first.display()
+                ),
+            });
+        }
+        reports.push((run, report));
+    }
+    match left_out {
+        Some((run, reason)) if reports.is_empty() => Err(Error::BadRun {
+            path: run.join("report.json"),
+            reason: format!(
+                "there is none: {reason}\nhint: name the folder of a run that has ended"
+            ),
+        }),
+        _ => Ok(reports.into_iter().map(|(_, report)| report).collect()),
+    }
+}
+
+/// Looks whether these (flag, file) can be written, before the work that makes them.
+///
+/// # Errors
+/// When one cannot, or two are the same file.
+pub fn prepare_outputs(files: &[(&str, &Path)]) -> Result<()> {
+    if let Some(reason) = outputs::same_file(files) {
+        return Err(Error::Usage(reason));
+    }
+    Ok(outputs::prepare(files.iter().map(|(_, path)| *path))?)
 }
 
 /// How reports are printed.
@@ -94,12 +136,26 @@ pub fn print(reports: &[Report], output: Output) -> Result<()> {
     }
 }
 
-/// Prints the report of a run, and says where it lies.
+/// Prints the report of what was done, and also that of work whose files could not be written, which is then the error.
 ///
 /// # Errors
-/// When standard output cannot be written.
-pub fn print_run(report: Report, run: &Path) -> Result<()> {
-    print(&[report], Output::Table(Columns::Accuracies))?;
+/// That of the work, or when standard output cannot be written.
+pub fn print_done(done: Result<Report>, output: Output) -> Result<()> {
+    match done {
+        Err(Error::Unwritten { report, source }) => {
+            print(&[*report], output)?;
+            Err(*source)
+        }
+        done => print(&[done?], output),
+    }
+}
+
+/// As [`print_done`] the report of a run; says where it lies.
+///
+/// # Errors
+/// As [`print_done`].
+pub fn print_run(done: Result<Report>, run: &Path) -> Result<()> {
+    print_done(done, Output::Table(Columns::Accuracies))?;
     terminal::say(format_args!(
         "report: {}",
         run.join("report.json").display()
@@ -181,20 +237,34 @@ fn check_classes(
     if hash == manifest.class_hash {
         return Ok(());
     }
-    let theirs = manifest.class_names.as_slice();
-    let differing = names.iter().zip(theirs).position(|(a, b)| a != b);
-    let difference = match differing {
-        Some(label) => format!(
-            "label {label} is {:?}, there {:?}",
-            names[label], theirs[label]
-        ),
-        None => format!("{} classes, there {}", names.len(), theirs.len()),
-    };
     Err(Error::ClassesDiffer {
         path: path.into(),
         other: shards.into(),
-        difference,
+        difference: difference(names, manifest.class_names.as_slice()),
     })
+}
+
+/// The first class that differs in two lists.
+fn difference(names: &[String], theirs: &[String]) -> String {
+    let (ours, there) = (names.len(), theirs.len());
+    let differing = names.iter().zip(theirs).position(|(a, b)| a != b);
+    match differing.unwrap_or(ours.min(there)) {
+        label if label < ours.min(there) => format!(
+            "label {label} is {:?}, there {:?}",
+            names[label], theirs[label]
+        ),
+        label if label < ours => format!(
+            "label {label} is {:?}, there are only {} there",
+            names[label],
+            counted(there as u64, "class")
+        ),
+        label if label < there => format!(
+            "it has {}, there label {label} is {:?}",
+            counted(ours as u64, "class"),
+            theirs[label]
+        ),
+        _ => "their hashes differ, the names are the same".into(),
+    }
 }
 
 fn check_width(head: &Path, name: &str, tensor: &Tensor, width: i64, model: &Path) -> Result<()> {
@@ -234,12 +304,16 @@ fn class_texts<'a>(
     Ok(texts)
 }
 
-fn warn_of_expand(look: Look, tower: &VisionTower) {
-    let (expand, patch) = (look.expand, tower.config().patch_size);
-    if matches!(look.tte, Tte::FiveCrop | Tte::TenCrop) && i64::from(expand) % patch == 0 {
+/// How images are looked at for this tower. Pixels beyond the resolution that were given and gain nothing are worth a warning.
+fn settled(look: Look, tower: &VisionTower) -> Look {
+    let patch = tower.config().patch_size;
+    if let (Tte::FiveCrop | Tte::TenCrop, Some(expand)) = (look.tte, look.expand)
+        && i64::from(expand) % patch == 0
+    {
         terminal::say(format_args!(
             "warning: --expand {expand} is a multiple of the patch size {patch}: the corner crops repeat the patch grid, \
              and ensembling gains less (LIFT, section 4.4)"
         ));
     }
+    look.at(tower.config())
 }

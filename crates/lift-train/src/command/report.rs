@@ -14,6 +14,7 @@ use lift_clip::Head;
 use lift_data::{
     decode::Decoder,
     layout::split_dir,
+    outputs,
     page::{Group, Thumbnail, escape::visible},
     shard::ShardReader,
     split::Split,
@@ -25,7 +26,7 @@ use super::{
     consistency::{self, ConsistencySettings, IMAGES_PER_CLASS},
     evaluation::{EvalSettings, eval, judge},
     inputs::Inputs,
-    training::{MADE_HEAD, update_texts},
+    training::update_texts,
 };
 use crate::{
     classifier::Classifier,
@@ -38,6 +39,7 @@ use crate::{
     predictions::read_predictions,
     provenance::Provenance,
     report::Report,
+    run::MADE_HEAD,
     run_report::{Confused, Recorded, RunReport, curves, judged, page::PICTURE_BYTES, plain_of},
 };
 
@@ -206,6 +208,7 @@ fn before(
             missing.push("accuracy before tuning".into());
             return Ok(None);
         };
+        outputs::prepare([path.as_path()])?;
         terminal::say("computing: predictions before tuning");
         let inputs = Inputs::open(config, device, None)?;
         if let Some(provenance) = Provenance::read(run)? {
@@ -228,7 +231,8 @@ fn before(
             ..EvalSettings::of_run(config, Tte::None, device)
         };
         let transfer = Transfer::open(Target::of(&model.visual, normalisation))?;
-        judge(&settings, &Arc::new(test), &model, &transfer, None, None)?;
+        let (_, written) = judge(&settings, &Arc::new(test), &model, &transfer, None, None)?;
+        written?;
     }
     read_predictions(&path, report.num_classes).map(Some)
 }

@@ -24,14 +24,11 @@ use crate::{
     plan::Plan,
     provenance::Provenance,
     report::Report,
-    run::{self, Tuned},
+    run::{self, MADE_HEAD, Tuned},
     stop::Stop,
     tensorboard::EventFile,
     train,
 };
-
-/// The classifier file that `--init` made, in the run's folder.
-pub(super) const MADE_HEAD: &str = "head.safetensors";
 
 /// Prints what a run would do.
 ///
@@ -39,7 +36,7 @@ pub(super) const MADE_HEAD: &str = "head.safetensors";
 /// When its inputs cannot be used.
 pub fn dry_run(config: &TrainConfig) -> Result<()> {
     let device = device(&config.device, config.max_memory, config.threads)?;
-    run::require_empty(&config.out)?;
+    run::require_free(&config.out)?;
     let inputs = Inputs::open(&config.on(device), device, None)?;
     let plan = Plan::new(
         &inputs.config,
@@ -64,7 +61,7 @@ pub fn train(config: &TrainConfig) -> Result<Report> {
 /// As [`train`], and when it is stopped.
 pub fn train_until(config: &TrainConfig, command: &[String], stop: &Stop) -> Result<Report> {
     let device = device(&config.device, config.max_memory, config.threads)?;
-    run::require_empty(&config.out)?;
+    run::require_free(&config.out)?;
     let inputs = Inputs::open(&config.on(device), device, None)?;
     let config = &inputs.config.clone();
     let plan = Plan::new(config, &inputs.model, inputs.train.manifest(), device)?;
@@ -75,16 +72,20 @@ pub fn train_until(config: &TrainConfig, command: &[String], stop: &Stop) -> Res
     finish(device, inputs, None, stop).map_err(|e| e.in_run(&config.out))
 }
 
-/// Goes on with the run in the folder `config.out`, whose settings `config` are, from its last checkpoint.
+/// Goes on with the run in the folder `config.out`, whose settings `config` are, from its last checkpoint; begins again
+/// where it ended before its first one.
 ///
 /// # Errors
-/// When it is finished, has no checkpoint or was started from something else; and as [`train_until`].
+/// When it is finished, has lost its checkpoint or was started from something else; and as [`train_until`].
 pub fn resume(config: &TrainConfig, stop: &Stop) -> Result<Report> {
     let device = device(&config.device, config.max_memory, config.threads)?;
     let config = &config.on(device);
     let run = &config.out;
     let _lock = run::lock(run)?;
     run::require_unfinished(run)?;
+    if run::is_not_begun(run) {
+        return begin_again(config, device, stop).map_err(|e| e.in_run(run));
+    }
     let mut checkpoint = Checkpoint::read(run)?;
     checkpoint.require_settings(run, config)?;
     checkpoint.origins.require_files(config)?;
@@ -92,6 +93,21 @@ pub fn resume(config: &TrainConfig, stop: &Stop) -> Result<Report> {
     let step = checkpoint.position.step;
     terminal::say(format_args!("{}: goes on after step {step}", run.display()));
     finish(device, inputs, Some(checkpoint), stop).map_err(|e| e.in_run(run))
+}
+
+/// Begins with a run that ended before its first checkpoint, from what it was started from.
+fn begin_again(config: &TrainConfig, device: Device, stop: &Stop) -> Result<Report> {
+    let run = &config.out;
+    let inputs = Inputs::open(config, device, None)?;
+    match Provenance::read(run)? {
+        Some(recorded) => recorded.origins.require_same(&inputs.origins, config)?,
+        None => Provenance::new(&[], &inputs.origins).write(run)?,
+    }
+    terminal::say(format_args!(
+        "{}: has no checkpoint yet, and begins again",
+        run.display()
+    ));
+    finish(device, inputs, None, stop)
 }
 
 /// Writes settings of a run anew that say how much it does at once, and nothing of what comes out.
@@ -118,7 +134,7 @@ fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop)
         mut model,
         normalisation,
         mut head,
-        origins,
+        mut origins,
     } = inputs;
     let config = &config;
     let manifest = train.manifest().clone();
@@ -130,10 +146,12 @@ fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop)
     let train = Arc::new(train);
     let made = config.out.join(MADE_HEAD);
     if config.init != HeadInit::Head && from.is_some() {
+        origins.require_made_head(&made)?;
         head = Head::read(&made)?;
     } else if config.init != HeadInit::Head {
         head = initial_head(config, &train, &model, normalisation)?;
         head.write(&made)?;
+        origins.note_made_head(&made)?;
         model.start_from(Classifier::new(
             config.classifier,
             &head.weight,
@@ -152,7 +170,8 @@ fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop)
     let steps = training.steps;
     update_texts(&mut model, config)?;
     stop.training_is_over();
-    Tuned::of(&model, &manifest.class_counts, &head).write(&config.out)?;
+    // What could not be written is said behind the figures, which hours were spent on.
+    let mut written = Tuned::of(&model, &manifest.class_counts, &head).write(&config.out);
 
     let test = Arc::new(test);
     let mut settings = EvalSettings {
@@ -160,12 +179,16 @@ fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop)
         ..EvalSettings::of_run(config, Tte::None, device)
     };
     let counts = Some(manifest.class_counts.as_slice());
-    let mut evaluations = vec![judge(&settings, &test, &model, &transfer, counts, None)?];
+    let (plain, kept) = judge(&settings, &test, &model, &transfer, counts, None)?;
+    written = written.and(kept);
+    let mut evaluations = vec![plain];
     if config.tte != Tte::None {
         settings.look = config.look();
         let file = format!("predictions-{}.parquet", config.tte.as_str());
         settings.predictions = Some(config.out.join(file));
-        evaluations.push(judge(&settings, &test, &model, &transfer, counts, None)?);
+        let (ensembled, kept) = judge(&settings, &test, &model, &transfer, counts, None)?;
+        written = written.and(kept);
+        evaluations.push(ensembled);
     }
     training.peak_memory_bytes = peak_memory_bytes();
     let report = Report {
@@ -184,16 +207,21 @@ fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop)
             None,
         )
     };
+    let written = written.and_then(|()| close(&report, steps, config));
+    report.unless_unwritten(written)
+}
+
+/// Writes the report, with which the run is finished, and what comes behind it.
+fn close(report: &Report, steps: usize, config: &TrainConfig) -> Result<()> {
     report.write(&config.out)?;
-    // Behind the report, with which the run is finished: no run that goes on writes them twice.
+    // Behind the report: no run that goes on writes them twice.
     if config.tensorboard {
         let mut events = EventFile::create(&config.out)?;
         for evaluation in &report.evaluations {
             write_accuracies(&mut events, steps, evaluation)?;
         }
     }
-    checkpoint::remove(&config.out)?;
-    Ok(report)
+    checkpoint::remove(&config.out)
 }
 
 /// The accuracies of one evaluation, at the last step of training.

@@ -174,7 +174,7 @@ pub struct TrainArgs {
     /// Besides the plain evaluation: none, five-crop, ten-crop or random-crops.
     #[arg(long, value_enum, hide_possible_values = true)]
     pub tte: Option<Tte>,
-    /// Pixels beyond the resolution for ensembling [default: 24]
+    /// Pixels beyond the resolution for ensembling [default: 24; below 224 pixels 3 in 28]
     ///
     /// No multiple of the patch size: the crops would repeat the patch grid.
     #[arg(long, value_name = "PIXELS")]
@@ -324,7 +324,7 @@ impl TrainArgs {
                 .unwrap_or_else(|| "auto".into()),
             seed: self.seed.or(recipe.seed).unwrap_or(0),
             tte: self.tte.or(recipe.tte).unwrap_or_default(),
-            expand: self.expand.or(recipe.expand).unwrap_or(24),
+            expand: self.expand.or(recipe.expand),
             threads: self.threads.or(recipe.threads).unwrap_or(0),
             prefetch: self.prefetch.or(recipe.prefetch),
             cache: self.cache.or(recipe.cache).unwrap_or_default(),
@@ -373,8 +373,14 @@ fn read_table(path: &Path) -> Result<TrainArgs> {
         train: TrainArgs,
     }
     let text = lift_files::text(path, Purpose::Settings).map_err(Error::io(path))?;
-    let recipe: Recipe =
-        toml::from_str(&text).map_err(|e| Error::Config(format!("{}: {e}", path.display())))?;
+    let recipe: Recipe = toml::from_str(&text).map_err(|e| {
+        let hint = match toml::from_str::<TrainConfig>(&text) {
+            Ok(_) => "hint: these are the settings of a run; in a recipe they stand below a line `[train]`",
+            Err(_) => "",
+        };
+        let reason = e.to_string();
+        Error::Config(format!("{}: {}\n{hint}", path.display(), reason.trim_end()).trim_end().into())
+    })?;
     Ok(recipe.train)
 }
 

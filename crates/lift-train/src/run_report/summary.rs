@@ -41,19 +41,19 @@ pub fn summary(report: &RunReport) -> String {
 pub(super) fn subject(report: &RunReport) -> String {
     let mut text = visible(&report.dataset);
     if let Some(images) = report.train_images {
-        text += &format!(", {} training images", number::grouped(images));
+        text += &format!(", {}", number::counted(images, "training image"));
     }
     text += &format!(
-        ", {} test images, {} classes; {}",
-        number::grouped(report.test_images),
-        number::grouped(report.num_classes as u64),
+        ", {}, {}; {}",
+        number::counted(report.test_images, "test image"),
+        number::counted(report.num_classes as u64, "class"),
         visible(&report.model)
     );
     if let Some(p) = &report.parameters {
         text += &format!(
-            "; {} ({} parameters, {:.2} % of the tower; classifier {})",
+            "; {} ({}, {:.2} % of the tower; classifier {})",
             p.tuner,
-            number::grouped(p.modules),
+            number::counted(p.modules, "parameter"),
             100.0 * p.module_share,
             number::grouped(p.classifier)
         );
@@ -91,8 +91,8 @@ fn accuracies(lines: &[Accuracy]) -> String {
 fn cost(report: &RunReport) -> Option<String> {
     let cost = report.cost.as_ref()?;
     let mut text = format!(
-        "{} steps in {:.0} s, {:.0} images/s, {:.0} % of the time waiting for data",
-        number::grouped(cost.steps as u64),
+        "{} in {:.0} s, {:.0} images/s, {:.0} % of the time waiting for data",
+        number::counted(cost.steps as u64, "step"),
         cost.seconds,
         cost.images_per_second,
         100.0 * cost.data_wait_share

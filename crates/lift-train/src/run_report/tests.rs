@@ -161,6 +161,7 @@ fn report() -> RunReport {
                 shards: "00000000000000aa".into(),
                 head: Some("00000000000000bb".into()),
                 model: "00000000000000cc".into(),
+                ..Origins::default()
             },
         }),
         settings: Some("lr = 0.02\nout = \"</pre><script>```\"\n".into()),

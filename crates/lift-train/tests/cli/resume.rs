@@ -307,20 +307,178 @@ fn a_finished_run_removes_its_own_checkpoint_only() {
     assert_eq!(names, ["mine"]);
 }
 
+/// What a run leaves that is killed before its first checkpoint.
+fn killed_at_once(config: &TrainConfig) {
+    let out = &config.out;
+    run::create(config).unwrap();
+    fs::write(out.join("metrics.jsonl"), "").unwrap();
+    fs::create_dir(out.join("checkpoint")).unwrap();
+    fs::write(out.join("checkpoint/.latest.safetensors.lift-tmp"), "ha").unwrap();
+}
+
 #[test]
-fn a_run_that_ended_before_its_first_checkpoint_says_so() {
+fn a_run_that_was_killed_before_its_first_checkpoint_begins_again() {
+    tch::set_num_threads(1);
+    let dir = tempfile::tempdir().unwrap();
+    let whole = tiny(dir.path());
+    command::train(&whole).unwrap();
+    let of = |name: &str| TrainConfig {
+        out: dir.path().join(name),
+        ..whole.clone()
+    };
+
+    let (resumed, repeated) = (of("resumed"), of("repeated"));
+    killed_at_once(&resumed);
+    let output = lift_train(&["resume", &resumed.out.display().to_string()]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let said = format!(
+        "{}: has no checkpoint yet, and begins again",
+        resumed.out.display()
+    );
+    assert!(stderr(&output).contains(&said), "{}", stderr(&output));
+    killed_at_once(&repeated);
+    command::train(&repeated).unwrap();
+    for config in [&resumed, &repeated] {
+        assert!(
+            result(&config.out) == result(&whole.out),
+            "{:?}",
+            config.out
+        );
+    }
+
+    // Another process is about to begin there; nobody's files are taken for a run's.
+    let (locked, mine) = (of("locked"), of("mine"));
+    killed_at_once(&locked);
+    let lock = run::lock(&locked.out).unwrap();
+    let message = command::train(&locked).unwrap_err().to_string();
+    assert!(
+        message.ends_with("locked: another process is training in it"),
+        "{message}"
+    );
+    drop(lock);
+    killed_at_once(&mine);
+    fs::write(mine.out.join("notes.txt"), "").unwrap();
+    let message = command::train(&mine).unwrap_err().to_string();
+    assert!(
+        message.contains("mine: exists and is not an empty folder\nhint: "),
+        "{message}"
+    );
+    fs::remove_file(mine.out.join("notes.txt")).unwrap();
+    fs::write(mine.out.join("config.toml"), "title = 'mine'\n").unwrap();
+    let message = command::train(&mine).unwrap_err().to_string();
+    assert!(
+        message.contains("mine: exists and is not an empty folder\nhint: "),
+        "{message}"
+    );
+}
+
+#[test]
+fn the_command_of_an_unfinished_run_names_what_goes_on_with_it() {
+    tch::set_num_threads(1);
     let dir = tempfile::tempdir().unwrap();
     let config = tiny(dir.path());
-    run::create(&config).unwrap();
-    let run = config.out.display().to_string();
-    let output = lift_train(&["resume", &run]);
-    assert_eq!(output.status.code(), Some(1));
+    command::train_until(&config, &[], &Stop::after(3)).unwrap_err();
+    let run = config.out.display();
     assert_eq!(
-        stderr(&output),
+        command::train(&config).unwrap_err().to_string(),
         format!(
-            "lift-train: {run}/checkpoint/latest.safetensors: no checkpoint; the run was not begun\n\
-             hint: remove the folder and start again\n"
+            "{run}: holds a run that is not finished\n\
+             hint: `lift-train resume {run}` goes on with it; or choose another --out"
         )
+    );
+    // A file system that tears what was synced leaves half of it.
+    let path = config.out.join("checkpoint/latest.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    for length in [0, 5, bytes.len() / 2] {
+        fs::write(&path, &bytes[..length]).unwrap();
+        let message = command::resume(&config, &Stop::default())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.starts_with(&format!("{}: not a whole checkpoint: ", path.display()))
+                && message.ends_with("hint: remove the folder and start the run again"),
+            "{message}"
+        );
+    }
+    // It lost its checkpoint, and its log has steps: nothing begins again over it.
+    fs::remove_file(config.out.join("checkpoint/latest.safetensors")).unwrap();
+    let message = command::resume(&config, &Stop::default())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.ends_with("latest.safetensors: no checkpoint, though the run has begun\nhint: remove the folder and start again"),
+        "{message}"
+    );
+}
+
+#[test]
+fn constants_and_test_shards_that_changed_are_refused() {
+    tch::set_num_threads(1);
+    let dir = tempfile::tempdir().unwrap();
+    let config = tiny(dir.path());
+    let refused = |config: &TrainConfig| {
+        let message = command::resume(config, &Stop::default())
+            .unwrap_err()
+            .to_string();
+        message.replace(&dir.path().display().to_string(), "DIR")
+    };
+    command::train_until(&config, &[], &Stop::after(5)).unwrap_err();
+
+    let constants = dir.path().join("preprocessor_config.json");
+    fs::write(&constants, r#"{"image_std": [1, 2, 3]}"#).unwrap();
+    let message = refused(&config);
+    assert!(
+        message.starts_with(
+            "DIR/tiny.safetensors: not the normalisation of pixels (preprocessor_config.json or config.json) that the run was started with (hash "
+        ),
+        "{message}"
+    );
+    fs::remove_file(&constants).unwrap();
+
+    let manifest = config.shards.join("test/manifest.json");
+    let text = fs::read(&manifest).unwrap();
+    fs::write(&manifest, [&text[..], b" "].concat()).unwrap();
+    let message = refused(&config);
+    assert!(
+        message.starts_with("DIR/shards: not the test shards that the run was started with (hash "),
+        "{message}"
+    );
+    fs::write(&manifest, text).unwrap();
+    command::resume(&config, &Stop::default()).unwrap();
+}
+
+#[test]
+fn words_are_learned_with_the_tokenizer_they_began_with() {
+    tch::set_num_threads(1);
+    let dir = tempfile::tempdir().unwrap();
+    let base = tiny(dir.path());
+    let model = dir.path().join("clip");
+    copy(&demo_model(), &model);
+    let args = TrainArgs {
+        shards: Some(base.shards),
+        model: Some(model.clone()),
+        out: Some(dir.path().join("coop")),
+        tuner: Some("coop".parse().unwrap()),
+        epochs: Some(1),
+        batch_size: Some(16),
+        tte: Some(Tte::None),
+        device: Some("cpu".into()),
+        threads: Some(1),
+        ..TrainArgs::default()
+    };
+    let config = args.resolve().unwrap();
+    command::train_until(&config, &[], &Stop::after(2)).unwrap_err();
+    let tokenizer = model.join("tokenizer.json");
+    let text = fs::read_to_string(&tokenizer).unwrap();
+    fs::write(&tokenizer, text + "\n").unwrap();
+    let message = command::resume(&config, &Stop::default())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains(
+            "clip: not the text tower and tokenizer that the run was started with (hash "
+        ),
+        "{message}"
     );
 }
 
