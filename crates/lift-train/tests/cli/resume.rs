@@ -377,7 +377,7 @@ fn the_command_of_an_unfinished_run_names_what_goes_on_with_it() {
     tch::set_num_threads(1);
     let dir = tempfile::tempdir().unwrap();
     let config = tiny(dir.path());
-    command::train_until(&config, &[], &Stop::after(3)).unwrap_err();
+    command::train_until(&config, &[], &Stop::after(5)).unwrap_err();
     let run = config.out.display();
     assert_eq!(
         command::train(&config).unwrap_err().to_string(),
