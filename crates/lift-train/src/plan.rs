@@ -119,13 +119,13 @@ impl fmt::Display for Plan {
             1 => writeln!(f)?,
             parts => writeln!(f, ", steps in {parts} parts")?,
         }
+        for warning in &self.warnings {
+            writeln!(f, "{:<8} {warning}", "warning")?;
+        }
         for (name, line) in [("cache", &self.cache), ("start", &self.start)] {
             if let Some(line) = line {
                 writeln!(f, "{name:<8} {line}")?;
             }
-        }
-        for warning in &self.warnings {
-            writeln!(f, "{:<8} {warning}", "warning")?;
         }
         Ok(())
     }

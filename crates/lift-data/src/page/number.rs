@@ -26,7 +26,8 @@ pub fn plain(number: u64, one: &str) -> String {
 fn named(number: u64, one: &str) -> String {
     match number {
         1 => one.to_owned(),
-        _ if one.ends_with('s') || one.ends_with("ch") => format!("{one}es"),
+        // `classes`, `batches`; an epoch's end is spoken as k.
+        _ if one.ends_with('s') || one.ends_with("tch") => format!("{one}es"),
         _ => format!("{one}s"),
     }
 }
@@ -82,6 +83,7 @@ mod tests {
         let cases = [
             (0, "step", "0 steps"),
             (1, "epoch", "1 epoch"),
+            (2, "epoch", "2 epochs"),
             (1234, "class", "1,234 classes"),
             (2, "batch", "2 batches"),
         ];
