@@ -5,6 +5,7 @@
 //! all of its shards are whole and on disk, and its bytes depend neither on the number of threads nor on
 //! how often the build was cut off and begun again, nor on how many parts it was done in.
 
+mod again;
 mod ahead;
 mod bare;
 mod choose;
@@ -20,6 +21,7 @@ mod pipeline;
 mod plan;
 mod prepare;
 mod queue;
+mod record;
 mod sample;
 
 use std::collections::BTreeSet;
@@ -43,8 +45,10 @@ pub use prepare::Preprocess;
 
 use folder::{BuildFolder, Found};
 use left::Left;
+use lock::Holder;
 use pipeline::Work;
 use plan::Plan;
+use record::Finished;
 use sample::Sample;
 
 use crate::atomic;
@@ -53,6 +57,7 @@ use crate::decode::{Budget, Damaged, MAX_PIXELS, Orientation};
 use crate::error::Result;
 use crate::manifest::{Check, Encoding, Manifest, Subsampling};
 use crate::order::Order;
+use crate::page::escape;
 use crate::profile::LongTail;
 use crate::progress::Reporting;
 use crate::sampling::Holdout;
@@ -156,7 +161,8 @@ pub struct SplitReport {
 /// Builds the splits one after the other. Progress goes where `reporting` says.
 ///
 /// A folder that an earlier run with the same options left is gone on with: its finished shards are kept
-/// once their bytes agree with their records. A split that is complete stays as it is.
+/// once their bytes agree with their records. A split that is complete and whole stays as it is; of one that is no longer
+/// whole, what is missing or damaged is built again.
 ///
 /// An output folder with anything else in it or among the source, a bad source, a bad image beyond `max_bad`, or one that
 /// was the last of its class or split, is an error; then the split at fault keeps its finished shards for the next run, or nothing when there are none.
@@ -199,7 +205,13 @@ fn build_split(
     let sample = Sample::take(&pool, options.preprocess, list, &budget);
     let plan = Plan::new(options, class_names, list, &sample);
     sample.check(plan.manifest(), list)?;
-    let folder = match BuildFolder::open(&dir, &plan, options.part)? {
+    let holder = options.part.map_or(Holder::Whole, Holder::Part);
+    let mut found = BuildFolder::open(&dir, &plan, holder)?;
+    if let Found::Complete(manifest) = found {
+        let of = (options.part, options.max_bad);
+        found = pool.install(|| again::open(&dir, &plan, manifest, of, reporting))?;
+    }
+    let folder = match found {
         Found::Complete(manifest) => return Ok(SplitReport::complete(&dir, &manifest)),
         Found::Open(folder) => folder,
     };
@@ -207,14 +219,21 @@ fn build_split(
     let shards = options
         .part
         .map_or(all, |part| part.shards(plan.num_shards()));
-    let mut records: Vec<_> = pool.install(|| {
+    let found: Vec<_> = pool.install(|| {
         let shards = shards.clone().into_par_iter();
-        shards
-            .filter_map(|shard| folder.finished(&plan, shard))
-            .collect()
+        shards.map(|shard| folder.finished(&plan, shard)).collect()
     });
+    let mut records = Vec::new();
+    for found in found {
+        match found {
+            Ok(record) => records.extend(record),
+            Err(problem) => {
+                reporting.note(&format!("{}/{problem}: built again", escape::path(&dir)));
+            }
+        }
+    }
     let mut left = Left::of(plan.manifest());
-    records.retain(|record: &folder::Finished| left.take_all(&record.quarantined));
+    records.retain(|record: &Finished| left.take_all(&record.quarantined));
     for record in &mut records {
         if record.max_bad < options.max_bad {
             record.max_bad = options.max_bad;
@@ -247,7 +266,7 @@ fn build_split(
     records.sort_by_key(|record| record.shard);
     let mut report = SplitReport::of_records(&dir, &plan, &records);
     if options.part.is_none() {
-        commit::finish(folder, &plan, records, options.max_bad)?;
+        commit::join(folder, &plan, records, options.max_bad)?.finish()?;
     }
     atomic::sync_dir(&options.out)?;
     report.part = options.part;
@@ -278,7 +297,7 @@ impl SplitReport {
         }
     }
 
-    fn of_records(dir: &Path, plan: &Plan, records: &[folder::Finished]) -> Self {
+    fn of_records(dir: &Path, plan: &Plan, records: &[Finished]) -> Self {
         let mut manifest = plan.manifest().clone();
         manifest.shards = records
             .iter()

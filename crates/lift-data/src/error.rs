@@ -307,8 +307,9 @@ pub enum Error {
     },
     /// Not all shards are there to be joined.
     #[error(
-        "{}: {missing} of {of} shards are missing or damaged: {which}\nhint: run their parts again; a part keeps what it has finished",
-        escape::path(dir)
+        "{}: {missing} of {of} shards are missing or damaged: {which}{}\nhint: run their parts again; a part keeps what it has finished",
+        escape::path(dir),
+        visible(damage)
     )]
     Missing {
         /// The split's folder.
@@ -319,6 +320,8 @@ pub enum Error {
         of: u64,
         /// Their numbers, or the first of them.
         which: String,
+        /// What is wrong with the first damaged one, in brackets; empty where none is.
+        damage: String,
     },
     /// A settings file that cannot be used.
     #[error(
@@ -376,6 +379,9 @@ fn write_hint(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "\nhint: make room and run the same command again; what is finished is kept"
+        }
+        io::ErrorKind::FileTooLarge => {
+            "\nhint: raise the limit (ulimit -f), or write to another file system, and run the same command again; what is finished is kept"
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "\nhint: check the permissions, or write to another folder"

@@ -5,7 +5,7 @@
 //! byte is found by the hash at its end, and nothing in it depends on the time, the machine or the
 //! number of threads.
 
-use std::fs;
+use std::collections::HashSet;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,12 @@ pub const FORMAT_VERSION: u32 = 2;
 
 /// The manifest's file name.
 pub const MANIFEST_FILE: &str = "manifest.json";
+
+/// More than any manifest has: a shard takes some 300 bytes of it, a class its name.
+pub(crate) const MAX_BYTES: u64 = 1 << 30;
+
+/// The largest `max_pixels`.
+pub const MOST_PIXELS: u64 = 1 << 28;
 
 /// How the image column holds an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -233,14 +239,14 @@ impl Manifest {
     /// Whether the `manifest.json` in `dir` is one of ours, whole or damaged: other programs have files of that name.
     pub(crate) fn is_in(dir: &Path) -> bool {
         let has = |text: &[u8], key: &[u8]| text.windows(key.len()).any(|window| window == key);
-        fs::read(dir.join(MANIFEST_FILE))
+        lift_files::bytes(&dir.join(MANIFEST_FILE), MAX_BYTES)
             .is_ok_and(|text| has(&text, b"\"format_version\"") || has(&text, b"\"class_hash\""))
     }
 
     /// As [`Manifest::load`], wherever it lies.
     pub(crate) fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(MANIFEST_FILE);
-        let bytes = match fs::read(&path) {
+        let bytes = match lift_files::bytes(&path, MAX_BYTES) {
             Ok(bytes) => bytes,
             Err(err) if err.kind() == std::io::ErrorKind::NotFound && dir.is_dir() => {
                 return Err(Error::NotComplete {
@@ -300,7 +306,53 @@ impl Manifest {
         self.shards.iter().map(|shard| shard.bytes).sum()
     }
 
+    /// What contradicts itself or cannot be, with the field's name.
     fn check(&self) -> std::result::Result<(), String> {
+        self.check_settings()?;
+        if checked_sum(self.shards.iter().map(|shard| shard.rows)) != Some(self.rows) {
+            return Err(format!("the shards' rows do not sum to {} rows", self.rows));
+        }
+        if checked_sum(self.shards.iter().map(|shard| shard.bytes)).is_none() {
+            return Err("the shards' bytes are more than any disk has".to_owned());
+        }
+        let mut files = HashSet::new();
+        for (nth, shard) in self.shards.iter().enumerate() {
+            let file = &shard.file;
+            shard
+                .check()
+                .map_err(|reason| format!("shards[{nth}].{reason}"))?;
+            if !files.insert(file) {
+                return Err(format!("shards[{nth}].file: `{file}` is there twice"));
+            }
+        }
+        if self.rows.checked_add(self.quarantined).is_none() {
+            return Err(format!("quarantined is {}", self.quarantined));
+        }
+        if self.kept_damaged > self.rows {
+            let (damaged, rows) = (self.kept_damaged, self.rows);
+            return Err(format!("kept_damaged is {damaged} of {rows} rows"));
+        }
+        for (field, listing, count) in [
+            ("quarantine_file", &self.quarantine_file, self.quarantined),
+            ("damaged_file", &self.damaged_file, self.kept_damaged),
+        ] {
+            let Some(listing) = listing else { continue };
+            check_hash("xxh3", &listing.xxh3).map_err(|reason| format!("{field}.{reason}"))?;
+            if count == 0 {
+                return Err(format!("{field} is there for no image"));
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Manifest::check`], of what is known before the first shard.
+    pub(crate) fn check_settings(&self) -> std::result::Result<(), String> {
+        if self.format_version != FORMAT_VERSION {
+            let found = self.format_version;
+            return Err(format!(
+                "format_version is {found}, this program reads {FORMAT_VERSION}"
+            ));
+        }
         if self.class_hash != self.class_names.hash() {
             return Err("class_hash is not the hash of class_names".to_owned());
         }
@@ -314,15 +366,59 @@ impl Manifest {
         if checked_sum(self.class_counts.iter().copied()) != Some(self.rows) {
             return Err(format!("the class counts do not sum to {} rows", self.rows));
         }
-        if checked_sum(self.shards.iter().map(|shard| shard.rows)) != Some(self.rows) {
-            return Err(format!("the shards' rows do not sum to {} rows", self.rows));
+        let within =
+            |field: &str, value: u64, low: u64, high: u64| match (low..=high).contains(&value) {
+                true => Ok(()),
+                false => Err(format!(
+                    "{field} is {value}, it is a number from {low} to {high}"
+                )),
+            };
+        if let Some(quality) = self.jpeg_quality {
+            within("jpeg_quality", quality.into(), 1, 100)?;
         }
+        if let Some(side) = self.short_side {
+            within("short_side", side.into(), 1, u32::MAX.into())?;
+        }
+        within("max_pixels", self.max_pixels, 1, MOST_PIXELS)?;
+        within("rows_per_shard", self.rows_per_shard, 1, u64::MAX)?;
+        if let Some(ratio) = self.imbalance_ratio
+            && !(ratio.is_finite() && ratio >= 1.0)
+        {
+            return Err(format!(
+                "imbalance_ratio is {ratio}, it is a number from 1 on"
+            ));
+        }
+        check_hash("sample_xxh3", &self.sample_xxh3)?;
         BandEdges::new(self.bands.many_above, self.bands.few_below)
             .map_err(|reason| format!("bands: {reason}"))?;
-        if let Some(shard) = self.shards.iter().find(|shard| !is_plain_name(&shard.file)) {
-            return Err(format!("`{}` is not a file name", shard.file));
-        }
         Ok(())
+    }
+}
+
+impl ShardEntry {
+    /// What cannot be, with the field's name.
+    pub(crate) fn check(&self) -> std::result::Result<(), String> {
+        if !is_plain_name(&self.file) {
+            return Err(format!("file: `{}` is not a file name", self.file));
+        }
+        if self.rows == 0 {
+            return Err("rows is 0: a shard has an image".to_owned());
+        }
+        if self.footer_bytes > self.bytes {
+            let (footer, bytes) = (self.footer_bytes, self.bytes);
+            return Err(format!("footer_bytes is {footer}, the file has {bytes}"));
+        }
+        check_hash("xxh3", &self.xxh3)?;
+        check_hash("footer_xxh3", &self.footer_xxh3)?;
+        check_hash("columns_xxh3", &self.columns_xxh3)
+    }
+}
+
+fn check_hash(field: &str, text: &str) -> std::result::Result<(), String> {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    match text.len() == 16 && text.bytes().all(is_digit) {
+        true => Ok(()),
+        false => Err(format!("{field} is `{text}`, not 16 hex digits")),
     }
 }
 
@@ -337,6 +433,8 @@ fn is_plain_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn sample() -> Manifest {
@@ -410,12 +508,66 @@ mod tests {
     fn contradictions_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         type Edit = fn(&mut Manifest);
-        let edits: [(Edit, &str); 5] = [
+        let edits: [(Edit, &str); 18] = [
             (|m| m.class_counts = vec![2, 2], "do not sum"),
             (|m| m.class_counts = vec![3], "1 class counts for 2"),
             (|m| m.class_hash = "0".to_owned(), "class_hash"),
             (|m| m.shards[0].rows = 4, "shards' rows"),
             (|m| m.shards[0].file = "../x".to_owned(), "not a file name"),
+            (
+                |m| m.imbalance_ratio = Some(-1.0),
+                "imbalance_ratio is -1, it is a number from 1 on",
+            ),
+            (
+                |m| m.jpeg_quality = Some(255),
+                "jpeg_quality is 255, it is a number from 1 to 100",
+            ),
+            (|m| m.short_side = Some(0), "short_side is 0"),
+            (|m| m.max_pixels = u64::MAX, "max_pixels is 1844"),
+            (|m| m.rows_per_shard = 0, "rows_per_shard is 0"),
+            (|m| m.sample_xxh3.clear(), "sample_xxh3 is ``"),
+            (|m| m.shards[0].xxh3 = "é".repeat(8), "shards[0].xxh3 is `é"),
+            (
+                |m| m.shards[0].footer_bytes = 11,
+                "shards[0].footer_bytes is 11, the file has 10",
+            ),
+            (
+                |m| {
+                    m.shards[0].rows = 2;
+                    let again = ShardEntry {
+                        rows: 1,
+                        ..m.shards[0].clone()
+                    };
+                    m.shards.push(again);
+                },
+                "shards[1].file: `train-00000.parquet` is there twice",
+            ),
+            (
+                |m| {
+                    let empty = ShardEntry {
+                        file: "train-00001.parquet".to_owned(),
+                        rows: 0,
+                        ..m.shards[0].clone()
+                    };
+                    m.shards.push(empty);
+                },
+                "shards[1].rows is 0",
+            ),
+            (
+                |m| {
+                    m.shards[0].rows = 2;
+                    let endless = ShardEntry {
+                        file: "train-00001.parquet".to_owned(),
+                        rows: 1,
+                        bytes: u64::MAX,
+                        ..m.shards[0].clone()
+                    };
+                    m.shards.push(endless);
+                },
+                "more than any disk has",
+            ),
+            (|m| m.kept_damaged = 4, "kept_damaged is 4 of 3 rows"),
+            (|m| m.quarantined = u64::MAX, "quarantined is 1844"),
         ];
         for (edit, message) in edits {
             let mut manifest = sample();

@@ -15,6 +15,9 @@ use crate::atomic;
 use crate::error::{Error, Result};
 use crate::manifest::{Listing, Manifest};
 
+/// More than any listing has: a line of a million bad images each takes some hundred bytes.
+const MAX_BYTES: u64 = 1 << 30;
+
 /// A listing, beside the manifest.
 pub(crate) struct Kind {
     /// Its name.
@@ -79,14 +82,22 @@ pub(crate) fn write(dir: &Path, kind: &Kind, images: &[Quarantined]) -> Result<O
 
 /// The bad images of a split, from a listing that is the manifest's.
 pub(crate) fn read(dir: &Path, manifest: &Manifest) -> Result<Vec<Quarantined>> {
-    let bad = |reason: String| Error::Source {
+    listed(dir, manifest, &BAD).map_err(|reason| Error::Source {
         path: dir.join(BAD.file),
         reason,
         hint: "run `lift-data verify` on its folder, and build it again".to_owned(),
-    };
-    let text = checked(dir, manifest, &BAD).map_err(bad)?;
+    })
+}
+
+/// The images of a listing that is the manifest's, or what is wrong with it.
+pub(crate) fn listed(
+    dir: &Path,
+    manifest: &Manifest,
+    kind: &Kind,
+) -> std::result::Result<Vec<Quarantined>, String> {
+    let text = checked(dir, manifest, kind)?;
     let line = |(number, line): (usize, &[u8])| {
-        serde_json::from_slice(line).map_err(|err| bad(format!("line {}: {err}", number + 1)))
+        serde_json::from_slice(line).map_err(|err| format!("line {}: {err}", number + 1))
     };
     lines(&text).enumerate().map(line).collect()
 }
@@ -98,7 +109,7 @@ pub(crate) fn checked(
     kind: &Kind,
 ) -> std::result::Result<Vec<u8>, String> {
     let (expected, what) = ((kind.count)(manifest), kind.what);
-    let text = match fs::read(dir.join(kind.file)) {
+    let text = match lift_files::bytes(&dir.join(kind.file), MAX_BYTES) {
         Ok(text) => text,
         Err(err) if err.kind() == ErrorKind::NotFound => match expected {
             0 => return Ok(Vec::new()),

@@ -5,7 +5,7 @@
 //! shard that nobody knows of, and a split in another's place.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -67,17 +67,25 @@ pub fn verify(dirs: &[PathBuf]) -> Result<Vec<Verdict>> {
     Ok(verdicts)
 }
 
+/// Reads all of the shard that `entry` describes: how many images of each class are in it, or the first thing that is
+/// wrong with it.
+pub(crate) fn check_shard(
+    dir: &Path,
+    manifest: &Manifest,
+    entry: &ShardEntry,
+) -> std::result::Result<Vec<u64>, String> {
+    let mut verdict = Verdict::new(dir, manifest);
+    let mut counts = vec![0_u64; manifest.num_classes()];
+    verdict.add_shard(manifest, 0, entry, &mut counts);
+    match verdict.problems.into_iter().next() {
+        None => Ok(counts),
+        Some(problem) => Err(problem),
+    }
+}
+
 fn verify_split(dir: &Path) -> Result<Verdict> {
     let manifest = Manifest::read(dir)?;
-    let mut verdict = Verdict {
-        dir: dir.to_owned(),
-        rows: manifest.rows,
-        shards: manifest.shards.len(),
-        bytes: manifest.bytes(),
-        problems: Vec::new(),
-        notes: Vec::new(),
-        contents: Vec::new(),
-    };
+    let mut verdict = Verdict::new(dir, &manifest);
     if let Some(named) = manifest.misnamed(dir) {
         let holds = manifest.split;
         verdict.problems.push(format!(
@@ -99,6 +107,19 @@ fn verify_split(dir: &Path) -> Result<Verdict> {
 }
 
 impl Verdict {
+    /// Of a folder that was not looked at yet.
+    fn new(dir: &Path, manifest: &Manifest) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            rows: manifest.rows,
+            shards: manifest.shards.len(),
+            bytes: manifest.bytes(),
+            problems: Vec::new(),
+            notes: Vec::new(),
+            contents: Vec::new(),
+        }
+    }
+
     fn add_shard(
         &mut self,
         manifest: &Manifest,
@@ -213,8 +234,8 @@ impl Verdict {
 }
 
 /// The XXH3-64 of a whole file, in 16 hex digits.
-pub(crate) fn hash_file(path: &Path) -> std::io::Result<String> {
-    let mut file = File::open(path)?;
+fn hash_file(path: &Path) -> std::io::Result<String> {
+    let mut file = lift_files::open(path)?;
     let mut hash = Xxh3::new();
     let mut buf = vec![0; 1 << 20];
     loop {

@@ -1,51 +1,24 @@
 //! The folder of a split while it is being built, and what survives a crash in it.
 //!
 //! [`BUILDING`] in it has the plan, a record of every finished shard, unfinished files, and locks. It goes after the
-//! manifest has come. Invariants: a shard counts as finished only with a record of this plan and bytes that agree
-//! with it; nothing is readable as a dataset before the manifest, and files get their names when whole; and only files
+//! manifest has come. Invariants: whatever lies in it is read as a stranger's; a shard counts as finished only with a
+//! record of this plan and bytes that agree with it; nothing is readable as a dataset before the manifest, and files get their names when whole; and only files
 //! that bear a name of ours in a folder that is ours are ever removed, one by one.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
-use super::lock::{LOCK_FILE, lock};
-use super::part::Part;
+use super::lock::{COMMIT_LOCK, Holder, LOCK_FILE, lock};
 use super::plan::Plan;
+use super::record::Finished;
 use crate::atomic;
 use crate::error::{Error, Result};
 use crate::layout::{BUILDING, is_shard_name, shard_name};
-use crate::manifest::{MANIFEST_FILE, Manifest, ShardEntry};
-use crate::quarantine::Quarantined;
-use crate::sealed;
-use crate::verify::hash_file;
+use crate::manifest::{MANIFEST_FILE, MAX_BYTES, Manifest};
+use crate::verify::check_shard;
 
 const PLAN_FILE: &str = "plan.json";
-
-/// The record of a finished shard.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Finished {
-    /// [`Plan::hash`] of the plan that it belongs to.
-    pub(super) plan: String,
-    /// Its number.
-    pub(super) shard: u64,
-    /// The first row that it stands for, counted with the bad images.
-    pub(super) first: u64,
-    /// The row after the last.
-    pub(super) end: u64,
-    /// Bad images that its builder allowed in all.
-    pub(super) max_bad: u64,
-    /// The file; `None` where all of its images are bad.
-    pub(super) entry: Option<ShardEntry>,
-    /// The bad images.
-    pub(super) quarantined: Vec<Quarantined>,
-    /// The damaged images that were kept.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) damaged: Vec<Quarantined>,
-}
 
 /// What a split's folder was found to be.
 pub(super) enum Found {
@@ -60,10 +33,9 @@ pub(super) enum Found {
 pub(super) struct BuildFolder {
     dir: PathBuf,
     building: PathBuf,
-    plan_hash: String,
-    part: Option<Part>,
-    /// Held until this is dropped.
-    _locks: Vec<File>,
+    holder: Holder,
+    /// Held until this is dropped; that of a whole build first.
+    locks: Vec<File>,
 }
 
 /// Fails where something else lies in `dir`; looks only.
@@ -115,7 +87,7 @@ fn names_in(dir: &Path) -> Result<Vec<String>> {
 /// Whether a build writes files of this name into [`BUILDING`]: the plan, records, locks, and what is unfinished of the
 /// plan, of records and of shards, with the part that writes it or without.
 fn is_own(name: &str) -> bool {
-    if name == LOCK_FILE || name == PLAN_FILE || is_record(name) {
+    if [LOCK_FILE, COMMIT_LOCK, PLAN_FILE].contains(&name) || is_record(name) {
         return true;
     }
     let part = |text: &str| {
@@ -136,6 +108,10 @@ fn is_own(name: &str) -> bool {
         _ => unfinished,
     };
     whole == PLAN_FILE || is_record(whole) || is_shard_name(whole)
+}
+
+fn record_name(shard: u64) -> String {
+    format!("shard-{shard:05}.json")
 }
 
 fn is_record(name: &str) -> bool {
@@ -161,33 +137,35 @@ fn plan_file(dir: &Path) -> PathBuf {
 /// The plan of the build that has begun in `dir`.
 pub(super) fn read_plan(dir: &Path) -> Result<Plan> {
     let path = plan_file(dir);
-    let text = fs::read(&path).map_err(Error::read(&path))?;
+    let text = lift_files::bytes(&path, MAX_BYTES).map_err(Error::read(&path))?;
     Plan::parse(&text).map_err(|reason| Error::BuildState { path, reason })
 }
 
+/// Removes what a build has left that was cut off between its manifest and its end; not while another is at work.
+pub(super) fn tidy(dir: &Path) -> Result<()> {
+    if !dir.join(BUILDING).is_dir() {
+        return Ok(());
+    }
+    match BuildFolder::locked(dir, Holder::Commit) {
+        Ok(folder) => folder.remove_building(),
+        Err(Error::Busy { .. }) => Ok(()),
+        Err(err) => Err(err),
+    }
+}
+
 impl BuildFolder {
-    /// Takes `dir` for a build of `plan`, of the whole or of a part.
-    pub(super) fn open(dir: &Path, plan: &Plan, part: Option<Part>) -> Result<Found> {
+    /// Takes `dir` for a build of `plan`, or for joining its parts.
+    pub(super) fn open(dir: &Path, plan: &Plan, holder: Holder) -> Result<Found> {
         check_usable(dir)?;
-        let building = dir.join(BUILDING);
         let complete = dir.join(MANIFEST_FILE).is_file();
-        if complete && !building.is_dir() {
+        if complete && !dir.join(BUILDING).is_dir() {
             return check_complete(dir, plan);
         }
-        let locks = lock(dir, &building, part)?;
-        let folder = Self {
-            dir: dir.to_owned(),
-            plan_hash: plan.hash(),
-            part,
-            building,
-            _locks: locks,
-        };
+        let folder = Self::locked(dir, holder)?;
         if dir.join(MANIFEST_FILE).is_file() {
             // The build was cut off after its manifest, or ended while we waited.
             let found = check_complete(dir, plan)?;
-            if part.is_none() {
-                folder.remove_building()?;
-            }
+            folder.leave()?;
             return Ok(found);
         }
         if is_begun(dir) {
@@ -199,14 +177,43 @@ impl BuildFolder {
                     differences,
                 });
             }
-        } else {
-            let written = folder.write(&plan_file(dir), plan.text());
-            if let Err(err) = written.and_then(|()| atomic::sync_dir(dir)) {
-                folder.abandon();
-                return Err(err);
-            }
+        } else if let Err(err) = folder.begin(plan) {
+            folder.abandon();
+            return Err(err);
         }
         Ok(Found::Open(folder))
+    }
+
+    /// Makes the finished dataset in `dir` an unfinished build of `plan` again, of which `records` are finished.
+    pub(super) fn reopen(dir: &Path, plan: &Plan, records: &[Finished]) -> Result<Self> {
+        let folder = Self::locked(dir, Holder::Whole)?;
+        folder.begin(plan)?;
+        for record in records {
+            folder.record(record)?;
+        }
+        // Last: until now the dataset is what it was.
+        let manifest = dir.join(MANIFEST_FILE);
+        fs::remove_file(&manifest).map_err(Error::write(manifest))?;
+        atomic::sync_dir(dir)?;
+        Ok(folder)
+    }
+
+    fn locked(dir: &Path, holder: Holder) -> Result<Self> {
+        let building = dir.join(BUILDING);
+        let locks = lock(dir, &building, holder)?;
+        let dir = dir.to_owned();
+        Ok(Self {
+            dir,
+            building,
+            holder,
+            locks,
+        })
+    }
+
+    /// Writes the plan.
+    fn begin(&self, plan: &Plan) -> Result<()> {
+        self.write(&plan_file(&self.dir), plan.text())?;
+        atomic::sync_dir(&self.dir)
     }
 
     /// The split's folder.
@@ -221,28 +228,45 @@ impl BuildFolder {
         (self.dir.join(name), temporary)
     }
 
-    /// The shard's record, if there is one and the shard's bytes agree with it.
-    pub(super) fn finished(&self, plan: &Plan, shard: u64) -> Option<Finished> {
-        let text = fs::read(self.record_file(shard)).ok()?;
-        let record: Finished = serde_json::from_value(sealed::open(&text).ok()?).ok()?;
-        if record.plan != self.plan_hash || record.shard != shard {
-            return None;
-        }
+    /// The numbers of the shards that have a record, ascending.
+    pub(super) fn recorded(&self, plan: &Plan) -> Result<Vec<u64>> {
+        let names = names_in(&self.building)?;
+        let number = |name: &String| {
+            let number = name.strip_prefix("shard-")?.strip_suffix(".json")?;
+            let shard: u64 = number.parse().ok()?;
+            (record_name(shard) == *name && shard < plan.num_shards()).then_some(shard)
+        };
+        let mut shards: Vec<u64> = names.iter().filter_map(number).collect();
+        shards.sort_unstable();
+        Ok(shards)
+    }
+
+    /// The shard's record, if there is one and the shard is what it says: all of it is read.
+    ///
+    /// # Errors
+    /// What is wrong with the record or the shard, after the name of its file.
+    pub(super) fn finished(
+        &self,
+        plan: &Plan,
+        shard: u64,
+    ) -> std::result::Result<Option<Finished>, String> {
+        let name = record_name(shard);
+        let record = match lift_files::bytes(&self.building.join(&name), MAX_BYTES) {
+            Ok(text) => Finished::parse(&text, plan, shard),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(err) => Err(format!("cannot read: {err}")),
+        };
+        let record = record.map_err(|reason| format!("{BUILDING}/{name}: {reason}"))?;
         if let Some(entry) = &record.entry {
-            let path = self.dir.join(&entry.file);
-            let whole = entry.file == shard_name(plan.manifest().split, shard)
-                && fs::metadata(&path).is_ok_and(|file| file.len() == entry.bytes)
-                && hash_file(&path).is_ok_and(|hash| hash == entry.xxh3);
-            if !whole {
-                return None;
-            }
+            check_shard(&self.dir, plan.manifest(), entry)?;
         }
-        Some(record)
+        Ok(Some(record))
     }
 
     /// Records a shard as finished; its file is under its name already.
     pub(super) fn record(&self, finished: &Finished) -> Result<()> {
-        self.write(&self.record_file(finished.shard), &sealed::seal(finished))
+        let path = self.building.join(record_name(finished.shard));
+        self.write(&path, &finished.text())
     }
 
     /// Makes the folder a dataset.
@@ -259,10 +283,24 @@ impl BuildFolder {
             names_in(dir).map_or(true, |names| names.iter().any(|name| is_kept(name)))
         };
         let kept = has(&self.building, is_record) || has(&self.dir, is_shard_name);
-        if self.part.is_none() && !kept {
+        if !matches!(self.holder, Holder::Part(_)) && !kept {
             // The error that led here is the one to report.
             let _ = self.remove_building();
             let _ = fs::remove_dir(&self.dir);
+        }
+    }
+
+    /// Where a dataset is finished: removes our files, unless another part does so when it ends.
+    fn leave(&self) -> Result<()> {
+        // A part shares the lock; on this file it becomes its own, where nobody else has it.
+        let shut_out = || {
+            self.locks
+                .first()
+                .is_some_and(|lock| lock.try_lock().is_ok())
+        };
+        match self.holder {
+            Holder::Part(_) if !shut_out() => Ok(()),
+            _ => self.remove_building(),
         }
     }
 
@@ -282,15 +320,13 @@ impl BuildFolder {
         }
     }
 
-    fn record_file(&self, shard: u64) -> PathBuf {
-        self.building.join(format!("shard-{shard:05}.json"))
-    }
-
     /// Parts of different wholes may write one shard at the same time, so they write to different
     /// names; what they write is the same.
     fn temporary(&self, name: &str) -> PathBuf {
-        let tag = self.part.map(|part| format!(".{}", part.file_tag()));
-        let tag = tag.unwrap_or_default();
+        let tag = match self.holder {
+            Holder::Part(part) => format!(".{}", part.file_tag()),
+            Holder::Whole | Holder::Commit => String::new(),
+        };
         self.building.join(format!("{name}{tag}.tmp"))
     }
 
@@ -315,6 +351,7 @@ fn check_complete(dir: &Path, plan: &Plan) -> Result<Found> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::part::Part;
     use super::*;
     use crate::split::Split;
 
@@ -323,6 +360,7 @@ mod tests {
         let shard = shard_name(Split::Val, 12);
         let own = [
             LOCK_FILE.to_owned(),
+            COMMIT_LOCK.to_owned(),
             PLAN_FILE.to_owned(),
             super::super::lock::part_lock(Part::new(3, 8).unwrap()),
             "shard-00012.json".to_owned(),

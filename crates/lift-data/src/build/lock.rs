@@ -1,8 +1,10 @@
 //! Locks in a folder that is being built, which the kernel releases when a process ends in whatever way.
 //!
-//! Invariant: a whole build shuts out all others; parts shut out whole builds and themselves.
+//! Invariant: a whole build shuts out all others; parts shut out whole builds and themselves; what joins parts shuts out
+//! whole builds and itself, fails while a part is at work, and lets a part that comes later wait.
 
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -17,16 +19,61 @@ pub(super) fn part_lock(part: Part) -> String {
     format!("part-{}.lock", part.file_tag())
 }
 
-/// Locks the folder `building` of the split's folder `dir` for the whole or a part, until the files are dropped.
-pub(super) fn lock(dir: &Path, building: &Path, part: Option<Part>) -> Result<Vec<File>> {
+/// The lock of what joins parts, beside that of a whole build: it takes as long as reading all shards, and parts wait
+/// for it.
+pub(super) const COMMIT_LOCK: &str = "commit.lock";
+
+/// Who takes a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// A build of all shards.
+    Whole,
+    /// A build of some.
+    Part(Part),
+    /// What joins parts.
+    Commit,
+}
+
+/// Locks the folder `building` of the split's folder `dir` until the files are dropped.
+pub(super) fn lock(dir: &Path, building: &Path, holder: Holder) -> Result<Vec<File>> {
     let lock = |name: &str, try_lock| lock_file(dir, &building.join(name), try_lock);
-    let Some(part) = part else {
-        return Ok(vec![lock(LOCK_FILE, File::try_lock)?]);
+    match holder {
+        Holder::Whole => Ok(vec![lock(LOCK_FILE, File::try_lock)?]),
+        Holder::Part(part) => {
+            let shared = || lock(LOCK_FILE, File::try_lock_shared);
+            let shared = loop {
+                match shared() {
+                    Err(Error::Busy { .. }) if waited_for_commit(building)? => {}
+                    // It may have ended before that was asked.
+                    Err(Error::Busy { .. }) => break shared()?,
+                    locked => break locked?,
+                }
+            };
+            Ok(vec![shared, lock(&part_lock(part), File::try_lock)?])
+        }
+        Holder::Commit => {
+            let first = lock(COMMIT_LOCK, File::try_lock)?;
+            Ok(vec![lock(LOCK_FILE, File::try_lock)?, first])
+        }
+    }
+}
+
+/// Waits until parts are joined; false where nobody joins them.
+fn waited_for_commit(building: &Path) -> Result<bool> {
+    let path = building.join(COMMIT_LOCK);
+    let file = match File::options().read(true).write(true).open(&path) {
+        Ok(file) => file,
+        Err(err) if err.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(err) => return Err(Error::read(path)(err)),
     };
-    Ok(vec![
-        lock(LOCK_FILE, File::try_lock_shared)?,
-        lock(&part_lock(part), File::try_lock)?,
-    ])
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => {
+            file.lock_shared().map_err(Error::read(path))?;
+            Ok(true)
+        }
+        Err(TryLockError::Error(err)) => Err(Error::read(path)(err)),
+    }
 }
 
 type TryLock = fn(&File) -> std::result::Result<(), TryLockError>;

@@ -88,9 +88,24 @@ impl Plan {
     }
 
     /// The plan that [`Plan::text`] gave.
+    ///
+    /// # Errors
+    /// When it is none, whoever wrote it: nothing that is read of it later can be out of range.
     pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
-        let manifest =
+        let manifest: Manifest =
             serde_json::from_value(sealed::open(text)?).map_err(|err| err.to_string())?;
+        manifest.check_settings()?;
+        let has_outcome = !manifest.shards.is_empty()
+            || manifest.quarantined > 0
+            || manifest.kept_damaged > 0
+            || manifest.quarantine_file.is_some()
+            || manifest.damaged_file.is_some();
+        if has_outcome {
+            return Err("it has the outcome of a build".to_owned());
+        }
+        if manifest.rows == 0 {
+            return Err("rows is 0: there is nothing to build".to_owned());
+        }
         Ok(Self::of(manifest))
     }
 
@@ -126,6 +141,9 @@ impl Plan {
 
     /// What `other`, a plan or a manifest that lies in a folder, has that this plan has not: a phrase
     /// for each setting, empty when they are the same build.
+    ///
+    /// What follows from another difference is not named beside it: the size of the shards follows from the images,
+    /// and the images from the list.
     pub(super) fn differences(&self, other: &Manifest) -> Vec<String> {
         let members = |manifest: &Manifest| match serde_json::to_value(manifest) {
             Ok(Value::Object(mut members)) => {
@@ -137,33 +155,99 @@ impl Plan {
             _ => unreachable!("a manifest is an object"),
         };
         let (ours, theirs) = (members(&self.manifest), members(other));
-        let mut different: Vec<_> = ours
-            .iter()
-            .map(|(name, here)| (name.as_str(), here, &theirs[name]))
-            .filter(|(name, here, there)| here != there && !OUTCOME.contains(name))
+        let names = ours.keys().map(String::as_str);
+        let different: Vec<&str> = names
+            .filter(|name| !OUTCOME.contains(name) && ours[*name] != theirs[*name])
             .collect();
-        // These follow from others; they count where they are all that differs.
-        for consequence in ["sample_xxh3", "rows_per_shard", "class_hash"] {
-            if different.len() > 1 {
-                different.retain(|(name, ..)| *name != consequence);
+        let there = other.rows + other.quarantined;
+        let here = self.manifest.rows;
+        let follows = |name: &str| {
+            // Another seed makes another list, of as many images.
+            if name == "list_hash" && there == here && different.contains(&"seed") {
+                return true;
             }
-        }
-        let phrases = different.iter();
-        phrases
-            .map(|(name, here, there)| phrase(name, here, there))
+            let causes = CAUSES.iter().filter(|(effect, _)| *effect == name);
+            let mut causes = causes.flat_map(|(_, causes)| *causes);
+            causes.any(|cause| different.contains(cause))
+        };
+        let named = different.iter().filter(|name| !follows(name));
+        named
+            .map(|name| match *name {
+                "class_names" | "class_hash" => "the class names differ".to_owned(),
+                "list_hash" => other_list(there, here),
+                "sample_xxh3" => {
+                    "the source differs: other images of the same names, or decoded otherwise"
+                        .to_owned()
+                }
+                "rows_per_shard" => format!(
+                    "the shards have {} images there and {} here (--shard-mib)",
+                    theirs[*name], ours[*name]
+                ),
+                name => format!(
+                    "{name} is {} there and {} here",
+                    shown(&theirs[name]),
+                    shown(&ours[name])
+                ),
+            })
             .collect()
     }
 }
 
-fn phrase(name: &str, here: &Value, there: &Value) -> String {
-    match name {
-        "class_names" | "class_hash" => "the class names differ".to_owned(),
-        "list_hash" => "the list of images differs".to_owned(),
-        "sample_xxh3" => "the images differ, or how they are decoded".to_owned(),
-        "rows_per_shard" => {
-            format!("the shards have {there} images there and {here} here (--shard-mib)")
+/// Fields, and those of which another value makes another value of theirs. A list also changes with `--holdout` and
+/// `--max-per-class`, which no field has.
+const CAUSES: [(&str, &[&str]); 12] = [
+    ("class_hash", &["class_names"]),
+    ("list_hash", &["imbalance_ratio"]),
+    ("sample_xxh3", &DECIDE_IMAGES),
+    ("rows_per_shard", &DECIDE_IMAGES),
+    ("rows_per_shard", &["sample_xxh3"]),
+    ("jpeg_quality", &["encoding"]),
+    ("jpeg_subsampling", &["encoding"]),
+    ("check", &["encoding"]),
+    ("short_side", &["encoding"]),
+    ("enlarge", &["encoding", "short_side"]),
+    ("exact", &["encoding", "short_side"]),
+    ("filter", &["encoding", "short_side"]),
+];
+
+/// The fields that decide which images are stored, and as what.
+const DECIDE_IMAGES: [&str; 17] = [
+    "dataset",
+    "class_names",
+    "list_hash",
+    "imbalance_ratio",
+    "seed",
+    "encoding",
+    "jpeg_quality",
+    "jpeg_subsampling",
+    "short_side",
+    "enlarge",
+    "filter",
+    "orientation",
+    "damaged",
+    "max_pixels",
+    "exact",
+    "check",
+    "tool_version",
+];
+
+fn other_list(there: u64, here: u64) -> String {
+    let counts = match there == here {
+        true => format!("{here} images, of other names or labels"),
+        false => format!("{there} images there and {here} here"),
+    };
+    format!("the source differs, or what is taken of it (--holdout, --max-per-class): {counts}")
+}
+
+/// A field's value in words.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "none".to_owned(),
+        Value::Object(bands) => {
+            let edges = ["many_above", "few_below"].map(|edge| bands[edge].to_string());
+            edges.join(",")
         }
-        _ => format!("{name} is {there} there and {here} here"),
+        value => value.to_string(),
     }
 }
 

@@ -40,7 +40,7 @@ impl ShardIndex {
         number: u32,
     ) -> Result<Self> {
         let path = dir.join(&entry.file);
-        let file = File::open(&path).map_err(Error::read(&path))?;
+        let file = lift_files::open(&path).map_err(Error::read(&path))?;
         let bytes = file.metadata().map_err(Error::read(&path))?.len();
         let bad = |reason: String| Error::Shard {
             path: path.clone(),
