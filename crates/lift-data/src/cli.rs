@@ -11,13 +11,14 @@ mod datasets;
 mod draw;
 mod export;
 mod inspect;
+mod no_effect;
 mod report;
 mod split;
 mod stats;
+mod stopped;
 mod verify;
 
 use std::io;
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use lift_data::page::number::{bytes as size, grouped};
@@ -139,11 +140,6 @@ fn print(text: &str) -> Result<(), CliError> {
 /// Prints one JSON document.
 fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
     terminal::print_json(value).map_err(CliError::Output)
-}
-
-/// All cores, where `--threads` is not given.
-fn all_cores() -> NonZeroUsize {
-    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
 /// `1 shard`, `2 shards`.

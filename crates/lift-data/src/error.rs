@@ -5,7 +5,7 @@
 //! binary prints them once.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::page::escape::{self, visible};
 use crate::split::Split;
@@ -349,6 +349,15 @@ impl Error {
     pub(crate) fn read(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
         let path = path.into();
         move |source| Error::Read { path, source }
+    }
+
+    /// An [`Error::Write`] of a table; the library wraps what the system says, whose words are the ones to show.
+    pub(crate) fn write_csv(path: &Path, err: csv::Error) -> Error {
+        let source = match err.into_kind() {
+            csv::ErrorKind::Io(source) => source,
+            other => io::Error::other(format!("{other:?}")),
+        };
+        Error::write(path)(source)
     }
 
     /// An [`Error::Write`] of `path`, for `map_err`.

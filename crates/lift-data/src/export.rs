@@ -172,7 +172,7 @@ pub fn export(
             checksum: format!("{:016x}", row.checksum),
             file,
         })
-        .map_err(|err| Error::write(&path)(err.into()))?;
+        .map_err(|err| Error::write_csv(&path, err))?;
         progress.advance(1);
     }
     progress.finish();

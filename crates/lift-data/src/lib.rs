@@ -21,6 +21,7 @@ pub mod git_blob;
 pub mod layout;
 #[cfg(feature = "turbojpeg")]
 mod libjpeg;
+pub mod limits;
 pub mod lists;
 pub mod longtail;
 pub mod manifest;

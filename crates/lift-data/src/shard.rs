@@ -24,7 +24,7 @@ pub(crate) use schema::is_shard;
 pub use writer::{NewRow, ShardWriter};
 
 /// The most bytes one image may have, so that a page's 32-bit size never overflows.
-const MAX_IMAGE_BYTES: usize = 1 << 30;
+pub(crate) const MAX_IMAGE_BYTES: usize = 1 << 30;
 
 /// One image's row, without its path and its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]

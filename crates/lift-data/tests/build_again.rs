@@ -2,8 +2,14 @@
 
 #[path = "build_again/last_image.rs"]
 mod last_image;
+#[path = "build_again/lost.rs"]
+mod lost;
 #[path = "build_again/own_files.rs"]
 mod own_files;
+#[path = "build_again/stopped.rs"]
+mod stopped;
+#[path = "build_again/strangers.rs"]
+mod strangers;
 mod support;
 #[path = "build_again/whole.rs"]
 mod whole;
@@ -157,7 +163,7 @@ fn a_failed_build_keeps_its_finished_shards() {
     error: shards/train: not complete: a build has begun here and not ended
     hint: run the same `lift-data build` again, which goes on with it (parts: `lift-data commit`); of a copy, copy all of it again
     ");
-    insta::assert_snapshot!(place.run(&format!("{BUILD} --out shards --encoding png --quality 3")), @r#"
+    insta::assert_snapshot!(place.run(&format!("{BUILD} --out shards --encoding png")), @r#"
     exit 1
     ----
     error: shards/train: holds an unfinished build with other settings: encoding is "rgb8" there and "png" here
@@ -182,7 +188,7 @@ fn a_failed_build_keeps_its_finished_shards() {
     insta::assert_snapshot!(place.run(&format!("{BUILD} --out shards --max-bad 1")), @r"
     exit 1
     ----
-    error: shards/train: holds a finished dataset with other settings: the images differ, or how they are decoded
+    error: shards/train: holds a finished dataset with other settings: the source differs: other images of the same names, or decoded otherwise
     hint: give the same settings to go on with it, remove it, or choose another --out
     ");
 }
@@ -196,6 +202,8 @@ fn finished_shards_are_trusted_after_a_look_at_their_bytes() {
     insta::assert_snapshot!(place.run(&format!("{BUILD} --out shards --max-bad 1")), @r"
     exit 0
     ----
+    note: shards/train/train-00001.parquet: row 0 (cat/10.png): checksum mismatch: built again
+    note: shards/train/.lift-building/shard-00002.json: its own hash differs: it has changed since it was written: built again
     train: 21 images of 2 classes, 1 bad left out (see quarantine.jsonl), 4.3 MB in 5 shards (1 finished before), [time] -> shards/train
     test: 2 images of 2 classes, 454.3 kB in 1 shard, [time] -> shards/test
     ");
@@ -420,7 +428,10 @@ fn a_full_disk_and_a_closed_folder_say_so() {
         .unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
-    insta::assert_snapshot!(error, @r"error: limited/train/.lift-building/train-00000.parquet.tmp: cannot write: File too large (os error 27)");
+    insta::assert_snapshot!(error, @r"
+    error: limited/train/.lift-building/train-00000.parquet.tmp: cannot write: File too large (os error 27)
+    hint: raise the limit (ulimit -f), or write to another file system, and run the same command again; what is finished is kept
+    ");
     assert!(
         place
             .run(&format!("{BUILD} --out limited"))

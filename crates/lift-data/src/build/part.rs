@@ -41,23 +41,37 @@ impl Part {
         let needed = |name: &str, beside: &str| {
             number(name)?.ok_or_else(|| wrong(format!("{beside} is set, {name} is not")))
         };
+        let positive = |name: &str, number: u64| match number {
+            0 => Err(wrong(format!("{name} is `0`, not a number from 1 on"))),
+            number => Ok(number),
+        };
         if let Some(task) = number("SLURM_ARRAY_TASK_ID")? {
             let beside = "SLURM_ARRAY_TASK_ID";
-            let count = needed("SLURM_ARRAY_TASK_COUNT", beside)?;
+            let of = "SLURM_ARRAY_TASK_COUNT";
+            let count = positive(of, needed(of, beside)?)?;
             let first = needed("SLURM_ARRAY_TASK_MIN", beside)?;
-            let step = number("SLURM_ARRAY_TASK_STEP")?.unwrap_or(1).max(1);
-            let index = task.checked_sub(first).map(|ahead| ahead / step);
-            let part = index.and_then(|index| Self::new(index + 1, count));
+            let by = "SLURM_ARRAY_TASK_STEP";
+            let step = positive(by, number(by)?.unwrap_or(1))?;
+            let ahead = task.checked_sub(first);
+            let index = ahead
+                .filter(|ahead| ahead % step == 0)
+                .map(|ahead| ahead / step);
+            let part = index.and_then(|index| Self::new(index.checked_add(1)?, count));
             return part.ok_or_else(|| {
                 wrong(format!(
-                    "task {task} is not one of {count} tasks from {first} in steps of {step}"
+                    "{beside}: task {task} is not one of {count} tasks from {first} in steps of {step}"
                 ))
             });
         }
         if let Some(index) = number("JOB_COMPLETION_INDEX")? {
-            let count = needed("JOB_COMPLETIONS", "JOB_COMPLETION_INDEX")?;
+            let (beside, of) = ("JOB_COMPLETION_INDEX", "JOB_COMPLETIONS");
+            let count = positive(of, needed(of, beside)?)?;
             let part = index.checked_add(1).and_then(|n| Self::new(n, count));
-            return part.ok_or_else(|| wrong(format!("index {index} is not one of {count}")));
+            return part.ok_or_else(|| {
+                wrong(format!(
+                    "{beside}: index {index} is not one of {count}, which count from 0"
+                ))
+            });
         }
         Err(wrong(
             "neither SLURM_ARRAY_TASK_ID nor JOB_COMPLETION_INDEX is set".to_owned(),
@@ -173,7 +187,26 @@ mod tests {
         let kubernetes =
             |index| detect(&[("JOB_COMPLETION_INDEX", index), ("JOB_COMPLETIONS", "4")]);
         assert_eq!(kubernetes("0"), Ok(Part::new(1, 4).unwrap()));
-        assert!(kubernetes("4").is_err());
+        assert!(
+            kubernetes("4")
+                .unwrap_err()
+                .contains("JOB_COMPLETION_INDEX: index 4")
+        );
+        let huge = u64::MAX.to_string();
+        assert!(kubernetes(&huge).unwrap_err().contains("is not one of 4"));
+        let odd = [
+            (slurm(&huge, "8", "0"), "SLURM_ARRAY_TASK_ID: task 1844"),
+            (slurm(&huge, &huge, "0"), "SLURM_ARRAY_TASK_ID: task 1844"),
+            (slurm("", "8", "0"), "SLURM_ARRAY_TASK_ID is ``"),
+            (slurm("-1", "8", "0"), "SLURM_ARRAY_TASK_ID is `-1`"),
+            (slurm("0", "0", "0"), "SLURM_ARRAY_TASK_COUNT is `0`"),
+            (slurm("0", "8", "x"), "SLURM_ARRAY_TASK_MIN is `x`"),
+            (slurm("0", "8", "1"), "SLURM_ARRAY_TASK_ID: task 0"),
+        ];
+        for (found, expected) in odd {
+            let said = found.unwrap_err();
+            assert!(said.contains(expected), "{said}");
+        }
         assert!(kubernetes("x").unwrap_err().contains("not a whole number"));
         let lone = detect(&[("JOB_COMPLETION_INDEX", "0")]).unwrap_err();
         assert!(lone.contains("JOB_COMPLETIONS is not"), "{lone}");

@@ -18,6 +18,7 @@ use crate::encode::{self, JpegEncoder};
 use crate::error::Result;
 use crate::manifest::{Check, Encoding, Subsampling};
 use crate::resize::{Resizer, short_side_size};
+use crate::shard::MAX_IMAGE_BYTES;
 use crate::source::{Content, ImageFiles, Item, SplitList, read_slice};
 
 /// What is done to every image.
@@ -129,6 +130,16 @@ impl<'a> Preparer<'a> {
     }
 
     fn try_prepare(&mut self, item: &Item) -> std::result::Result<Prepared, BadImage> {
+        let prepared = self.prepare_any(item)?;
+        match prepared.bytes.len() {
+            0..=MAX_IMAGE_BYTES => Ok(prepared),
+            bytes => Err(BadImage::Encode(format!(
+                "{bytes} bytes, a shard holds images of at most {MAX_IMAGE_BYTES}"
+            ))),
+        }
+    }
+
+    fn prepare_any(&mut self, item: &Item) -> std::result::Result<Prepared, BadImage> {
         let started = Instant::now();
         let read = self.read(item);
         self.effort.read += started.elapsed();

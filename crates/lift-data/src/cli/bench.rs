@@ -3,6 +3,7 @@
 use clap::Args;
 
 use lift_data::build::{BareReport, bare};
+use lift_data::limits;
 use lift_data::progress::Reporting;
 
 use super::data_table::DataTable;
@@ -21,7 +22,7 @@ pub struct BenchArgs {
     #[command(flatten)]
     data: DataTable,
     /// Go on for so long
-    #[arg(long, value_name = "S", default_value_t = 3.0)]
+    #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = limits::seconds)]
     seconds: f64,
     /// Print one JSON document
     #[arg(long)]
@@ -30,15 +31,9 @@ pub struct BenchArgs {
 
 /// Measures and prints.
 pub fn run(args: BenchArgs) -> Result<(), CliError> {
-    if !(args.seconds.is_finite() && args.seconds >= 0.0) {
-        let text = format!("--seconds {}: must be a number from 0 on", args.seconds);
-        return Err(CliError::Usage(text));
-    }
-    let report = bare(
-        &args.data.without_output().into_options()?,
-        args.seconds,
-        Reporting::Stderr,
-    )?;
+    args.data.refuse_what_writes("bench")?;
+    let options = args.data.without_output().into_options()?;
+    let report = bare(&options, args.seconds, Reporting::Stderr)?;
     match args.json {
         true => print_json(&report),
         false => print(&text(&report)),

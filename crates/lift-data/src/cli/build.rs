@@ -10,6 +10,7 @@ use lift_data::progress::Reporting;
 use lift_data::terminal;
 
 use super::data_table::{DataTable, read_recipe};
+use super::stopped;
 use super::{CliError, grouped, print, print_json, shards, size};
 
 const EXAMPLES: &str = "\
@@ -52,7 +53,7 @@ pub struct BuildArgs {
     #[arg(long, value_name = "I/N", value_parser = parse_part)]
     part: Option<Part>,
     /// Say how many images, shards and bytes it would be, and stop
-    #[arg(long)]
+    #[arg(long, conflicts_with = "part")]
     dry_run: bool,
     /// Print the summary as one JSON document on standard output
     #[arg(long)]
@@ -75,6 +76,7 @@ pub fn run(args: BuildArgs) -> Result<(), CliError> {
             false => print(&forecasts.iter().map(line).collect::<String>()),
         };
     }
+    stopped::say_how_to_go_on("run the same command again; finished shards are kept")?;
     let report = build(&options, Reporting::Stderr)?;
     print_summary(&report);
     if args.json {
@@ -96,8 +98,11 @@ fn silence_worker_panics() {
 
 fn parse_part(text: &str) -> Result<Part, String> {
     if text == "auto" {
-        return Part::from_environment(|name| std::env::var(name).ok())
-            .map_err(|err| err.to_string());
+        let variable = |name: &str| {
+            let value = std::env::var_os(name)?;
+            Some(value.to_string_lossy().into_owned())
+        };
+        return Part::from_environment(variable).map_err(|err| err.to_string());
     }
     text.parse()
 }

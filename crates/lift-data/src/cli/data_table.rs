@@ -14,16 +14,18 @@ use serde::Deserialize;
 use lift_data::build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, Repeats};
 use lift_data::dataset::{DatasetSpec, SourceKind, Taxonomy};
 use lift_data::decode::{Damaged, MAX_PIXELS, Orientation};
-use lift_data::manifest::{Check, Subsampling};
+use lift_data::limits::Threads;
+use lift_data::manifest::{Check, MOST_PIXELS, Subsampling};
 use lift_data::order::Order;
 use lift_data::profile::{LongTail, PARETO_POWER, Profile, Tail};
 use lift_data::sampling::Holdout;
 use lift_data::source::named::Named;
 use lift_data::source::official::ListCheck;
-use lift_data::source::{Columns, Reach};
+use lift_data::source::{Columns, Reach, table};
 use lift_data::{BandEdges, ClassNames, Encoding, Error, Split};
 
-use super::{CliError, all_cores};
+use super::CliError;
+use super::no_effect;
 
 /// The settings of a build: flags, and the keys of `[data]` in a recipe.
 #[derive(Debug, Default, Args, Deserialize)]
@@ -66,7 +68,7 @@ pub(super) struct DataTable {
     #[arg(long, value_enum, hide_short_help = true)]
     pub(super) damaged: Option<Damaged>,
     /// The most pixels that an image may have [default: 178956970]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 28), hide_short_help = true)]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_PIXELS), hide_short_help = true)]
     pub(super) max_pixels: Option<u64>,
     /// Decode large JPEGs at their full size before they are shrunk (slower)
     #[arg(long, hide_short_help = true)]
@@ -76,7 +78,7 @@ pub(super) struct DataTable {
     pub(super) check: Option<Check>,
     /// Threads that decode and resize [default: all cores]
     #[arg(long, value_name = "N")]
-    pub(super) threads: Option<NonZeroUsize>,
+    pub(super) threads: Option<Threads>,
     /// Seed of the hold-outs, the long-tailed choice and the order [default: 0]
     #[arg(long, value_name = "N")]
     pub(super) seed: Option<u32>,
@@ -281,6 +283,20 @@ impl DatasetName {
 }
 
 impl DataTable {
+    /// Fails where something is said of files or threads, for what writes nothing and has one thread.
+    pub(super) fn refuse_what_writes(&self, command: &str) -> Result<(), CliError> {
+        no_effect::refuse_first(
+            &[
+                ("--out", self.out.is_some()),
+                ("--threads", self.threads.is_some()),
+                ("--max-bad", self.max_bad.is_some()),
+                ("--shard-mib", self.shard_mib.is_some()),
+                ("--order", self.order.is_some()),
+            ],
+            &format!("with {command}"),
+        )
+    }
+
     /// For what writes nothing and so needs no place for it.
     pub(super) fn without_output(mut self) -> Self {
         self.out.get_or_insert_default();
@@ -288,7 +304,8 @@ impl DataTable {
     }
 
     /// `self` where it says something, `other` elsewhere.
-    pub(super) fn over(self, other: Self) -> Self {
+    pub(super) fn over(self, mut other: Self) -> Self {
+        no_effect::drop_overridden(&self, &mut other);
         Self {
             dataset: self.dataset.or(other.dataset),
             dataset_file: self.dataset_file.or(other.dataset_file),
@@ -475,6 +492,7 @@ impl DataTable {
         if self.allow_repeats && dataset != Dataset::List && kind != Some(SourceKind::Lists) {
             return only("--allow-repeats", "lists");
         }
+        no_effect::refuse(&self)?;
         let long_tail = self.long_tail(kind)?;
         let holdout = self
             .holdout
@@ -487,10 +505,9 @@ impl DataTable {
         }
         // A recipe has no parser that would say it.
         let max_pixels = self.max_pixels.unwrap_or(MAX_PIXELS);
-        if !(1..=1 << 28).contains(&max_pixels) {
+        if !(1..=MOST_PIXELS).contains(&max_pixels) {
             return Err(CliError::Usage(format!(
-                "max_pixels {max_pixels} is not between 1 and {}",
-                1 << 28
+                "max_pixels {max_pixels} is not between 1 and {MOST_PIXELS}"
             )));
         }
         let class_names = self
@@ -501,6 +518,13 @@ impl DataTable {
             (mib.get() as u64).saturating_mul(1 << 20)
         });
         let source = self.source.ok_or_else(|| missing("--source"))?;
+        if dataset == Dataset::List && !table::is_table(&source)? {
+            let columns = [
+                ("--path-column", self.path_column.is_some()),
+                ("--label-column", self.label_column.is_some()),
+            ];
+            no_effect::refuse_first(&columns, "on a list that is no table")?;
+        }
         let splits = match self.split.unwrap_or(Splits::All) {
             Splits::Train => vec![Split::Train],
             Splits::Val => vec![Split::Val],
@@ -540,7 +564,7 @@ impl DataTable {
                 exact: self.exact,
                 check: self.check.unwrap_or_default(),
             },
-            threads: self.threads.unwrap_or_else(all_cores),
+            threads: self.threads.unwrap_or_else(Threads::all_cores).number(),
             seed: self.seed.unwrap_or(0),
             long_tail,
             holdout,

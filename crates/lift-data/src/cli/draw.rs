@@ -1,14 +1,14 @@
 //! `lift-data draw`: datasets that the project draws itself.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use lift_data::limits::Threads;
 use lift_data::shapes::{ShapesOptions, write_dataset};
 use lift_data::{Error, terminal};
 
-use super::{CliError, all_cores};
+use super::CliError;
 
 /// `lift-data draw`
 #[derive(Debug, Subcommand)]
@@ -32,13 +32,17 @@ pub struct ShapesArgs {
     seed: u64,
     /// Threads that draw [default: all cores]
     #[arg(long, value_name = "N")]
-    threads: Option<NonZeroUsize>,
+    threads: Option<Threads>,
 }
 
 /// Draws a dataset.
 pub fn run(draw: &Draw) -> Result<(), CliError> {
     let Draw::ShapesLt(args) = draw;
-    let threads = args.threads.unwrap_or_else(all_cores).get();
+    let threads = args
+        .threads
+        .unwrap_or_else(Threads::all_cores)
+        .number()
+        .get();
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()

@@ -11,6 +11,7 @@ use lift_data::progress::Reporting;
 use lift_data::terminal;
 use lift_data::{ShardReader, Split};
 
+use super::stopped;
 use super::{CliError, grouped, print_json};
 
 /// `lift-data export`
@@ -47,6 +48,7 @@ pub struct ExportArgs {
 
 /// Exports the splits that were asked for.
 pub fn run(args: &ExportArgs) -> Result<(), CliError> {
+    stopped::say_how_to_go_on("run the same command again, which goes on with the export")?;
     let mut written = Vec::new();
     for dir in require_shard_dirs(&args.dir)? {
         let reader = ShardReader::open(&dir)?;

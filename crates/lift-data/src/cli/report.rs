@@ -1,11 +1,11 @@
 //! `lift-data report`: what a data set is like, on the terminal and in files.
 
 use std::fmt::Write as _;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use lift_data::limits::Threads;
 use lift_data::page::number::grouped;
 use lift_data::progress::Reporting;
 use lift_data::report::expression::Expression;
@@ -16,7 +16,7 @@ use lift_data::terminal::aligned;
 use lift_data::{BandEdges, atomic, outputs};
 
 use super::stats::table;
-use super::{CliError, all_cores, print};
+use super::{CliError, print};
 
 /// `lift-data report`
 #[derive(Debug, Args)]
@@ -70,7 +70,7 @@ pub struct ReportArgs {
     label_column: Option<String>,
     /// Threads that decode [default: all cores]
     #[arg(long, value_name = "N")]
-    threads: Option<NonZeroUsize>,
+    threads: Option<Threads>,
 }
 
 /// Rows of a table in Markdown.
@@ -92,7 +92,7 @@ pub fn run(args: &ReportArgs) -> Result<(), CliError> {
         bands: args.bands,
         compare: args.compare.clone(),
         distance: args.distance,
-        threads: args.threads.unwrap_or_else(all_cores),
+        threads: args.threads.unwrap_or_else(Threads::all_cores).number(),
     };
     if args.croissant.is_some() && lift_data::layout::shard_dirs(&args.path)?.is_empty() {
         return Err(CliError::Usage(format!(

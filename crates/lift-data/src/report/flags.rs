@@ -149,7 +149,7 @@ const PAIR_COLUMNS: [&str; 13] = [
 ];
 
 fn csv(lines: &[impl Serialize], columns: &[&str], path: &Path) -> Result<Vec<u8>> {
-    let failed = |err: csv::Error| Error::write(path)(err.into());
+    let failed = |err: csv::Error| Error::write_csv(path, err);
     let mut writer = csv::WriterBuilder::new()
         .has_headers(false)
         .from_writer(Vec::new());

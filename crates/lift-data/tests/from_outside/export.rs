@@ -183,3 +183,77 @@ fn a_folder_of_others_is_no_unfinished_export() {
     assert_eq!(place.read("e/train.unfinished/thesis.tex"), "mine");
     assert!(!place.path("e/train").exists());
 }
+
+/// A disk that is full, where an image or the table is to be written, says how to go on; and it does.
+#[test]
+fn an_export_that_found_no_room_is_gone_on_with() {
+    let place = Workplace::new();
+    built(&place, &["ant", "bee"]);
+    place.run("export s --out whole");
+    let image = "e/train.unfinished/images/bee/00000002.png";
+    let table = "e/train.unfinished/.table.csv.lift-tmp";
+    let limited = |bytes: &str| {
+        let script = format!(
+            "trap '' XFSZ; ulimit -f {bytes}; exec {} export s --out e",
+            env!("CARGO_BIN_EXE_lift-data")
+        );
+        let output = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .current_dir(place.path(""))
+            .output()
+            .unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = limited("0");
+    assert!(
+        said.contains("File too large (os error 27)\nhint: ")
+            && said.contains("run the same command again; what is finished is kept"),
+        "{said}"
+    );
+    fs::remove_dir_all(place.path("e")).unwrap();
+    // It begins, and stops at a damaged row: so the folder is known as its own.
+    let shard = "s/train/train-00000.parquet";
+    let good = fs::read(place.path(shard)).unwrap();
+    let stored = fs::read(place.path("img/1-1.png")).unwrap();
+    let at = good
+        .windows(stored.len())
+        .position(|window| window == stored);
+    place.flip(shard, at.unwrap() + 20);
+    assert!(place.run("export s --out e").starts_with("exit 1"));
+    fs::write(place.path(shard), &good).unwrap();
+    for path in [image, table] {
+        let there = fs::read(place.path(path)).ok();
+        fs::remove_file(place.path(path)).unwrap();
+        std::os::unix::fs::symlink("/dev/full", place.path(path)).unwrap();
+        let said = place.run("export s --out e");
+        let expected = format!(
+            "exit 1\n----\nerror: {path}: cannot write: No space left on device (os error 28)\nhint: make room and run the same command again; what is finished is kept\n"
+        );
+        assert_eq!(said, expected);
+        fs::remove_file(place.path(path)).unwrap();
+        fs::write(place.path(path), there.unwrap_or_default()).unwrap();
+    }
+    assert!(place.run("export s --out e").starts_with("exit 0"));
+    assert_eq!(place.files("e"), place.files("whole"));
+}
+
+/// What is exported of names that no folder can have is built again with the same names.
+#[test]
+fn long_names_come_back() {
+    let place = Workplace::new();
+    let long = "\u{732b} of the mountains, ".repeat(20);
+    let names = [format!("{long}one"), format!("{long}two"), "dog".to_owned()];
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    built(&place, &names);
+    assert!(place.run("export s --out e").starts_with("exit 0"));
+    let said = place.run(
+        "build list --source e/train.csv --path-column file --label-column class --split train --encoding original --out again",
+    );
+    assert!(said.starts_with("exit 0"), "{said}");
+    let rows = |dir: &str| {
+        let mut rows = crate::support::rows(&place, dir);
+        rows.sort();
+        rows
+    };
+    assert_eq!(rows("again/train"), rows("s/train"));
+}

@@ -7,3 +7,4 @@ mod bad_rows;
 mod export;
 mod names;
 mod reports;
+mod settings;

@@ -188,3 +188,34 @@ fn lists_and_names_are_regular_files_too() {
         );
     }
 }
+
+#[test]
+fn an_image_that_no_shard_holds_is_one_bad_image() {
+    let place = Workplace::new();
+    place.class_folders("photos");
+    // As large as it takes, without taking room on the disk.
+    let huge = fs::File::options()
+        .write(true)
+        .open(place.path("photos/train/cat/1.png"));
+    huge.unwrap().set_len((1 << 30) + 1).unwrap();
+    for encoding in ["original", "rgb8"] {
+        let build = format!("build folder --source photos --encoding {encoding} --split train");
+        let said = place.run(&format!("{build} --max-bad 1 --out {encoding}"));
+        assert!(
+            said.contains("train: 15 images of 3 classes, 1 bad left out"),
+            "{said}"
+        );
+        let listed = place.read(&format!("{encoding}/train/quarantine.jsonl"));
+        assert!(
+            listed.contains("cannot read: 1073741825 bytes, allowed are 1073741824"),
+            "{listed}"
+        );
+        let said = place.run(&format!("{build} --out no"));
+        assert!(
+            said.starts_with(
+                "exit 1\n----\nerror: photos/train/cat/1.png: cannot read: 1073741825 bytes"
+            ) && said.contains("--max-bad N"),
+            "{said}"
+        );
+    }
+}
