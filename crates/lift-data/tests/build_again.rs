@@ -203,7 +203,7 @@ fn finished_shards_are_trusted_after_a_look_at_their_bytes() {
     exit 0
     ----
     note: shards/train/train-00001.parquet: row 0 (cat/10.png): checksum mismatch: built again
-    note: shards/train/.lift-building/shard-00002.json: its own hash differs: it has changed since it was written: built again
+    note: shards/train/.lift-building/shard-00002.json: expected `,` or `}` at line 2 column 29: built again
     train: 21 images of 2 classes, 1 bad left out (see quarantine.jsonl), 4.3 MB in 5 shards (1 finished before), [time] -> shards/train
     test: 2 images of 2 classes, 454.3 kB in 1 shard, [time] -> shards/test
     ");

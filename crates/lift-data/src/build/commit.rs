@@ -210,7 +210,8 @@ fn gaps(numbers: impl Iterator<Item = u64>, end: u64) -> Vec<(u64, u64)> {
         if next < number {
             runs.push((next, number - 1));
         }
-        next = number + 1;
+        // Nothing comes after the end.
+        next = number.saturating_add(1);
     }
     runs
 }

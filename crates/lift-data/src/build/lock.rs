@@ -7,6 +7,8 @@ use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use super::part::Part;
 use crate::error::{Error, Result};
@@ -41,19 +43,23 @@ pub(super) fn lock(dir: &Path, building: &Path, holder: Holder) -> Result<Vec<Fi
         Holder::Whole => Ok(vec![lock(LOCK_FILE, File::try_lock)?]),
         Holder::Part(part) => {
             let shared = || lock(LOCK_FILE, File::try_lock_shared);
+            let mut is_second_look = false;
             let shared = loop {
                 match shared() {
                     Err(Error::Busy { .. }) if waited_for_commit(building)? => {}
-                    // It may have ended before that was asked.
-                    Err(Error::Busy { .. }) => break shared()?,
+                    // What joins parts takes this lock first and its own a moment later.
+                    Err(Error::Busy { .. }) if !is_second_look => {
+                        is_second_look = true;
+                        thread::sleep(Duration::from_millis(100));
+                    }
                     locked => break locked?,
                 }
             };
             Ok(vec![shared, lock(&part_lock(part), File::try_lock)?])
         }
         Holder::Commit => {
-            let first = lock(COMMIT_LOCK, File::try_lock)?;
-            Ok(vec![lock(LOCK_FILE, File::try_lock)?, first])
+            let whole = lock(LOCK_FILE, File::try_lock)?;
+            Ok(vec![whole, lock(COMMIT_LOCK, File::try_lock)?])
         }
     }
 }

@@ -12,6 +12,10 @@ use crate::atomic;
 use crate::error::{Error, Result};
 
 const PLAN: &str = "export.json";
+
+/// More than any plan has.
+const MAX_PLAN_BYTES: u64 = 1 << 16;
+
 const IMAGES: &str = "images";
 const TABLE: &str = "table.csv";
 
@@ -46,8 +50,8 @@ impl Unfinished {
         }
         fs::create_dir_all(&dir).map_err(Error::write(&dir))?;
         let path = dir.join(PLAN);
-        match fs::read_to_string(&path) {
-            Ok(known) if known == plan => {}
+        match lift_files::bytes(&path, MAX_PLAN_BYTES) {
+            Ok(known) if known == plan.as_bytes() => {}
             Ok(_) => {
                 return Err(Error::Source {
                     path: dir,
@@ -76,7 +80,7 @@ impl Unfinished {
     pub(super) fn image(&self, folder: &str, file: &str, bytes: &[u8]) -> Result<()> {
         let dir = self.dir.join(IMAGES).join(folder);
         let path = dir.join(file);
-        if fs::read(&path).is_ok_and(|there| there == bytes) {
+        if lift_files::bytes(&path, bytes.len() as u64).is_ok_and(|there| there == bytes) {
             return Ok(());
         }
         fs::create_dir_all(&dir).map_err(Error::write(dir))?;

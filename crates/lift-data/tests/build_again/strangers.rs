@@ -83,7 +83,7 @@ fn forged_records_are_no_records() {
         ),
         (
             |r| r["entry"]["file"] = json!("../../photos/x.parquet"),
-            "entry.file is `../../photos/x.parquet`",
+            "entry.file: `../../photos/x.parquet` is not a file name",
         ),
         (
             |r| r["end"] = json!(u64::MAX),
