@@ -46,7 +46,7 @@ pub fn commit(root: &Path) -> Result<Vec<SplitReport>> {
 /// A split that can be finished, or is.
 enum Checked {
     Complete(SplitReport),
-    Joined(Joined, Instant),
+    Joined(Box<Joined>, Instant),
 }
 
 impl Checked {
@@ -112,7 +112,7 @@ fn check(dir: &Path) -> Result<Checked> {
     }
     let allowed = records.iter().map(|record| record.max_bad).max();
     let joined = join(folder, &plan, records, allowed.unwrap_or(0))?;
-    Ok(Checked::Joined(joined, start))
+    Ok(Checked::Joined(Box::new(joined), start))
 }
 
 /// All shards of a plan, with the manifest that they get.
