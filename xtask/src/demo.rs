@@ -18,7 +18,7 @@ const MARK: &str = ".made-by-xtask-demo";
 const RECIPE: &str = "pipelines/shapes-lt.toml";
 /// Said before the first build.
 const BEFORE: &str = "\
-compiling takes 15 to 20 minutes on 2 cores the first time, seconds later; the demo itself takes 2 to 6 minutes then, and says \
+compiling takes 10 to 20 minutes on 2 cores the first time, seconds later; the demo itself takes 2 to 6 minutes then, and says \
 beforehand how long here
 meanwhile: README.md has a tour of what will lie in demo/, docs/your-data.md says how your own images come in";
 

@@ -3,7 +3,7 @@
 //! The `safetensors` crate parses and checks what is read. It writes metadata in hash-map order, which
 //! changes from run to run, so the header is written here, sorted: the same tensors give the same file.
 
-use std::{collections::BTreeMap, ffi::OsString, fs, io::Write, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use safetensors::{Dtype, SafeTensors};
 use tch::{Device, Kind, Tensor};
@@ -55,7 +55,7 @@ impl TensorFile {
         Ok(Self { tensors, metadata })
     }
 
-    /// Writes the file under a temporary name beside `path`, syncs it and renames it.
+    /// Writes the file; it appears under its name when it is whole.
     ///
     /// # Errors
     /// When the folder cannot be written, or a tensor has a kind that safetensors lacks.
@@ -82,43 +82,9 @@ impl TensorFile {
         }
         let mut header = serde_json::Value::Object(header).to_string().into_bytes();
         header.resize(header.len().next_multiple_of(8), b' ');
-        write_atomically(
-            path,
-            &[&(header.len() as u64).to_le_bytes(), &header, &data],
-        )
+        let parts: [&[u8]; 3] = [&(header.len() as u64).to_le_bytes(), &header, &data];
+        lift_files::write(path, &parts).map_err(Error::io(path))
     }
-}
-
-/// Writes `parts` one after the other to a temporary sibling of `path`, then renames it to `path`.
-fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
-    // Hidden, and of a name that nobody gives: `x.safetensors.tmp` may be a file of the user's.
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(".lift-tmp");
-    let temporary = path.with_file_name(name);
-    let file = fs::File::create(&temporary).map_err(Error::io(&temporary))?;
-    let written = write_parts(file, parts)
-        .map_err(Error::io(&temporary))
-        .and_then(|()| fs::rename(&temporary, path).map_err(Error::io(path)));
-    if let Err(error) = written {
-        // The first error is the one to report, whether or not this one succeeds.
-        let _ = fs::remove_file(&temporary);
-        return Err(error);
-    }
-    let folder = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    fs::File::open(folder)
-        .and_then(|f| f.sync_all())
-        .map_err(Error::io(folder))
-}
-
-fn write_parts(mut file: fs::File, parts: &[&[u8]]) -> std::io::Result<()> {
-    for part in parts {
-        file.write_all(part)?;
-    }
-    file.sync_all()
 }
 
 fn kind_of(dtype: Dtype) -> Option<Kind> {
@@ -155,6 +121,8 @@ fn dtype_name(kind: Kind) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn sample() -> TensorFile {

@@ -8,9 +8,10 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
 };
 
-use hub_server::{COMMIT, Model, Reply, Request, Server, git_blob, sha256};
+use hub_server::{COMMIT, Manner, Model, Reply, Request, Server, git_blob, sha256};
 use lift_clip::{
     Clip, TensorFile,
     hub::{Hub, ModelId},
@@ -33,6 +34,7 @@ impl Setting {
             cache: dir.path().join("hub"),
             token: Some("secret".into()),
             offline: false,
+            patience: Duration::from_secs(1),
         };
         Self { dir, hub }
     }
@@ -574,4 +576,48 @@ fn two_at_the_same_time_fetch_each_file_once() {
     let requests = server.requests();
     let got = requests.iter().filter(|request| request.method == "GET");
     assert_eq!(got.count(), 3);
+}
+
+#[test]
+fn a_server_that_drips_is_silent_or_never_ends_is_given_up() {
+    let refusal = |manner: Manner, body: Vec<u8>| {
+        let (server, storage) = serve_with_storage(move |_| Reply {
+            status: 200,
+            body: body.clone(),
+            manner,
+            ..Reply::default()
+        });
+        let refusal = Setting::new(&server.url()).refusal("org/name", &[&server, &storage]);
+        drop(server);
+        refusal
+    };
+    let hint = "hint: run the same command again: it goes on where it stopped";
+    let drip = refusal(Manner::Drip, WEIGHTS.to_vec());
+    assert!(
+        drip.contains("the server is too slow: ") && drip.ends_with(hint),
+        "{drip}"
+    );
+    let silent = refusal(Manner::Silent, WEIGHTS.to_vec());
+    assert!(
+        silent.contains(": timeout") && silent.ends_with(hint),
+        "{silent}"
+    );
+    // More than was announced, without a length of its own.
+    let endless = refusal(Manner::Endless, vec![0; 1 << 16]);
+    assert!(endless.contains("wrong size: "), "{endless}");
+}
+
+#[test]
+fn what_nobody_announced_is_bounded() {
+    let model = model();
+    let server = Server::start(move |request| {
+        let mut reply = model.answer(request);
+        if request.path.ends_with("/tokenizer.json") {
+            (reply.manner, reply.body) = (Manner::Endless, vec![b' '; 1 << 16]);
+        }
+        reply
+    });
+    let refusal = Setting::new(&server.url()).refusal("org/name", &[&server]);
+    let reason = "it sends more than 256 MiB and does not say how much will come";
+    assert!(refusal.contains(reason), "{refusal}");
 }

@@ -1,40 +1,36 @@
-//! Files that appear whole or not at all.
+//! Files that appear whole or not at all, as [`lift_files::write`] writes them, and those that are written piece by piece under
+//! a name that the caller gives.
 //!
-//! A file is written to a temporary name beside its own, synced, renamed, and its folder synced. It
-//! does not protect against two writers of one folder. Invariant: a file under its final name is
-//! complete and on disk; what a write that failed leaves is gone, and no file of anyone else is touched.
+//! Invariant: a file under its final name is complete and on disk; what a write that failed leaves is gone.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::error::{Error, Result};
-
-/// The temporary sibling of `path`, hidden and of a name that nobody gives: `report.html.tmp` may be a file of the user's.
-pub fn temporary_name(path: &Path) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(".lift-tmp");
-    path.with_file_name(name)
-}
 
 /// Gives a written and synced temporary file its final name.
 pub(crate) fn publish(temporary: &Path, path: &Path) -> Result<()> {
     fs::rename(temporary, path).map_err(Error::write(path))?;
-    let dir = path
-        .parent()
-        .filter(|dir| !dir.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    sync_dir(dir)
+    sync_dir(lift_files::folder_of(path))
 }
 
 /// Writes `bytes` as `path`, replacing what was there.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    write_through(&temporary_name(path), path, bytes)
+    lift_files::write(path, &[bytes]).map_err(Error::write(path))
 }
 
-/// As [`write`], with the temporary name given.
+/// As [`write`], where a lock keeps other writers of this file away: one that was killed leaves a name that the next one, which
+/// goes on with its work, writes over.
+pub(crate) fn write_locked(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".lift-tmp");
+    write_through(&path.with_file_name(name), path, bytes)
+}
+
+/// As [`write`], with the temporary name given; it is this writer's alone.
 pub(crate) fn write_through(temporary: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || {
         let mut file = File::create(temporary)?;
@@ -53,33 +49,5 @@ pub(crate) fn write_through(temporary: &Path, path: &Path, bytes: &[u8]) -> Resu
 
 /// Makes the names in `dir` durable.
 pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
-    File::open(dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(Error::write(dir))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_files_of_others_stay_and_nothing_half_written_does() {
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().join("report.html");
-        let theirs = place.path().join("report.html.tmp");
-        fs::write(&theirs, "mine").unwrap();
-        write(&path, b"new").unwrap();
-        assert_eq!(fs::read(&theirs).unwrap(), b"mine");
-        assert_eq!(fs::read(&path).unwrap(), b"new");
-        // A folder of that name cannot be replaced by a file.
-        let folder = place.path().join("folder");
-        fs::create_dir(&folder).unwrap();
-        write(&folder, b"new").unwrap_err();
-        let mut names: Vec<_> = fs::read_dir(place.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
-        names.sort();
-        assert_eq!(names, ["folder", "report.html", "report.html.tmp"]);
-    }
+    lift_files::sync_folder(dir).map_err(Error::write(dir))
 }

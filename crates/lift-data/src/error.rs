@@ -32,14 +32,15 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// A folder has no `manifest.json`, so it is not a finished shard folder.
-    #[error(
-        "{}: not complete: there is no manifest.json\nhint: name the folder of one split that `lift-data build` wrote (such as OUT/train), or run the build again",
-        escape::path(dir)
-    )]
-    NotComplete {
+    /// Shards of a split are wanted, and this folder has none.
+    #[error("{}: {reason}\nhint: {hint}", escape::path(dir))]
+    NoShards {
         /// The folder.
         dir: PathBuf,
+        /// What there is instead.
+        reason: String,
+        /// What to give.
+        hint: String,
     },
     /// A build of a folder has not ended, so that what is in it is not the whole.
     #[error(

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::manifest::{MANIFEST_FILE, Manifest};
+use crate::page::escape;
 use crate::shard::is_shard;
+use crate::source::is_named_image;
 use crate::split::Split;
 
 /// The folder within a split's folder that is there during a build only. It is hidden, so that no reader of images takes
@@ -85,13 +87,7 @@ pub fn split_dir(root: &Path, split: Split) -> Result<PathBuf> {
     if dirs.iter().any(|dir| dir == root) && Manifest::load(root)?.split == split {
         return Ok(root.to_path_buf());
     }
-    Err(Error::NotComplete {
-        dir: if root.is_dir() {
-            below
-        } else {
-            root.to_path_buf()
-        },
-    })
+    Err(no_shards(root, Some(split), &dirs))
 }
 
 /// The complete shard folders at `root`: itself, or its `train`, `val` and `test`. Empty where no build has been.
@@ -114,7 +110,13 @@ pub fn shard_dirs(root: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     match others.into_iter().next() {
-        Some(dir) if !finished.is_empty() => Err(Error::NotComplete { dir }),
+        Some(dir) if !finished.is_empty() => Err(Error::NoShards {
+            dir,
+            reason: format!(
+                "no shards: there is no {MANIFEST_FILE}, and the split beside it has one"
+            ),
+            hint: "run the build again, or move this folder away".to_owned(),
+        }),
         _ => Ok(finished),
     }
 }
@@ -125,11 +127,129 @@ pub fn shard_dirs(root: &Path) -> Result<Vec<PathBuf>> {
 /// Also when there is none.
 pub fn require_shard_dirs(root: &Path) -> Result<Vec<PathBuf>> {
     let dirs = shard_dirs(root)?;
-    if dirs.is_empty() {
-        // Says whether the folder is missing or lacks its manifest.
-        Manifest::load(root)?;
+    match dirs.is_empty() {
+        true => Err(no_shards(root, None, &[])),
+        false => Ok(dirs),
     }
-    Ok(dirs)
+}
+
+/// Why `root` has no shards, or not those of `wanted`; `there` are those that it has.
+fn no_shards(root: &Path, wanted: Option<Split>, there: &[PathBuf]) -> Error {
+    let wrong = |reason: String, hint: String| Error::NoShards {
+        dir: root.to_owned(),
+        reason,
+        hint,
+    };
+    let give = |dir: &Path| format!("give {}", escape::path(dir));
+    let usual =
+        || "give the folder that `lift-data build` wrote (its --out), or run the build".to_owned();
+    if !root.exists() {
+        let hint = match root.starts_with("~") {
+            true => {
+                "`~` was not replaced, because it stands within quotes or behind `=`: write $HOME"
+                    .to_owned()
+            }
+            false => usual(),
+        };
+        return wrong("no such folder".to_owned(), hint);
+    }
+    if !root.is_dir() {
+        let hint = match is_shard(root) {
+            true => give(
+                root.parent()
+                    .filter(|dir| *dir != Path::new(""))
+                    .unwrap_or(Path::new(".")),
+            ),
+            false => usual(),
+        };
+        return wrong(
+            "a file, where a folder of shards is wanted".to_owned(),
+            hint,
+        );
+    }
+    if let (Some(wanted), [only]) = (wanted, there)
+        && only == root
+    {
+        let above = root.join("..").canonicalize().ok();
+        let above = above.filter(|above| Manifest::is_in(&above.join(wanted.as_str())));
+        let reason = match Manifest::load(root) {
+            Ok(manifest) => format!(
+                "holds the split {} alone, and {wanted} is wanted too",
+                manifest.split
+            ),
+            Err(err) => return err,
+        };
+        return match (above, root.parent()) {
+            // As it was typed, where that says it.
+            (Some(_), Some(parent)) if root.file_name().is_some() => wrong(
+                reason,
+                give(if parent == Path::new("") {
+                    Path::new(".")
+                } else {
+                    parent
+                }),
+            ),
+            (Some(above), _) => wrong(reason, give(&above)),
+            (None, _) => wrong(reason, format!("build the split {wanted} too, beside it")),
+        };
+    }
+    if let (Some(wanted), false) = (wanted, there.is_empty()) {
+        let names = there.iter().filter_map(|dir| dir.file_name());
+        let names: Vec<_> = names.map(|name| name.display().to_string()).collect();
+        return wrong(
+            format!("has no split {wanted}, only {}", names.join(" and ")),
+            format!("build it too (--split {wanted}), or choose another"),
+        );
+    }
+    let below = fs::read_dir(root).into_iter().flatten().flatten();
+    let mut below: Vec<PathBuf> = below
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .collect();
+    below.sort();
+    let has_shards = |dir: &&PathBuf| {
+        split_dirs(dir)
+            .iter()
+            .chain([*dir])
+            .any(|dir| Manifest::is_in(dir))
+    };
+    let shards: Vec<&PathBuf> = below.iter().filter(has_shards).take(4).collect();
+    if !shards.is_empty() {
+        let names: Vec<String> = shards
+            .iter()
+            .map(|dir| escape::path(dir).to_string())
+            .collect();
+        return wrong(
+            "no shards: they lie a folder deeper".to_owned(),
+            format!("give {}", names.join(" or ")),
+        );
+    }
+    if holds_images(root, 2) {
+        let hint = format!(
+            "build shards of them first: lift-data build folder --source {} --out OUT",
+            escape::path(root)
+        );
+        return wrong("holds images, and shards are wanted".to_owned(), hint);
+    }
+    wrong(
+        format!("no shards: there is no {MANIFEST_FILE} in it, nor in train, val or test below it"),
+        usual(),
+    )
+}
+
+/// Whether images lie in `dir` or up to `depth` folders below it, by the first names that are there.
+fn holds_images(dir: &Path, depth: usize) -> bool {
+    const LOOKED_AT: usize = 50;
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.take(LOOKED_AT).any(|entry| {
+        let path = entry.path();
+        match path.is_dir() {
+            true => depth > 0 && holds_images(&path, depth - 1),
+            false => path
+                .extension()
+                .is_some_and(|end| is_named_image(end.to_ascii_lowercase().to_str())),
+        }
+    })
 }
 
 /// Refuses shards, finished or not, where a source of images is wanted: what is read of an unfinished build is not the

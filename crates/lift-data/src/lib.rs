@@ -17,6 +17,7 @@ pub mod decode;
 mod encode;
 pub mod error;
 pub mod export;
+pub mod footer;
 pub mod git_blob;
 pub mod layout;
 #[cfg(feature = "turbojpeg")]

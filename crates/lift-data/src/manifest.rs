@@ -249,8 +249,10 @@ impl Manifest {
         let bytes = match lift_files::bytes(&path, MAX_BYTES) {
             Ok(bytes) => bytes,
             Err(err) if err.kind() == std::io::ErrorKind::NotFound && dir.is_dir() => {
-                return Err(Error::NotComplete {
+                return Err(Error::NoShards {
                     dir: dir.to_owned(),
+                    reason: format!("no shards: there is no {MANIFEST_FILE}"),
+                    hint: "name the folder of one split that `lift-data build` wrote (such as OUT/train), or run the build again".to_owned(),
                 });
             }
             Err(err) if err.kind() == std::io::ErrorKind::NotFound => {
@@ -293,7 +295,7 @@ impl Manifest {
             path: path.clone(),
             reason,
         })?;
-        atomic::write(&path, &sealed::seal(self))
+        atomic::write_locked(&path, &sealed::seal(self))
     }
 
     /// The number of classes.
@@ -498,7 +500,7 @@ mod tests {
     fn a_folder_without_it_is_not_complete() {
         let dir = tempfile::tempdir().unwrap();
         let err = Manifest::load(dir.path()).unwrap_err();
-        assert!(matches!(err, Error::NotComplete { .. }));
+        assert!(matches!(err, Error::NoShards { .. }));
         assert!(err.to_string().contains("\nhint: "));
         let err = Manifest::load(&dir.path().join("none")).unwrap_err();
         assert!(matches!(err, Error::Read { .. }), "{err}");

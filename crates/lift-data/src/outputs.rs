@@ -4,11 +4,12 @@
 //! afterwards is for the writing to say.
 
 use std::ffi::OsStr;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::atomic;
+use lift_files::{folder_of, try_folder};
+
 use crate::error::{Error, Result};
 
 /// Makes the folders of these files, and looks whether each can be written.
@@ -43,26 +44,12 @@ fn prepare_one(path: &Path) -> io::Result<()> {
         return Err(io::Error::other("what should be its folder is a file"));
     }
     fs::create_dir_all(folder)?;
-    let trial = atomic::temporary_name(path);
-    let opened = OpenOptions::new().write(true).create_new(true).open(&trial);
-    match opened {
-        Ok(_) => fs::remove_file(trial),
-        // Of a write that was killed: the next one writes over it.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
-    }
+    try_folder(folder)
 }
 
 fn ends_as_a_folder(path: &Path) -> bool {
     let text = path.as_os_str().as_encoded_bytes();
     text.ends_with(b"/") || text.ends_with(b"/.")
-}
-
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
 }
 
 /// The flags of the first two of these (flag, file) that name the same file, as a message.

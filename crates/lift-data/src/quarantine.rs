@@ -73,7 +73,7 @@ pub(crate) fn write(dir: &Path, kind: &Kind, images: &[Quarantined]) -> Result<O
         serde_json::to_writer(&mut text, image).expect("plain data into memory");
         text.push(b'\n');
     }
-    atomic::write(&path, &text)?;
+    atomic::write_locked(&path, &text)?;
     Ok(Some(Listing {
         bytes: text.len() as u64,
         xxh3: hash(&text),

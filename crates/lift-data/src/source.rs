@@ -19,6 +19,7 @@ mod listed;
 pub mod named;
 pub mod naming;
 pub mod official;
+pub(crate) mod other_forms;
 mod split_names;
 pub mod table;
 pub mod tree;
@@ -33,7 +34,7 @@ use crate::split::Split;
 
 pub use hf::RowStore;
 pub use image_file::{Bounds, MAX_BYTES, Reach};
-pub(crate) use image_file::{ImageFiles, read_slice};
+pub(crate) use image_file::{ImageFiles, is_named_image, read_slice};
 pub use left_out::LeftOut;
 
 /// One image of a source.

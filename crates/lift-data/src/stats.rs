@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::layout::{require_no_shards, shard_dirs};
 use crate::manifest::Manifest;
 use crate::source::{
-    Columns, LeftOut, Reach, Source, SplitList, folder, hf, list, table, webdataset,
+    Columns, LeftOut, Reach, Source, SplitList, folder, hf, list, other_forms, table, webdataset,
 };
 use crate::split::{Band, BandEdges, Split};
 
@@ -182,6 +182,7 @@ pub(crate) struct Listed {
 /// Reads lists, tables, folders, Parquet files or tars: paths and labels, no image.
 pub(crate) fn read_source(path: &Path, columns: &Columns) -> Result<Listed> {
     require_no_shards(path)?;
+    other_forms::refuse(path)?;
     let one = &[Split::Train];
     let (source, names_splits) = if path.is_file() {
         let source = if hf::holds_images(path, columns) {

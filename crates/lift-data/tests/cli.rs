@@ -374,8 +374,8 @@ fn damage_is_found() {
     insta::assert_snapshot!(place.run("verify photos"), @r"
     exit 1
     ----
-    error: photos: not complete: there is no manifest.json
-    hint: name the folder of one split that `lift-data build` wrote (such as OUT/train), or run the build again
+    error: photos: holds images, and shards are wanted
+    hint: build shards of them first: lift-data build folder --source photos --out OUT
     ");
 }
 
@@ -390,8 +390,8 @@ fn an_unfinished_split_is_not_passed_over() {
     insta::assert_snapshot!(place.run("verify shards"), @r"
     exit 1
     ----
-    error: shards/test: not complete: there is no manifest.json
-    hint: name the folder of one split that `lift-data build` wrote (such as OUT/train), or run the build again
+    error: shards/test: no shards: there is no manifest.json, and the split beside it has one
+    hint: run the build again, or move this folder away
     ");
 }
 

@@ -453,7 +453,7 @@ fn a_download_that_goes_wrong_leaves_nothing() {
 
     exit 1
     ----
-    error: http://[server]/pets_train.txt: cannot fetch: the answer broke off: io: Peer disconnected
+    error: http://[server]/pets_train.txt: cannot fetch: the answer broke off: Peer disconnected
     hint: check the address (--list-url), or get the file by hand and name its folder with --lists
     ");
     assert!(place.files("shards").is_empty());

@@ -1,4 +1,5 @@
-//! Files that others wrote, read with care: regular files only, no more than a stated size, and text as text.
+//! Files that others wrote, read with care: regular files only, no more than a stated size, and text as text. And files of
+//! ours, which appear whole or not at all.
 //!
 //! It knows no format and no dataset; all three programs read through it, so that a file means the same to
 //! each of them. Invariant: nothing here waits for a pipe, reads a device, or holds more than the limit it
@@ -6,13 +7,17 @@
 
 #![forbid(unsafe_code)]
 
+mod pace;
 mod text;
+mod write;
 
 use std::fs::{self, File, FileType};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
+pub use pace::Pace;
 pub use text::decode;
+pub use write::{folder_of, sync_folder, try_folder, write};
 
 /// What a text file is for, which says how large it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

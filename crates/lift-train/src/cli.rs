@@ -284,7 +284,7 @@ struct HowArgs {
     /// Test-time ensembling
     #[arg(long, value_enum, default_value_t = Tte::None)]
     tte: Tte,
-    /// Pixels beyond the resolution for ensembling [default: the run's; or 24, below 224 pixels 3 in 28]
+    /// Pixels beyond the resolution for ensembling [default: the run's; or 24 of 224]
     #[arg(long, value_name = "PIXELS")]
     expand: Option<u32>,
     /// Crops an image with --tte random-crops

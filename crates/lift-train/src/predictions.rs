@@ -2,7 +2,7 @@
 //!
 //! Invariant: a file appears whole or not at all; rows follow the shards' order.
 
-use std::{collections::BTreeMap, fs::File, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use arrow::{
     array::{
@@ -12,7 +12,7 @@ use arrow::{
     error::ArrowError,
 };
 use lift_data::{
-    ClassNames,
+    ClassNames, footer,
     shard::ShardReader,
     table_file::{self, TableForm},
 };
@@ -59,7 +59,7 @@ pub fn read_predictions(path: &Path, num_classes: usize) -> Result<Vec<Judged>> 
         path: path.into(),
         reason: format!("{reason}\nhint: remove it, it is made anew"),
     };
-    let file = File::open(path).map_err(Error::io(path))?;
+    let file = footer::open(path).map_err(Error::io(path))?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file)
         .map_err(|e| bad(format!("not a file of predictions: {e}")))?;
     let batches = builder.build().map_err(|e| bad(e.to_string()))?;

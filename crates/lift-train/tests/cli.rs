@@ -266,7 +266,7 @@ fn wrong_input_exits_with_1_and_names_the_file() {
             &[
                 "--shards", &empty, "--model", "m", "--head", "h", "--out", &out,
             ],
-            "empty/train: not complete",
+            "empty: no shards: there is no manifest.json in it, nor in train, val or test below it",
         ),
         (&["eval", "--run", &empty], "empty/config.toml: "),
         (&["compare", &empty], "empty/report.json: "),

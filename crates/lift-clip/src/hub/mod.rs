@@ -5,7 +5,8 @@
 //! network; loading a model ([`find`]) looks into the cache and never fetches. Invariant: what [`fetch`] returns names
 //! the same files for ever, a path or `org/name@commit`.
 //!
-//! The environment is Hugging Face's: `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE`, `HF_HUB_OFFLINE`, `HF_TOKEN`.
+//! The environment is Hugging Face's: `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE`, `HF_HUB_OFFLINE`, `HF_TOKEN`,
+//! `HF_HUB_DOWNLOAD_TIMEOUT`.
 
 mod cache;
 mod files;
@@ -17,6 +18,7 @@ mod transfer;
 use std::{
     env,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use hf_hub::Cache;
@@ -31,6 +33,9 @@ use crate::{
 };
 
 const ENDPOINT: &str = "https://huggingface.co";
+
+/// Longer than Python's ten seconds: lines of laptops and storage that wakes up.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What may be given where a model is asked for.
 pub(crate) const MODEL_HINT: &str = "give a folder with config.json, model.safetensors (or pytorch_model.bin) \
@@ -78,6 +83,13 @@ pub fn short_name(model: &Path) -> String {
     }
 }
 
+fn seconds(text: &str) -> Option<Duration> {
+    let seconds: u64 = text.trim().parse().ok()?;
+    (1..=86_400)
+        .contains(&seconds)
+        .then(|| Duration::from_secs(seconds))
+}
+
 fn no_model(model: &Path) -> Error {
     Error::MissingFile {
         path: model.into(),
@@ -95,6 +107,8 @@ pub struct Hub {
     pub token: Option<String>,
     /// Whether nothing may be asked of the network.
     pub offline: bool,
+    /// How long a server may be silent, or send less than 1 KiB a second.
+    pub patience: Duration,
 }
 
 impl Hub {
@@ -144,6 +158,13 @@ impl Hub {
                 .unwrap_or_else(|| usual.path().clone()),
             token,
             offline: text("HF_HUB_OFFLINE").is_some_and(is_on),
+            patience: match text("HF_HUB_DOWNLOAD_TIMEOUT") {
+                None => PATIENCE,
+                Some(value) => seconds(&value).ok_or_else(|| Error::Environment {
+                    name: "HF_HUB_DOWNLOAD_TIMEOUT",
+                    reason: format!("{value:?} is no number of seconds from 1 to 86400"),
+                })?,
+            },
         })
     }
 

@@ -65,8 +65,8 @@ impl<'a> Client<'a> {
             .user_agent(concat!("lift/", env!("CARGO_PKG_VERSION")))
             .timeout_resolve(Some(Duration::from_secs(10)))
             .timeout_connect(Some(Duration::from_secs(10)))
-            .timeout_recv_response(Some(Duration::from_secs(60)))
-            .timeout_per_read(Some(Duration::from_secs(60)))
+            .timeout_recv_response(Some(hub.patience))
+            .timeout_per_read(Some(hub.patience))
             .build()
             .into();
         Self { hub, id, agent }

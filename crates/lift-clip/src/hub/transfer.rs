@@ -1,7 +1,8 @@
 //! The bytes of a file, into a partial file that a later attempt, or a later run, goes on with.
 //!
-//! Nothing is retried without end: an attempt must bring bytes, or it counts. Invariant: a partial file never holds more
-//! bytes than the server announced once [`Client::download`] has returned.
+//! Nothing is retried without end: an attempt must bring bytes, and not drop by drop, or it counts. Invariant: a partial file
+//! never holds more bytes than the server announced once [`Client::download`] has returned, and never more than [`UNANNOUNCED`]
+//! where it announced nothing.
 
 use std::{
     fs::{File, OpenOptions},
@@ -12,6 +13,7 @@ use std::{
 };
 
 use indicatif::ProgressBar;
+use lift_files::Pace;
 use sha1::{Digest, Sha1};
 use sha2::Sha256;
 use ureq::http::HeaderMap;
@@ -24,6 +26,15 @@ use crate::error::{Error, Result};
 
 /// Attempts in a row that bring nothing new.
 const ATTEMPTS: u32 = 3;
+/// The bytes that are taken of a server that does not say how many will come: more than any JSON file of a model has.
+const UNANNOUNCED: u64 = 256 << 20;
+
+/// How an answer ended before its end.
+struct Broken {
+    reason: String,
+    /// What it brought is no progress: it came drop by drop.
+    is_slow: bool,
+}
 
 impl Client<'_> {
     /// Brings the bytes of `file` into `part`, going on with what is in it already.
@@ -54,16 +65,19 @@ impl Client<'_> {
         let mut failures = 0;
         loop {
             let attempt = self.attempt(&url, remote, &mut out, &bar);
-            let Some(reason) = attempt.map_err(Error::io(part))? else {
+            let Some(Broken { reason, is_slow }) = attempt.map_err(Error::io(part))? else {
                 bar.finish_and_clear();
                 return out.sync_all().map_err(Error::io(part));
             };
             let now = length(&out)?;
-            if remote.size.is_some_and(|size| now > size) {
+            if now > remote.size.unwrap_or(UNANNOUNCED) {
                 out.set_len(0).map_err(Error::io(part))?;
                 return Err(self.broken(&url, &reason, "is it the right server (HF_ENDPOINT)?"));
             }
-            failures = if now > most { 0 } else { failures + 1 };
+            failures = match now > most && !is_slow {
+                true => 0,
+                false => failures + 1,
+            };
             most = most.max(now);
             if failures == ATTEMPTS {
                 let hint = "run the same command again: it goes on where it stopped";
@@ -74,18 +88,24 @@ impl Client<'_> {
         }
     }
 
-    /// One request for the bytes that are missing; gives the reason where they did not all come.
+    /// One request for the bytes that are missing; says how it broke off where they did not all come.
     fn attempt(
         &self,
         url: &str,
         remote: &Remote,
         out: &mut File,
         bar: &ProgressBar,
-    ) -> io::Result<Option<String>> {
+    ) -> io::Result<Option<Broken>> {
+        let broken = |reason: String| {
+            Ok(Some(Broken {
+                reason,
+                is_slow: false,
+            }))
+        };
         let mut done = out.metadata()?.len();
         let mut response = match self.get(url, done) {
             Ok(response) => response,
-            Err(reason) => return Ok(Some(reason)),
+            Err(reason) => return broken(reason),
         };
         match response.status().as_u16() {
             206 if begins_at(response.headers(), done) => {}
@@ -94,35 +114,42 @@ impl Client<'_> {
                 out.set_len(0)?;
                 done = 0;
                 if response.status() != 200 {
-                    return Ok(Some(
-                        "the server does not go on where it is asked to".into(),
-                    ));
+                    return broken("the server does not go on where it is asked to".into());
                 }
             }
             200 => {}
-            status => return Ok(Some(format!("answers {status}"))),
+            status => return broken(format!("answers {status}")),
         }
         bar.set_position(done);
         bar.reset_eta();
         let mut reader = response.body_mut().as_reader();
         let mut buffer = vec![0; 1 << 16];
+        let mut pace = Pace::new(self.hub.patience);
         loop {
             let read = match reader.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(read) => read,
-                Err(error) => return Ok(Some(format!("the answer broke off: {error}"))),
+                Err(error) => return broken(format!("the answer broke off: {error}")),
             };
             out.write_all(&buffer[..read])?;
             done += read as u64;
             bar.set_position(done);
-            if remote.size.is_some_and(|size| done > size) {
+            if done > remote.size.unwrap_or(UNANNOUNCED) {
                 break;
             }
+            if let Err(reason) = pace.count(read) {
+                let is_slow = true;
+                return Ok(Some(Broken { reason, is_slow }));
+            }
         }
-        Ok(match remote.size {
-            Some(size) if size != done => Some(format!("wrong size: {done} bytes of {size}")),
-            _ => None,
-        })
+        match remote.size {
+            Some(size) if size != done => broken(format!("wrong size: {done} bytes of {size}")),
+            None if done > UNANNOUNCED => broken(format!(
+                "it sends more than {} MiB and does not say how much will come",
+                UNANNOUNCED >> 20
+            )),
+            _ => Ok(None),
+        }
     }
 }
 

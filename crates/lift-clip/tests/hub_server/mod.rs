@@ -13,6 +13,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use sha1::{Digest, Sha1};
@@ -51,6 +52,22 @@ pub struct Reply {
     pub body: Vec<u8>,
     /// The connection ends after so many bytes of it.
     pub cut: Option<usize>,
+    /// How the body comes otherwise.
+    pub manner: Manner,
+}
+
+/// How a body comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Manner {
+    /// At once.
+    #[default]
+    AtOnce,
+    /// A byte each tenth of a second, as long as somebody reads.
+    Drip,
+    /// Its first byte, and then nothing for five seconds.
+    Silent,
+    /// Without a length, again and again until nobody reads.
+    Endless,
 }
 
 impl Reply {
@@ -227,10 +244,10 @@ fn serve(mut stream: TcpStream, answer: &impl Fn(&Request) -> Reply, log: &Mutex
     for (name, value) in &reply.headers {
         head += &format!("{name}: {value}\r\n");
     }
-    head += &format!(
-        "Content-Length: {}\r\nConnection: close\r\n\r\n",
-        reply.body.len()
-    );
+    if reply.manner != Manner::Endless {
+        head += &format!("Content-Length: {}\r\n", reply.body.len());
+    }
+    head += "Connection: close\r\n\r\n";
     let mut sent = reply.body.as_slice();
     if let Some(cut) = reply.cut {
         sent = &sent[..cut];
@@ -242,7 +259,25 @@ fn serve(mut stream: TcpStream, answer: &impl Fn(&Request) -> Reply, log: &Mutex
     // The client may have gone away.
     let _ = stream
         .write_all(head.as_bytes())
-        .and_then(|()| stream.write_all(sent));
+        .and_then(|()| send(&mut stream, sent, reply.manner));
+}
+
+fn send(stream: &mut TcpStream, body: &[u8], manner: Manner) -> std::io::Result<()> {
+    match (manner, body) {
+        (Manner::AtOnce, _) | (_, []) => stream.write_all(body),
+        (Manner::Drip, _) => body.iter().try_for_each(|&byte| {
+            std::thread::sleep(Duration::from_millis(100));
+            stream.write_all(&[byte])
+        }),
+        (Manner::Silent, [first, ..]) => {
+            stream.write_all(&[*first])?;
+            std::thread::sleep(Duration::from_secs(5));
+            Ok(())
+        }
+        (Manner::Endless, _) => loop {
+            stream.write_all(body)?;
+        },
+    }
 }
 
 impl Drop for Server {

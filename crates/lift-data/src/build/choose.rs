@@ -13,7 +13,7 @@ use crate::progress::Reporting;
 use crate::report::duplicates::{self, DuplicatePair};
 use crate::sampling;
 use crate::source::named::{Named, Request};
-use crate::source::{Source, SplitList, folder, hf, list, table, webdataset};
+use crate::source::{Source, SplitList, folder, hf, list, other_forms, table, webdataset};
 use crate::split::Split;
 
 /// How many repeated images a message shows.
@@ -94,6 +94,10 @@ pub enum Repeats {
 /// out.
 pub fn read_source(options: &BuildOptions, reporting: Reporting) -> Result<Source> {
     require_no_shards(&options.source)?;
+    // Archives of datasets with a name are read as they come.
+    if !matches!(options.dataset, Dataset::Named(_)) {
+        other_forms::refuse(&options.source)?;
+    }
     let made = options.holdout.splits();
     let subset = options.subset.as_deref();
     let there = options.dataset.splits_in(&options.source, subset)?;

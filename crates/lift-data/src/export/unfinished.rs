@@ -4,7 +4,8 @@
 //! table once all images are there. Invariant: `OUT/<split>` and `OUT/<split>.csv` appear whole, and nothing is
 //! removed but `export.json` and a folder that is empty.
 
-use std::fs::{self, File};
+use std::ffi::OsStr;
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,8 @@ const MAX_PLAN_BYTES: u64 = 1 << 16;
 
 const IMAGES: &str = "images";
 const TABLE: &str = "table.csv";
+/// The table until it is whole.
+const TABLE_IN_PROGRESS: &str = ".table.csv.lift-tmp";
 
 /// An export that is not whole yet.
 pub(super) struct Unfinished {
@@ -26,6 +29,8 @@ pub(super) struct Unfinished {
     images: Option<PathBuf>,
     /// What becomes of its table.
     table: PathBuf,
+    /// Held as long as this process writes; it goes with the process, however that ends.
+    _lock: File,
 }
 
 impl Unfinished {
@@ -49,6 +54,14 @@ impl Unfinished {
             }
         }
         fs::create_dir_all(&dir).map_err(Error::write(&dir))?;
+        let lock = File::open(&dir).map_err(Error::read(&dir))?;
+        if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+            return Err(Error::Source {
+                path: dir,
+                reason: "another export is writing here".to_owned(),
+                hint: "wait for it, or choose another --out".to_owned(),
+            });
+        }
         let path = dir.join(PLAN);
         match lift_files::bytes(&path, MAX_PLAN_BYTES) {
             Ok(known) if known == plan.as_bytes() => {}
@@ -63,17 +76,26 @@ impl Unfinished {
             }
             Err(err) if err.kind() == io::ErrorKind::NotFound => {
                 // Of ours nothing but a plan that was half written can be there.
-                let ours = atomic::temporary_name(&path);
+                let is_ours = |name: &OsStr| name.to_string_lossy().starts_with(".export.json.");
                 for entry in fs::read_dir(&dir).map_err(Error::read(&dir))? {
-                    if entry.map_err(Error::read(&dir))?.path() != ours {
+                    let entry = entry.map_err(Error::read(&dir))?;
+                    if !is_ours(&entry.file_name()) {
                         return Err(Error::OutputExists { path: dir });
                     }
+                    // Nobody else writes here as long as the lock is held.
+                    let path = entry.path();
+                    fs::remove_file(&path).map_err(Error::write(path))?;
                 }
                 atomic::write(&path, plan.as_bytes())?;
             }
             Err(err) => return Err(Error::read(path)(err)),
         }
-        Ok(Self { dir, images, table })
+        Ok(Self {
+            dir,
+            images,
+            table,
+            _lock: lock,
+        })
     }
 
     /// Writes an image, unless it is there and whole.
@@ -96,7 +118,7 @@ impl Unfinished {
 
     /// Where [`Self::table`] lies until it is whole.
     pub(super) fn table_in_progress(&self) -> PathBuf {
-        atomic::temporary_name(&self.dir.join(TABLE))
+        self.dir.join(TABLE_IN_PROGRESS)
     }
 
     /// Gives everything its final name; `table` is written to its end.

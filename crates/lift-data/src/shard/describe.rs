@@ -2,13 +2,13 @@
 //!
 //! It reads footers only. Invariant: the shard was opened and checked before.
 
-use std::fs::File;
 use std::path::Path;
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::footer;
 
 /// A shard file's shape.
 #[derive(Debug, Clone, Serialize)]
@@ -27,7 +27,7 @@ pub struct ShardShape {
 
 /// Reads the shape of the shard file at `path`.
 pub fn shard_shape(path: &Path) -> Result<ShardShape> {
-    let file = File::open(path).map_err(Error::read(path))?;
+    let file = footer::open(path).map_err(Error::read(path))?;
     let bytes = file.metadata().map_err(Error::read(path))?.len();
     let reader = SerializedFileReader::new(file).map_err(|err| Error::Shard {
         path: path.to_owned(),

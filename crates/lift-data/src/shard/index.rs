@@ -20,6 +20,7 @@ use super::regions::Parts;
 use super::schema::{SMALL, image_leaf};
 use super::{MAX_IMAGE_BYTES, Row};
 use crate::error::{Error, Result};
+use crate::footer;
 use crate::manifest::{Encoding, Manifest, ShardEntry};
 
 /// One shard's file and its small columns.
@@ -40,7 +41,7 @@ impl ShardIndex {
         number: u32,
     ) -> Result<Self> {
         let path = dir.join(&entry.file);
-        let file = lift_files::open(&path).map_err(Error::read(&path))?;
+        let file = footer::open(&path).map_err(Error::read(&path))?;
         let bytes = file.metadata().map_err(Error::read(&path))?.len();
         let bad = |reason: String| Error::Shard {
             path: path.clone(),

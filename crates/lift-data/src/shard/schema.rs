@@ -16,6 +16,7 @@ use parquet::schema::types::ColumnPath;
 use serde_json::json;
 
 use crate::classes::ClassNames;
+use crate::footer;
 use crate::manifest::Encoding;
 
 /// The columns that are read at open.
@@ -101,7 +102,7 @@ pub(crate) fn is_shard(path: &Path) -> bool {
         Some(columns.map(|column| column.name().to_owned()).collect())
     };
     let found = is_parquet
-        .then(|| columns(File::open(path).ok()?))
+        .then(|| columns(footer::open(path).ok()?))
         .flatten();
     found.is_some_and(|found| found.iter().eq(SMALL.iter().chain([&IMAGE])))
 }

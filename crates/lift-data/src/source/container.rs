@@ -88,6 +88,11 @@ impl ContainerFiles {
         Ok(())
     }
 
+    /// Whether there is no file of the kind.
+    pub(super) fn is_empty(&self) -> bool {
+        self.splits().is_empty() && self.unnamed.is_empty() && self.left_out.no_split.is_empty()
+    }
+
     /// The splits that have files.
     pub(super) fn splits(&self) -> Vec<Split> {
         self.places.splits()

@@ -141,7 +141,7 @@ pub(crate) fn read_slice(
 }
 
 /// Whether a name's extension says that it is an image.
-pub(super) fn is_named_image(extension: Option<&str>) -> bool {
+pub(crate) fn is_named_image(extension: Option<&str>) -> bool {
     extension.is_some_and(|extension| EXTENSIONS.contains(&extension))
 }
 

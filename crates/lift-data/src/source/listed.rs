@@ -52,6 +52,8 @@ impl<'a> Root<'a> {
     /// # Errors
     /// When it lies elsewhere and may not, or cannot be told.
     pub(super) fn item(&self, written: &str, place: impl FnOnce() -> PathBuf) -> Result<Item> {
+        let unix = self.without_backslashes(written);
+        let written = unix.as_deref().unwrap_or(written);
         let item = |path: String, content| Item {
             path,
             label: 0,
@@ -95,6 +97,15 @@ impl<'a> Root<'a> {
                 Ok(item(path, Content::At(self.path.join(written))))
             }
         }
+    }
+
+    /// A path as Windows writes it, where that is what it is: `cat\a.jpg` may also be the name of one file here.
+    fn without_backslashes(&self, written: &str) -> Option<String> {
+        if !written.contains('\\') || self.path.join(written).exists() {
+            return None;
+        }
+        let unix = written.replace('\\', "/");
+        self.path.join(&unix).exists().then_some(unix)
     }
 
     /// Whether the system finds another file than the plain path names, since it follows links first.

@@ -5,10 +5,11 @@
 //! unless the user named an address, and what arrives wrong is not written.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lift_files::Purpose;
+use lift_files::{Pace, Purpose};
 
 use crate::atomic;
 use crate::error::{Error, Result};
@@ -16,6 +17,9 @@ use crate::git_blob::GitBlob;
 
 /// Larger than any list: what is read is held in memory.
 const MAX_BYTES: u64 = Purpose::List.max_bytes();
+
+/// How long a server may be silent, or slow.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What happens to a list that is not the pinned one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,8 +169,10 @@ fn fetch(address: &str, wanted: Wanted<'_>) -> Result<Vec<u8>> {
         .pin
         .ok_or_else(|| failed(format!("the {} has no pinned hash", wanted.what)))?;
     let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_connect(Some(Duration::from_secs(30)))
-        .timeout_recv_response(Some(Duration::from_secs(60)))
+        .timeout_resolve(Some(PATIENCE))
+        .timeout_connect(Some(PATIENCE))
+        .timeout_recv_response(Some(PATIENCE))
+        .timeout_per_read(Some(PATIENCE))
         .timeout_global(Some(Duration::from_secs(3600)))
         .build()
         .into();
@@ -174,12 +180,9 @@ fn fetch(address: &str, wanted: Wanted<'_>) -> Result<Vec<u8>> {
         .get(address)
         .call()
         .map_err(|err| failed(format!("cannot fetch: {err}")))?;
-    let bytes = response
-        .body_mut()
-        .with_config()
-        .limit(MAX_BYTES)
-        .read_to_vec()
-        .map_err(|err| failed(format!("cannot fetch: the answer broke off: {err}")))?;
+    let body = response.body_mut().as_reader();
+    let bytes = receive(body, PATIENCE)
+        .map_err(|reason| failed(format!("cannot fetch: the answer broke off: {reason}")))?;
     let id = GitBlob::of(&bytes);
     if id != pin {
         return Err(failed(format!(
@@ -190,9 +193,43 @@ fn fetch(address: &str, wanted: Wanted<'_>) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// What a server sends, which is no more than any list and comes at a pace; else the reason.
+fn receive(mut body: impl Read, patience: Duration) -> std::result::Result<Vec<u8>, String> {
+    let (mut bytes, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
+    let mut pace = Pace::new(patience);
+    loop {
+        let read = body.read(&mut buffer).map_err(|err| err.to_string())?;
+        if read == 0 {
+            return Ok(bytes);
+        }
+        bytes.extend_from_slice(&buffer[..read]);
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(format!("it is longer than {} MiB", MAX_BYTES >> 20));
+        }
+        pace.count(read)?;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_drips_or_never_ends_is_given_up() {
+        struct Drip;
+        impl Read for Drip {
+            fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+                std::thread::sleep(Duration::from_millis(2));
+                buffer[0] = b'x';
+                Ok(1)
+            }
+        }
+        let said = receive(Drip, Duration::from_millis(20)).unwrap_err();
+        assert!(said.starts_with("the server is too slow: "), "{said}");
+        let said = receive(std::io::repeat(b'x'), PATIENCE).unwrap_err();
+        assert_eq!(said, "it is longer than 1024 MiB");
+        assert_eq!(receive(&b"a 0\n"[..], PATIENCE).unwrap(), b"a 0\n");
+    }
 
     #[test]
     fn windows_line_ends_are_told_apart() {

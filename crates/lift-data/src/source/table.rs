@@ -1,4 +1,4 @@
-//! Tables of paths and labels: CSV with a header, or Parquet.
+//! Tables of paths and labels: CSV with a header (commas, semicolons or tabs), or Parquet.
 //!
 //! It opens no image. Labels are numbers or class names. Invariant: rows keep the table's order, and
 //! every error names the file and the line (CSV) or row (Parquet).
@@ -20,11 +20,12 @@ use super::listed::Root;
 use super::{Columns, Item, Source, class_names_beside};
 use crate::classes::ClassNames;
 use crate::error::{Error, Result};
+use crate::footer;
 use crate::split::Split;
 
 const KIND: ListKind = ListKind {
     word: "table",
-    extensions: &["csv", "parquet"],
+    extensions: &["csv", "tsv", "parquet"],
     alone: "say which with --split train or --split test, or cut it with --holdout",
     missing: "name a table, or a folder of tables",
     none: "a folder of tables holds one a split; for one of them use --split",
@@ -118,13 +119,12 @@ type Rows = (Vec<Item>, FoundLabels, Place);
 fn read_table(file: &Path, columns: &Columns, root: &Root<'_>) -> Result<Rows> {
     let path = columns.path.as_deref().unwrap_or("path");
     let label = columns.label.as_deref().unwrap_or("label");
-    let is_csv = file
+    let is_parquet = file
         .extension()
-        .is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
-    let (items, labels, place) = if is_csv {
-        read_csv(file, path, label, root)?
-    } else {
-        read_parquet(file, path, label, root)?
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
+    let (items, labels, place) = match is_parquet {
+        true => read_parquet(file, path, label, root)?,
+        false => read_csv(file, path, label, root)?,
     };
     if items.is_empty() {
         return Err(Error::Source {
@@ -150,12 +150,13 @@ fn read_csv(file: &Path, path: &str, label: &str, root: &Root<'_>) -> Result<Row
                 |position| line_at(file, position.byte()),
             ),
             reason,
-            hint: "a CSV list has a header line and commas; quote values that hold one".to_owned(),
+            hint: "a CSV list has a header line, and commas, semicolons or tabs throughout; quote values that hold one".to_owned(),
         }
     };
     let text = lift_files::text(file, Purpose::List).map_err(Error::read(file))?;
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
+        .delimiter(delimiter(&text))
         .from_reader(text.as_bytes());
     let headers = reader.headers().map_err(of_csv)?;
     let headers: Vec<String> = headers.iter().map(str::to_owned).collect();
@@ -188,6 +189,16 @@ fn read_csv(file: &Path, path: &str, label: &str, root: &Root<'_>) -> Result<Row
         FoundLabels::Words(words),
         Place::Lines { file, offsets },
     ))
+}
+
+/// What stands between the fields of the first line that has any: a comma, or else what programs write in its place, those of
+/// countries with decimal commas and those that say TSV.
+fn delimiter(text: &str) -> u8 {
+    let header = text.lines().find(|line| !line.trim().is_empty());
+    // Commas within quotes are a name's.
+    let bare: String = header.unwrap_or_default().split('"').step_by(2).collect();
+    let has = |delimiter: &&u8| bare.as_bytes().contains(delimiter);
+    *[b',', b';', b'\t'].iter().find(has).unwrap_or(&b',')
 }
 
 fn read_parquet(file: &Path, path: &str, label: &str, root: &Root<'_>) -> Result<Rows> {
@@ -319,7 +330,7 @@ pub(super) fn column_batches<'a>(
 
 /// Reads a Parquet file's footer.
 pub(super) fn open_parquet(file: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
-    let handle = lift_files::open(file).map_err(Error::read(file))?;
+    let handle = footer::open(file).map_err(Error::read(file))?;
     ParquetRecordBatchReaderBuilder::try_new(handle).map_err(|err| bad_parquet(file, &err))
 }
 

@@ -19,6 +19,7 @@ use super::container::ContainerFiles;
 use super::image_file::{HEAD_BYTES, is_image, is_named_image};
 use super::labels::{FoundLabels, FoundList, Place, resolve};
 use super::left_out::LeftOut;
+use super::other_forms::refuse_compressed_tars;
 use super::{Bounds, Columns, Source, absent, class_names_beside};
 use crate::classes::ClassNames;
 use crate::error::{Error, Result};
@@ -123,7 +124,11 @@ fn find(source: &Path, splits: &[Split], subset: Option<&str>) -> Result<Contain
             "name the folder that holds train-*.tar",
         ));
     }
-    ContainerFiles::find(source, "tar", subset)
+    let found = ContainerFiles::find(source, "tar", subset)?;
+    if found.is_empty() {
+        refuse_compressed_tars(source)?;
+    }
+    Ok(found)
 }
 
 fn index_tar(
@@ -137,7 +142,7 @@ fn index_tar(
         wrong(
             tar,
             format!("cannot read as tar: {err}"),
-            "tars must be whole and not compressed (gunzip .tar.gz first)",
+            "tars must be whole",
         )
     };
     let file = lift_files::open(tar).map_err(Error::read(tar))?;

@@ -126,7 +126,7 @@ fn an_export_that_failed_is_gone_on_with() {
     built(&place, &["ant", "bee", "cow"]);
     place.run("export s --out whole");
     // What a kill before the first image leaves.
-    place.write("e/train.unfinished/.export.json.lift-tmp", "");
+    place.write("e/train.unfinished/.export.json.abcdef.lift-tmp", "");
     let shard = fs::read_dir(place.path("s/train"))
         .unwrap()
         .map(|entry| entry.unwrap().path())

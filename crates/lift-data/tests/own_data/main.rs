@@ -1,6 +1,7 @@
 //! Data of the user's own: tables, Hugging Face Parquet, tar shards, long tails, hold-outs, bands.
 
 mod left_out;
+mod other_forms;
 mod repeats;
 mod special_files;
 mod split_names;
@@ -429,7 +430,7 @@ fn bad_tables_are_named() {
     exit 1
     ----
     error: t.csv:6: 1 fields, the header has 2
-    hint: a CSV list has a header line and commas; quote values that hold one
+    hint: a CSV list has a header line, and commas, semicolons or tabs throughout; quote values that hold one
     ");
     insta::assert_snapshot!(csv("\u{feff}path,label\r\na.png,0\r\n\r\n\r\nb.png,\r\n"), @r"
     exit 1

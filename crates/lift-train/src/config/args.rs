@@ -174,9 +174,10 @@ pub struct TrainArgs {
     /// Besides the plain evaluation: none, five-crop, ten-crop or random-crops.
     #[arg(long, value_enum, hide_possible_values = true)]
     pub tte: Option<Tte>,
-    /// Pixels beyond the resolution for ensembling [default: 24; below 224 pixels 3 in 28]
+    /// Pixels beyond the resolution for ensembling [default: 24 of 224]
     ///
-    /// No multiple of the patch size: the crops would repeat the patch grid.
+    /// From a resolution of 224 on it is 24, below that 3 in 28 of it. No multiple of the patch size: the crops would repeat the
+    /// patch grid.
     #[arg(long, value_name = "PIXELS")]
     pub expand: Option<u32>,
     /// Threads that compute, and that prepare batches [default: one a core]

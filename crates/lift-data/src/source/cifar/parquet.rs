@@ -11,6 +11,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::Kind;
 use crate::error::{Error, Result};
+use crate::footer;
 use crate::source::container::ContainerFiles;
 use crate::source::{Content, Item};
 use crate::split::Split;
@@ -122,7 +123,7 @@ fn batches<'a>(
         reason: format!("cannot read as Parquet: {reason}"),
         hint: "download the file again".to_owned(),
     };
-    let handle = lift_files::open(file).map_err(Error::read(file))?;
+    let handle = footer::open(file).map_err(Error::read(file))?;
     let builder =
         ParquetRecordBatchReaderBuilder::try_new(handle).map_err(|err| bad(err.to_string()))?;
     let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());

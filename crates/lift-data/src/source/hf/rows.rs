@@ -23,6 +23,8 @@ use arrow::datatypes::DataType;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
+use crate::footer;
+
 use super::is_binary;
 use fetched::{Fetched, Footers};
 
@@ -186,8 +188,8 @@ impl RowStore {
     /// A reader that starts at `row`.
     fn open(&self, file: u32, row: u64, batch_rows: usize) -> io::Result<Cursor> {
         let path = &self.files[file as usize];
-        let builder = ParquetRecordBatchReaderBuilder::try_new(lift_files::open(path)?)
-            .map_err(of_parquet)?;
+        let builder =
+            ParquetRecordBatchReaderBuilder::try_new(footer::open(path)?).map_err(of_parquet)?;
         let leaf = image_leaf(&builder, &self.column).map_err(invalid)?;
         let metadata = builder.metadata();
         let mut rows = 0_u64;

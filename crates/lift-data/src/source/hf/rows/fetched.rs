@@ -13,6 +13,8 @@ use parquet::arrow::arrow_reader::{
     RowSelectionPolicy,
 };
 
+use crate::footer;
+
 use super::{Images, image_leaf, invalid, of_parquet};
 
 /// Footers that are kept once they were read take up to so many bytes.
@@ -30,7 +32,7 @@ impl Footers {
         if let Some(footer) = self.kept.get(&file) {
             return Ok(footer.clone());
         }
-        let handle = lift_files::open(path)?;
+        let handle = footer::open(path)?;
         let footer = ArrowReaderMetadata::load(&handle, ArrowReaderOptions::new());
         let footer = footer.map_err(of_parquet)?;
         let bytes = footer.metadata().memory_size();
@@ -114,10 +116,8 @@ impl Fetched {
             at..at + 1
         };
         let selection = RowSelection::from_consecutive_ranges(rows.iter().map(one), num_rows);
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
-            lift_files::open(path)?,
-            footer.clone(),
-        );
+        let builder =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(footer::open(path)?, footer.clone());
         let leaf = image_leaf(&builder, column).map_err(invalid)?;
         let mask = ProjectionMask::leaves(builder.parquet_schema(), [leaf]);
         let reader = builder
