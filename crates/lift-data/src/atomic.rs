@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
@@ -24,10 +24,15 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 /// As [`write`], where a lock keeps other writers of this file away: one that was killed leaves a name that the next one, which
 /// goes on with its work, writes over.
 pub(crate) fn write_locked(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_through(&temporary_name(path), path, bytes)
+}
+
+/// What [`write_locked`] writes `path` through: hidden, and of a name that nobody gives.
+pub(crate) fn temporary_name(path: &Path) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(".lift-tmp");
-    write_through(&path.with_file_name(name), path, bytes)
+    path.with_file_name(name)
 }
 
 /// As [`write`], with the temporary name given; it is this writer's alone.

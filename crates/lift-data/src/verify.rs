@@ -83,6 +83,12 @@ pub(crate) fn check_shard(
     }
 }
 
+/// What is wrong where the images of each class in whole shards are not those that the manifest promises.
+pub(crate) fn wrong_counts(manifest: &Manifest, counts: &[u64]) -> Option<String> {
+    (counts != manifest.class_counts)
+        .then(|| format!("{MANIFEST_FILE}: class_counts differ from the labels in the shards"))
+}
+
 fn verify_split(dir: &Path) -> Result<Verdict> {
     let manifest = Manifest::read(dir)?;
     let mut verdict = Verdict::new(dir, &manifest);
@@ -97,10 +103,8 @@ fn verify_split(dir: &Path) -> Result<Verdict> {
     for (number, entry) in (0..).zip(&manifest.shards) {
         verdict.add_shard(&manifest, number, entry, &mut counts);
     }
-    if verdict.problems.len() == whole_before && counts != manifest.class_counts {
-        verdict.problems.push(format!(
-            "{MANIFEST_FILE}: class_counts differ from the labels in the shards"
-        ));
+    if verdict.problems.len() == whole_before {
+        verdict.problems.extend(wrong_counts(&manifest, &counts));
     }
     verdict.add_others(&manifest)?;
     Ok(verdict)

@@ -416,16 +416,7 @@ fn a_full_disk_and_a_closed_folder_say_so() {
         ");
         assert_eq!(place.files("full").len(), 0);
     }
-    // A file may have 512 blocks of the shell's, which are 512 or 1,024 bytes.
-    let script = format!(
-        "trap '' XFSZ; ulimit -f 512; exec {} {BUILD} --out limited",
-        env!("CARGO_BIN_EXE_lift-data")
-    );
-    let output = Command::new("sh")
-        .args(["-c", &script])
-        .current_dir(place.path(""))
-        .output()
-        .unwrap();
+    let output = place.run_limited(512, &format!("{BUILD} --out limited"));
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
     insta::assert_snapshot!(error, @r"

@@ -15,12 +15,12 @@ use super::plan::Plan;
 use super::record::Finished;
 use crate::error::{Error, Result};
 use crate::layout::shard_name;
-use crate::manifest::{MANIFEST_FILE, Manifest, ShardEntry};
+use crate::manifest::{Manifest, ShardEntry};
 use crate::order::Positions;
 use crate::page::escape;
 use crate::progress::Reporting;
 use crate::quarantine::{self, Quarantined};
-use crate::verify::check_shard;
+use crate::verify::{check_shard, wrong_counts};
 
 /// What was found of a finished dataset.
 struct Look<'a> {
@@ -53,10 +53,8 @@ impl<'a> Look<'a> {
                 Err(problem) => problems.push(problem),
             }
         }
-        if problems.is_empty() && counts != manifest.class_counts {
-            problems.push(format!(
-                "{MANIFEST_FILE}: class_counts differ from the labels in the shards"
-            ));
+        if problems.is_empty() {
+            problems.extend(wrong_counts(manifest, &counts));
         }
         let mut listed = |kind: &quarantine::Kind| {
             let listed = quarantine::listed(dir, manifest, kind);

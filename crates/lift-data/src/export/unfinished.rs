@@ -4,7 +4,6 @@
 //! table once all images are there. Invariant: `OUT/<split>` and `OUT/<split>.csv` appear whole, and nothing is
 //! removed but `export.json` and a folder that is empty.
 
-use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -19,8 +18,6 @@ const MAX_PLAN_BYTES: u64 = 1 << 16;
 
 const IMAGES: &str = "images";
 const TABLE: &str = "table.csv";
-/// The table until it is whole.
-const TABLE_IN_PROGRESS: &str = ".table.csv.lift-tmp";
 
 /// An export that is not whole yet.
 pub(super) struct Unfinished {
@@ -76,17 +73,13 @@ impl Unfinished {
             }
             Err(err) if err.kind() == io::ErrorKind::NotFound => {
                 // Of ours nothing but a plan that was half written can be there.
-                let is_ours = |name: &OsStr| name.to_string_lossy().starts_with(".export.json.");
+                let ours = atomic::temporary_name(&path);
                 for entry in fs::read_dir(&dir).map_err(Error::read(&dir))? {
-                    let entry = entry.map_err(Error::read(&dir))?;
-                    if !is_ours(&entry.file_name()) {
+                    if entry.map_err(Error::read(&dir))?.path() != ours {
                         return Err(Error::OutputExists { path: dir });
                     }
-                    // Nobody else writes here as long as the lock is held.
-                    let path = entry.path();
-                    fs::remove_file(&path).map_err(Error::write(path))?;
                 }
-                atomic::write(&path, plan.as_bytes())?;
+                atomic::write_locked(&path, plan.as_bytes())?;
             }
             Err(err) => return Err(Error::read(path)(err)),
         }
@@ -118,7 +111,7 @@ impl Unfinished {
 
     /// Where [`Self::table`] lies until it is whole.
     pub(super) fn table_in_progress(&self) -> PathBuf {
-        self.dir.join(TABLE_IN_PROGRESS)
+        atomic::temporary_name(&self.dir.join(TABLE))
     }
 
     /// Gives everything its final name; `table` is written to its end.

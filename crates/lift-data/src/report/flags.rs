@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
 use arrow::record_batch::RecordBatch;
-use parquet::arrow::ArrowWriter;
 use serde::Serialize;
 
 use super::{Report, names};
 use crate::atomic;
 use crate::error::{Error, Result};
+use crate::table_file::{self, TableForm};
 
 #[derive(Debug, Serialize)]
 struct FlagLine<'a> {
@@ -123,9 +123,9 @@ pub fn write(report: &Report, dir: &Path) -> Result<Vec<PathBuf>> {
         .collect();
     let files = files(dir);
     atomic::write(&files[0], &csv(&flags, &FLAG_COLUMNS, &files[0])?)?;
-    atomic::write(&files[1], &parquet(flag_columns(&flags), &files[1])?)?;
+    write_parquet(flag_columns(&flags), &files[1])?;
     atomic::write(&files[2], &csv(&pairs, &PAIR_COLUMNS, &files[2])?)?;
-    atomic::write(&files[3], &parquet(pair_columns(&pairs), &files[3])?)?;
+    write_parquet(pair_columns(&pairs), &files[3])?;
     Ok(files.to_vec())
 }
 
@@ -207,16 +207,8 @@ fn whole<L>(lines: &[L], of: impl Fn(&L) -> i64) -> ArrayRef {
     Arc::new(Int64Array::from_iter_values(lines.iter().map(of)))
 }
 
-fn parquet(columns: Columns, path: &Path) -> Result<Vec<u8>> {
-    let failed = |reason: String| Error::write(path)(std::io::Error::other(reason));
-    let batch =
-        RecordBatch::try_from_iter_with_nullable(columns).map_err(|err| failed(err.to_string()))?;
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None)
-        .map_err(|err| failed(err.to_string()))?;
-    writer
-        .write(&batch)
-        .map_err(|err| failed(err.to_string()))?;
-    writer.close().map_err(|err| failed(err.to_string()))?;
-    Ok(bytes)
+fn write_parquet(columns: Columns, path: &Path) -> Result<()> {
+    let table = RecordBatch::try_from_iter_with_nullable(columns);
+    let table = table.map_err(|err| table_file::unmade(path, err))?;
+    table_file::write(path, TableForm::Parquet, &table)
 }

@@ -126,7 +126,7 @@ fn an_export_that_failed_is_gone_on_with() {
     built(&place, &["ant", "bee", "cow"]);
     place.run("export s --out whole");
     // What a kill before the first image leaves.
-    place.write("e/train.unfinished/.export.json.abcdef.lift-tmp", "");
+    place.write("e/train.unfinished/.export.json.lift-tmp", "");
     let shard = fs::read_dir(place.path("s/train"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -192,19 +192,7 @@ fn an_export_that_found_no_room_is_gone_on_with() {
     place.run("export s --out whole");
     let image = "e/train.unfinished/images/bee/00000002.png";
     let table = "e/train.unfinished/.table.csv.lift-tmp";
-    let limited = |bytes: &str| {
-        let script = format!(
-            "trap '' XFSZ; ulimit -f {bytes}; exec {} export s --out e",
-            env!("CARGO_BIN_EXE_lift-data")
-        );
-        let output = std::process::Command::new("sh")
-            .args(["-c", &script])
-            .current_dir(place.path(""))
-            .output()
-            .unwrap();
-        String::from_utf8(output.stderr).unwrap()
-    };
-    let said = limited("0");
+    let said = String::from_utf8(place.run_limited(0, "export s --out e").stderr).unwrap();
     assert!(
         said.contains("File too large (os error 27)\nhint: ")
             && said.contains("run the same command again; what is finished is kept"),

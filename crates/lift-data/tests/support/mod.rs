@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use lift_data::ShardReader;
 use lift_data::shapes::{Dice, Domain, Drawing, Pair, Purpose, draw};
@@ -63,6 +63,15 @@ impl Workplace {
             without_times(&text(output.stdout)),
             without_times(&text(output.stderr)),
         )
+    }
+
+    /// What the program gives where no file may have more than so many of the shell's blocks, of 512 or 1,024 bytes.
+    pub fn run_limited(&self, blocks: u32, arguments: &str) -> Output {
+        let program = env!("CARGO_BIN_EXE_lift-data");
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec {program} {arguments}");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script]).current_dir(self.dir.path());
+        shell.output().unwrap()
     }
 
     /// The place of a file or folder.
