@@ -11,7 +11,9 @@ use crate::{
     checkpoint::{Layout, Weights, layout, to_openai_names},
     config::{ClipConfig, OpenClipConfig},
     error::{Error, Result},
-    hub, pickle,
+    hub,
+    parts::{Index, is_index},
+    pickle,
     tensor_file::TensorFile,
     text::TextTower,
     vision::VisionTower,
@@ -37,8 +39,8 @@ pub struct Clip {
 
 impl Clip {
     /// Loads a model folder (`config.json`, `model.safetensors` or `pytorch_model.bin`), a single file with tensors
-    /// (`.safetensors`, or a state dict of `torch.save`: `.bin`, `.pt`, `.pth`), or a name on the hub that was fetched
-    /// before ([`hub::fetch`]).
+    /// (`.safetensors`, or a state dict of `torch.save`: `.bin`, `.pt`, `.pth`), the index of several
+    /// (`.index.json`), or a name on the hub that was fetched before ([`hub::fetch`]).
     ///
     /// Hugging Face and OpenAI / open_clip names are recognised by themselves. Where a `config.json` lies beside the
     /// tensors it gives the sizes; tensors in OpenAI's names that have an `open_clip_config.json` beside them, or
@@ -138,15 +140,22 @@ impl Clip {
 /// The tensors of a model folder or file, in the file's own names, and which layout that is.
 pub(crate) fn read_model(model: &Path) -> Result<(PathBuf, Layout, BTreeMap<String, Tensor>)> {
     let file = model_file(model)?;
-    let tensors = match pickle::is_pickle(&file) {
-        true => pickle::read(&file)?,
-        false => TensorFile::read(&file)?.tensors,
+    let tensors = match is_index(&file) {
+        true => Index::read(&file)?.tensors(&file, read_tensors)?,
+        false => read_tensors(&file)?,
     };
     let layout = layout(&file, &tensors)?;
     Ok((file, layout, tensors))
 }
 
-/// The file of `model` that has the tensors.
+fn read_tensors(file: &Path) -> Result<BTreeMap<String, Tensor>> {
+    match pickle::is_pickle(file) {
+        true => pickle::read(file),
+        false => Ok(TensorFile::read(file)?.tensors),
+    }
+}
+
+/// The file of `model` that has the tensors, or the index of those that have them.
 fn model_file(model: &Path) -> Result<PathBuf> {
     let model = hub::find(model)?;
     if model.is_file() {
@@ -156,11 +165,11 @@ fn model_file(model: &Path) -> Result<PathBuf> {
     if let Some(file) = files.into_iter().find(|file| file.is_file()) {
         return Ok(file);
     }
-    Err(match parts_of_a_model(&model) {
-        Some(parts) => Error::BadConfig {
-            path: parts,
-            reason: "the model's tensors lie in several files, and one is read\n\
-                     hint: join them into one model.safetensors (transformers: `save_pretrained(DIR, max_shard_size=\"100GB\")`)"
+    Err(match part_of_a_model(&model) {
+        Some(part) => Error::BadConfig {
+            path: part,
+            reason: "one of several files of tensors, and the index that belongs to them is not beside it\n\
+                     hint: fetch model.safetensors.index.json (or pytorch_model.bin.index.json) too"
                 .into(),
         },
         None => Error::MissingFile {
@@ -170,16 +179,9 @@ fn model_file(model: &Path) -> Result<PathBuf> {
     })
 }
 
-/// The index, or the first part, of a model that was published in several files.
-fn parts_of_a_model(folder: &Path) -> Option<PathBuf> {
-    let mut names: Vec<PathBuf> = std::fs::read_dir(folder)
-        .ok()?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.ends_with(".index.json") || name.contains("-00001-of-")
-        })
-        .collect();
-    names.sort();
-    names.pop()
+/// The first file of a model that was published in several.
+fn part_of_a_model(folder: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(folder).ok()?;
+    let mut files = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    files.find(|file| file.to_string_lossy().contains("-00001-of-"))
 }

@@ -26,6 +26,7 @@ pub mod hub;
 pub mod libtorch;
 pub mod memory;
 pub mod out_of_memory;
+mod parts;
 mod pickle;
 mod positions;
 mod preprocess;

@@ -390,32 +390,49 @@ fn closed_models_and_unknown_revisions_say_what_to_do() {
 }
 
 #[test]
-fn a_model_without_a_file_of_tensors_is_told_what_to_do() {
+fn a_model_without_a_file_of_tensors_is_told_so() {
+    let server = serve(without("model.safetensors"));
+    let message = Setting::new(&server.url()).refusal("org/name", &[&server]);
+    assert_eq!(
+        message,
+        "org/name: it has none of model.safetensors, model.safetensors.index.json, open_clip_model.safetensors, \
+         pytorch_model.bin, pytorch_model.bin.index.json, open_clip_pytorch_model.bin\n\
+         hint: is it a CLIP or a ViT of timm?"
+    );
+}
+
+#[test]
+fn all_files_that_an_index_names_are_fetched() {
+    const INDEX: &str = "model.safetensors.index.json";
+    let parts = ["a.safetensors", "b.safetensors"];
     let mut model = without("model.safetensors");
-    let cases = [
-        (
-            "",
-            "it has none of model.safetensors, open_clip_model.safetensors, pytorch_model.bin, \
-             open_clip_pytorch_model.bin\nhint: is it",
-        ),
-        (
-            "pytorch_model.bin.index.json",
-            "its tensors are in several files (pytorch_model.bin.index.json), which LIFT does not read\nhint: join them",
-        ),
-        (
-            "model.safetensors.index.json",
-            "its tensors are in several files (model.safetensors.index.json), which LIFT does not read\nhint: join them",
-        ),
-    ];
-    for (file, expected) in cases {
-        model.files.insert(file, b"x".to_vec());
-        let server = serve(model.clone());
-        let message = Setting::new(&server.url()).refusal("org/name", &[&server]);
-        assert!(
-            message.starts_with(&format!("org/name: {expected}")),
-            "{message}"
-        );
-    }
+    let index =
+        br#"{"weight_map": {"x": "a.safetensors", "y": "b.safetensors", "z": "a.safetensors"}}"#;
+    model.files.insert(INDEX, index.to_vec());
+    model.files.insert(parts[0], WEIGHTS.to_vec());
+    let server = serve(model.clone());
+    let message = Setting::new(&server.url()).refusal("org/name", &[&server]);
+    assert_eq!(
+        message,
+        "org/name: model.safetensors.index.json names b.safetensors, which is not there\n\
+         hint: the model is not whole; take another revision, or tell its publisher"
+    );
+
+    model.files.insert(parts[1], WEIGHTS.repeat(2));
+    let server = serve(model);
+    let mut setting = Setting::new(&server.url());
+    let snapshot = setting.fetch("org/name").unwrap();
+    assert_eq!(fs::read(snapshot.join(parts[0])).unwrap(), WEIGHTS);
+    assert_eq!(
+        fs::read(snapshot.join(parts[1])).unwrap(),
+        WEIGHTS.repeat(2)
+    );
+    // Known as whole without the network; where a part is gone, it is not.
+    setting.hub.offline = true;
+    setting.fetch("org/name").unwrap();
+    fs::remove_file(snapshot.join(parts[1])).unwrap();
+    let message = setting.fetch("org/name").unwrap_err();
+    assert!(message.contains("nor in the cache"), "{message}");
 }
 
 #[test]

@@ -16,14 +16,17 @@ use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 use super::id::{ModelId, is_commit};
 use crate::{
     error::{Error, Result},
+    parts::{Index, is_index},
     say::say,
 };
 
-/// Files with a model's tensors, in the order in which they are looked for, in folders too.
-pub const WEIGHTS: [&str; 4] = [
+/// Files with a model's tensors, or the index of several, in the order in which they are looked for, in folders too.
+pub const WEIGHTS: [&str; 6] = [
     "model.safetensors",
+    "model.safetensors.index.json",
     "open_clip_model.safetensors",
     "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
     "open_clip_pytorch_model.bin",
 ];
 
@@ -60,7 +63,7 @@ impl ModelCache {
             true => self.revision.clone(),
             false => self.known_commit()?,
         };
-        let has_weights = WEIGHTS.iter().any(|file| self.has(&commit, file));
+        let has_weights = WEIGHTS.iter().any(|file| self.has_whole(&commit, file));
         has_weights.then_some(commit)
     }
 
@@ -86,6 +89,18 @@ impl ModelCache {
     /// Whether the file of this commit is here.
     pub fn has(&self, commit: &str, file: &str) -> bool {
         self.snapshot(commit).join(file).is_file()
+    }
+
+    /// Whether the file is here, and where it is an index, the files that it names.
+    fn has_whole(&self, commit: &str, file: &str) -> bool {
+        if !self.has(commit, file) || !is_index(Path::new(file)) {
+            return self.has(commit, file);
+        }
+        // What is wrong with an index is said when the model is loaded.
+        let index = Index::read(&self.snapshot(commit).join(file));
+        index.map_or(true, |index| {
+            index.files().iter().all(|part| self.has(commit, part))
+        })
     }
 
     /// Whether the commit is known not to have this file.

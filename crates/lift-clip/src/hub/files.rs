@@ -1,6 +1,6 @@
-//! The files of a model: which ones are wanted, brought into the cache one by one, and why a model has none.
+//! The files of a model: which ones are wanted, brought into the cache one by one.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use super::{
     Hub,
@@ -9,7 +9,10 @@ use super::{
     request::{Answer, Client, Remote},
     transfer::wrong_hash,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    parts::{Index, is_index},
+};
 
 /// What lies beside the tensors and need not be there.
 const BESIDE: [&str; 3] = ["config.json", "tokenizer.json", "preprocessor_config.json"];
@@ -90,12 +93,33 @@ impl Files<'_> {
         for file in [usual, OPEN_CLIP_CONFIG].into_iter().chain(others) {
             match self.obtain(file)? {
                 Obtained::Here if file == OPEN_CLIP_CONFIG => {}
+                Obtained::Here if is_index(Path::new(file)) => return self.obtain_parts(file),
                 Obtained::Here => return Ok(Ok(())),
                 Obtained::Absent => {}
                 Obtained::Unreachable(reason) => return Ok(Err(reason)),
             }
         }
-        Err(self.no_weights()?)
+        let reason = format!("it has none of {}", WEIGHTS.join(", "));
+        let hint = "is it a CLIP or a ViT of timm?";
+        Err(Error::hub(self.id, reason, hint))
+    }
+
+    /// Brings the files of tensors that an index names into the cache.
+    fn obtain_parts(&self, file: &str) -> Result<std::result::Result<(), String>> {
+        let index = Index::read(&self.cache.snapshot(&self.commit).join(file))?;
+        for part in index.files() {
+            match self.obtain(part)? {
+                Obtained::Here => {}
+                Obtained::Absent => {
+                    let reason = format!("{file} names {part}, which is not there");
+                    let hint =
+                        "the model is not whole; take another revision, or tell its publisher";
+                    return Err(Error::hub(self.id, reason, hint));
+                }
+                Obtained::Unreachable(reason) => return Ok(Err(reason)),
+            }
+        }
+        Ok(Ok(()))
     }
 
     /// Brings a file into the cache, if the commit has it; asks nothing where that is known.
@@ -154,30 +178,5 @@ impl Files<'_> {
             // What an earlier run left may have been the damaged part.
             is_resumed = false;
         }
-    }
-
-    /// Why a repository without any of the known files cannot be used.
-    fn no_weights(&self) -> Result<Error> {
-        let repo = &self.id.repo;
-        for index in [
-            "model.safetensors.index.json",
-            "pytorch_model.bin.index.json",
-        ] {
-            if let Answer::Found { .. } = self.client.ask(&self.commit, index)? {
-                let reason =
-                    format!("its tensors are in several files ({index}), which LIFT does not read");
-                let hint = format!(
-                    "join them: python -c \"from transformers import AutoModel; AutoModel.from_pretrained('{repo}')\
-                     .save_pretrained('DIR', max_shard_size='100GB')\", and give DIR"
-                );
-                return Ok(Error::hub(self.id, reason, &hint));
-            }
-        }
-        let reason = format!("it has none of {}", WEIGHTS.join(", "));
-        Ok(Error::hub(
-            self.id,
-            reason,
-            "is it a CLIP or a ViT of timm?",
-        ))
     }
 }
