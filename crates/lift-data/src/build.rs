@@ -170,7 +170,7 @@ pub fn build(options: &BuildOptions, reporting: Reporting) -> Result<BuildReport
     check_output(options)?;
     let source = read_source(options, reporting)?;
     for list in &source.splits {
-        list.check_not_empty(&source.class_names)?;
+        list.check_not_empty(&options.source, &source.class_names)?;
     }
     let splits = source
         .splits

@@ -21,7 +21,7 @@ mod verify;
 use std::io;
 use std::path::PathBuf;
 
-use lift_data::page::number::{bytes as size, grouped};
+use lift_data::page::number::{bytes as size, counted, grouped};
 use lift_data::terminal;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -140,13 +140,4 @@ fn print(text: &str) -> Result<(), CliError> {
 /// Prints one JSON document.
 fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
     terminal::print_json(value).map_err(CliError::Output)
-}
-
-/// `1 shard`, `2 shards`.
-fn shards(number: u64) -> String {
-    format!(
-        "{} shard{}",
-        grouped(number),
-        if number == 1 { "" } else { "s" }
-    )
 }

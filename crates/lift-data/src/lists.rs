@@ -44,7 +44,7 @@ pub fn write_lists(options: &BuildOptions, reporting: Reporting) -> Result<Lists
     check_vacant(&options.out)?;
     let source = read_source(options, reporting)?;
     for list in &source.splits {
-        list.check_not_empty(&source.class_names)?;
+        list.check_not_empty(&options.source, &source.class_names)?;
     }
     let root = match &options.root {
         Some(root) => root.clone(),

@@ -14,6 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::atomic;
 use crate::error::{Error, Result};
 use crate::manifest::{Listing, Manifest};
+use crate::page::number::plain;
 
 /// More than any listing has: a line of a million bad images each takes some hundred bytes.
 const MAX_BYTES: u64 = 1 << 30;
@@ -131,7 +132,10 @@ pub(crate) fn checked(
     }
     match lines(&text).count() as u64 {
         listed if listed == expected => Ok(text),
-        listed => Err(format!("{listed} images, the manifest says {expected}")),
+        listed => Err(format!(
+            "{}, the manifest says {expected}",
+            plain(listed, "image")
+        )),
     }
 }
 

@@ -102,11 +102,16 @@ impl SplitList {
         counts
     }
 
-    /// Fails on a split without images and on a training class without images.
-    pub fn check_not_empty(&self, class_names: &ClassNames) -> Result<()> {
+    /// Fails on a split without images and on a training class without images. The split's folder is named, or
+    /// `source`, the list that it comes from.
+    pub fn check_not_empty(&self, source: &Path, class_names: &ClassNames) -> Result<()> {
+        let path = match self.root.starts_with(source) {
+            true => &self.root,
+            false => source,
+        };
         if self.items.is_empty() {
             return Err(Error::Source {
-                path: self.root.clone(),
+                path: path.to_owned(),
                 reason: format!("the {} split has no image", self.split),
                 hint: "check that this is the right folder or list".to_owned(),
             });
@@ -114,7 +119,7 @@ impl SplitList {
         let counts = self.class_counts(class_names.len());
         match counts.iter().position(|&count| count == 0) {
             Some(class) if self.split == Split::Train => Err(Error::EmptyClass {
-                path: self.root.clone(),
+                path: path.to_owned(),
                 label: class as u32,
                 name: class_names.as_slice()[class].clone(),
                 from_one: labels_begin_at_one(&counts),

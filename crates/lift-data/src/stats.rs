@@ -186,7 +186,7 @@ pub(crate) fn read_source(path: &Path, columns: &Columns) -> Result<Listed> {
     let one = &[Split::Train];
     let (source, names_splits) = if path.is_file() {
         let source = if hf::holds_images(path, columns) {
-            hf::read(path, one, None, columns, None)?
+            hf::read(path, one, None, columns, None, COUNTED)?
         } else if table::is_table(path)? {
             table::read(path, one, None, None, columns, COUNTED)?
         } else if path.extension().is_some_and(|extension| extension == "tar") {
@@ -220,7 +220,8 @@ fn read_dir(dir: &Path, columns: &Columns) -> Result<(Source, bool)> {
     if dir.is_dir() {
         let parquet = hf::splits_in(dir, None)?;
         if !parquet.is_empty() {
-            return Ok((hf::read(dir, &parquet, None, columns, None)?, true));
+            let source = hf::read(dir, &parquet, None, columns, None, COUNTED)?;
+            return Ok((source, true));
         }
         let tars = webdataset::splits_in(dir, None)?;
         if !tars.is_empty() {

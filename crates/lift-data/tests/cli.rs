@@ -159,7 +159,7 @@ fn a_list_with_blanks_in_paths_is_built() {
     exit 0
     ----
     train: 2 images of 2 classes, 1.2 kB in 1 shard, [time] -> shards/train
-    test: 1 images of 2 classes, 1.1 kB in 1 shard, [time] -> shards/test
+    test: 1 image of 2 classes, 1.1 kB in 1 shard, [time] -> shards/test
     ");
     insta::assert_snapshot!(place.run("stats lists/train.txt"), @r"
     exit 0
@@ -267,7 +267,7 @@ fn bad_input_is_named_with_a_hint() {
     insta::assert_snapshot!(list("one.txt"), @r"
     exit 1
     ----
-    error: photos/train: class 0 (0) has no training image
+    error: one.txt: class 0 (0) has no training image
     hint: every other class has images, as if labels began at 1: they count from 0, so take 1 off each label; or add images of it
     ");
     insta::assert_snapshot!(list("gap.txt"), @r"

@@ -156,7 +156,7 @@ fn a_list_with_another_hash_is_refused() {
     ----
     note: lists/pets_test.txt: not the official test list of pets; its counts are not checked (--any-list)
     train: 7 images of 2 classes, 3.1 kB in 1 shard, [time] -> shards/train
-    test: 1 images of 2 classes, 1.3 kB in 1 shard, [time] -> shards/test
+    test: 1 image of 2 classes, 1.3 kB in 1 shard, [time] -> shards/test
     ");
 }
 
@@ -230,7 +230,7 @@ fn missing_files_are_counted_before_anything_is_decoded() {
     insta::assert_snapshot!(place.run(allowed), @r"
     exit 0
     ----
-    note: few: 1 files of the lists are missing; they count as bad images
+    note: few: 1 file of the lists is missing; it counts as a bad image
     train: 6 images of 2 classes, 1 bad left out (see quarantine.jsonl), 2.8 kB in 1 shard, [time] -> out/train
     test: 2 images of 2 classes, 1.6 kB in 1 shard, [time] -> out/test
     ");

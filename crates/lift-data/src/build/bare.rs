@@ -47,7 +47,7 @@ pub fn bare(options: &BuildOptions, seconds: f64, reporting: Reporting) -> Resul
         reason: "no split was chosen".to_owned(),
         hint: "name one with --split".to_owned(),
     })?;
-    list.check_not_empty(&source.class_names)?;
+    list.check_not_empty(&options.source, &source.class_names)?;
     let mut preparer = Preparer::new(list, options.preprocess, &Budget::of_machine());
     let sample = sample(&list.items, &mut preparer)?;
     // The first pass makes buffers and weights.

@@ -223,7 +223,7 @@ fn read_splits(options: &BuildOptions, splits: &[Split], reporting: Reporting) -
             named.read(request, reporting)
         }
         Dataset::Folder => folder::read(source, splits, names, reach),
-        Dataset::Hf => hf::read(source, splits, names, columns, subset),
+        Dataset::Hf => hf::read(source, splits, names, columns, subset, reach),
         Dataset::WebDataset => webdataset::read(source, splits, names, columns, subset),
         Dataset::List if table::is_table(source)? => table::read(
             source,

@@ -45,7 +45,7 @@ pub fn forecast(options: &BuildOptions, reporting: Reporting) -> Result<Vec<Fore
     let pool = pipeline::thread_pool(options)?;
     let of_split = |list| -> Result<Forecast> {
         let list: &crate::source::SplitList = list;
-        list.check_not_empty(&source.class_names)?;
+        list.check_not_empty(&options.source, &source.class_names)?;
         let sample = Sample::take(&pool, options.preprocess, list, &Budget::of_machine());
         let images = list.items.len() as u64;
         let plan = Plan::new(options, &source.class_names, list, &sample);

@@ -11,7 +11,7 @@ use lift_data::terminal;
 
 use super::data_table::{DataTable, read_recipe};
 use super::stopped;
-use super::{CliError, grouped, print, print_json, shards, size};
+use super::{CliError, counted, grouped, print, print_json, size};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -113,12 +113,12 @@ fn line(forecast: &Forecast) -> String {
         bad => format!(", {bad} of {} sampled are bad", forecast.sampled),
     };
     format!(
-        "{}: {} images of {} classes, about {} in {}{bad} -> {}\n",
+        "{}: {} of {}, about {} in {}{bad} -> {}\n",
         forecast.split,
-        grouped(forecast.images),
-        grouped(forecast.classes as u64),
+        counted(forecast.images, "image"),
+        counted(forecast.classes as u64, "class"),
         size(forecast.expected_bytes),
-        shards(forecast.shards),
+        counted(forecast.shards, "shard"),
         escape::path(&forecast.dir),
     )
 }
@@ -152,12 +152,12 @@ pub(super) fn print_split(split: &SplitReport) {
         n => format!(" ({} finished before)", grouped(n as u64)),
     };
     terminal::say(format_args!(
-        "{}: {part}{} images of {} classes{bad}{damaged}, {} in {}{kept}, {:.1} s, {} images/s -> {}",
+        "{}: {part}{} of {}{bad}{damaged}, {} in {}{kept}, {:.1} s, {} images/s -> {}",
         split.split,
-        grouped(split.images),
-        split.classes,
+        counted(split.images, "image"),
+        counted(split.classes as u64, "class"),
         size(split.bytes),
-        shards(split.shards as u64),
+        counted(split.shards as u64, "shard"),
         split.seconds,
         grouped(split.images_per_second as u64),
         escape::path(&split.dir),

@@ -486,7 +486,7 @@ impl DataTable {
             return only("--subset", "hf and webdataset");
         }
         let is_cifar = matches!(kind, Some(SourceKind::Cifar10 | SourceKind::Cifar100));
-        if self.follow_outside && (in_containers || is_cifar) {
+        if self.follow_outside && (dataset == Dataset::WebDataset || is_cifar) {
             return only("--follow-outside", "images that are files");
         }
         if self.allow_repeats && dataset != Dataset::List && kind != Some(SourceKind::Lists) {

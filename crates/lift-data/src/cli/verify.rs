@@ -10,7 +10,7 @@ use lift_data::page::escape;
 use lift_data::terminal;
 use lift_data::verify::verify;
 
-use super::{CliError, grouped, print, shards, size};
+use super::{CliError, counted, print, size};
 
 /// `lift-data verify`
 #[derive(Debug, Args)]
@@ -39,12 +39,12 @@ pub fn run(args: &VerifyArgs) -> Result<(), CliError> {
             terminal::say(format!("note: {}/{note}", escape::path(dir)));
         }
         if verdict.is_whole() {
-            let (rows, bytes) = (grouped(verdict.rows), size(verdict.bytes));
+            let (rows, bytes) = (counted(verdict.rows, "image"), size(verdict.bytes));
             let _ = writeln!(
                 text,
-                "{}: whole: {rows} images, {bytes} in {}",
+                "{}: whole: {rows}, {bytes} in {}",
                 escape::path(dir),
-                shards(verdict.shards as u64)
+                counted(verdict.shards as u64, "shard")
             );
         }
         print(&text)?;

@@ -394,12 +394,12 @@ mod tests {
         let dir = tree(&["train/cat/1.jpg", "train/dog/notes.txt", "test/cat/1.jpg"]);
         let source = read(dir.path(), &[Split::Train, Split::Test], None).unwrap();
         let err = source.splits[0]
-            .check_not_empty(&source.class_names)
+            .check_not_empty(dir.path(), &source.class_names)
             .unwrap_err()
             .to_string();
         assert!(err.contains("class 1 (dog) has no training image"), "{err}");
         source.splits[1]
-            .check_not_empty(&source.class_names)
+            .check_not_empty(dir.path(), &source.class_names)
             .unwrap();
     }
 }

@@ -4,6 +4,7 @@
 //! Listing reads labels only; images are read later through a [`RowStore`], in bounded memory.
 //! Invariant: rows are in the order of the files' names and of the rows in them.
 
+mod by_path;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -18,9 +19,11 @@ use serde_json::Value;
 pub use rows::RowStore;
 
 use super::container::ContainerFiles;
+use super::image_file::Reach;
 use super::labels::{FoundList, Place, resolve};
+use super::listed::Root;
 use super::table::{LabelBuilder, column_batches, no_column, open_parquet};
-use super::{Bounds, Columns, Content, Item, Source, absent};
+use super::{Columns, Content, Item, Source, absent};
 use crate::classes::ClassNames;
 use crate::error::{Error, Result};
 use crate::split::Split;
@@ -34,13 +37,14 @@ pub fn splits_in(dir: &Path, subset: Option<&str>) -> Result<Vec<Split>> {
 ///
 /// Columns that `columns` does not name are those that the `huggingface` metadata of the file declares
 /// as `Image` and `ClassLabel`, or else `image` and `label`. Class names are `class_names`, or those of
-/// the metadata, or those found in a label column of text.
+/// the metadata, or those found in a label column of text. Images of which only the path is stored may lie within `reach`.
 pub fn read(
     source: &Path,
     splits: &[Split],
     class_names: Option<ClassNames>,
     columns: &Columns,
     subset: Option<&str>,
+    reach: Reach,
 ) -> Result<Source> {
     let mut names = class_names.map_or(Names::Unknown, Names::Given);
     let found = find(source, splits, subset)?;
@@ -50,7 +54,7 @@ pub fn read(
             true => vec![source.to_owned()],
             false => found.of_split(source, split, wanted, "parquet")?,
         };
-        lists.push(list_split(source, split, files, columns, names)?);
+        lists.push(list_split(source, split, files, columns, names, reach)?);
         Ok(())
     };
     for &split in splits {
@@ -70,10 +74,15 @@ pub fn read(
     };
     let (class_names, mut lists) = resolve(source, lists, names)?;
     lists.truncate(splits.len());
+    let mut left_out = found.left_out;
+    let mut items = lists.iter().flat_map(|list| &list.items);
+    if items.any(|item| matches!(item.content, Content::File)) {
+        left_out.without_images();
+    }
     Ok(Source {
         class_names,
         splits: lists,
-        left_out: found.left_out,
+        left_out,
     })
 }
 
@@ -127,6 +136,7 @@ fn list_split(
     files: Vec<PathBuf>,
     columns: &Columns,
     names: &mut Names,
+    reach: Reach,
 ) -> Result<FoundList> {
     let layout = Layout::of(&files[0], columns)?;
     for file in &files {
@@ -134,7 +144,7 @@ fn list_split(
             names.add(file, declared)?;
         }
     }
-    list_rows(source, split, files, &layout)
+    list_rows(source, split, files, &layout, reach)
 }
 
 /// Whether `file` is a Parquet file with an image column, rather than a table of paths.
@@ -178,6 +188,7 @@ fn list_rows(
     split: Split,
     files: Vec<PathBuf>,
     layout: &Layout,
+    reach: Reach,
 ) -> Result<FoundList> {
     let root = match source.is_dir() {
         true => source.to_owned(),
@@ -188,31 +199,39 @@ fn list_rows(
     let store = Arc::new(store);
     let mut labels = LabelBuilder::default();
     let mut items = Vec::new();
+    let places = Root::new(&root, reach, by_path::START)?;
     for (index, file) in (0_u32..).zip(&files) {
-        let name = file.strip_prefix(&root).unwrap_or(file).display();
+        let below = file.strip_prefix(&root).unwrap_or(file);
+        let name = below.display();
+        let by_path = by_path::paths(file, &layout.image)?;
+        let mut by_path = by_path.into_iter().peekable();
         let mut row = 0;
         labels.next_file();
         for batch in column_batches(file, &[(layout.label.as_str(), "--label-column")])? {
             let batch = batch?;
             labels.append(file, &batch, &layout.label)?;
             for _ in 0..batch.num_rows() {
-                items.push(Item {
-                    path: format!("{name}#{row}"),
-                    label: 0,
-                    content: Content::Row {
-                        store: Arc::clone(&store),
-                        file: index,
-                        row,
+                items.push(match by_path.next_if(|(at, _)| *at == row) {
+                    Some((_, path)) => by_path::item(&places, (file, below), row, &path)?,
+                    None => Item {
+                        path: format!("{name}#{row}"),
+                        label: 0,
+                        content: Content::Row {
+                            store: Arc::clone(&store),
+                            file: index,
+                            row,
+                        },
                     },
                 });
                 row += 1;
             }
         }
     }
+    let bounds = places.bounds()?;
     Ok(FoundList {
         split,
         root,
-        bounds: Bounds::default(),
+        bounds,
         items,
         labels: labels.finish(),
         place: Place::Items,

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::is_named_image;
+
 /// How many names a note shows.
 const SHOWN: usize = 5;
 
@@ -73,6 +75,12 @@ impl LeftOut {
     /// Counts a file by what keeps it from being taken.
     pub(crate) fn pass_over_as(&mut self, kind: &str) {
         *self.passed_over.entry(kind.to_owned()).or_default() += 1;
+    }
+
+    /// Forgets the image files that were counted: they turned out to be taken.
+    pub(super) fn without_images(&mut self) {
+        self.passed_over
+            .retain(|kind, _| !is_named_image(kind.strip_prefix('.')));
     }
 
     /// Whether a file or folder of this name is nothing of the user's; then it is counted.

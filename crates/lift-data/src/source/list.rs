@@ -9,7 +9,7 @@ use lift_files::Purpose;
 
 use super::image_file::Reach;
 use super::list_files::{ListFiles, ListKind};
-use super::listed::Root;
+use super::listed::{OF_A_LIST, Root};
 use super::{Item, Source, SplitList, class_names_beside};
 use crate::classes::ClassNames;
 use crate::error::{Error, Result};
@@ -44,7 +44,7 @@ pub fn read(
     } else {
         source.parent().unwrap_or(Path::new(""))
     };
-    let start = Root::new(root.unwrap_or(parent), reach)?;
+    let start = Root::new(root.unwrap_or(parent), reach, OF_A_LIST)?;
     let class_names = class_names_beside(parent, class_names)?;
     let files = ListFiles::find(source, KIND.extensions)?;
     let mut lists = Vec::new();

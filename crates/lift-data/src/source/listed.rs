@@ -11,8 +11,8 @@ use super::image_file::{Bounds, Reach};
 use super::{Content, Item};
 use crate::error::{Error, Result};
 
-/// What can be done about a path that is refused.
-const HINT: &str = "paths start at --root, by default the list's folder; --follow-outside takes files that lie elsewhere";
+/// Where a list's paths start.
+pub(super) const OF_A_LIST: &str = "--root, by default the list's folder";
 
 /// The folder that a list's paths start at.
 pub(super) struct Root<'a> {
@@ -20,10 +20,12 @@ pub(super) struct Root<'a> {
     /// The same from the system's root, without `.` and `..`.
     absolute: PathBuf,
     reach: Reach,
+    /// What this folder is to whoever wrote the paths.
+    start: &'static str,
 }
 
 impl<'a> Root<'a> {
-    pub(super) fn new(path: &'a Path, reach: Reach) -> Result<Self> {
+    pub(super) fn new(path: &'a Path, reach: Reach, start: &'static str) -> Result<Self> {
         let here = match path.as_os_str().is_empty() {
             true => Path::new("."),
             false => path,
@@ -40,6 +42,7 @@ impl<'a> Root<'a> {
             path,
             absolute: plain,
             reach,
+            start,
         })
     }
 
@@ -68,7 +71,10 @@ impl<'a> Root<'a> {
         let refused = |reason: String| Error::Source {
             path: place(),
             reason,
-            hint: HINT.to_owned(),
+            hint: format!(
+                "paths start at {}; --follow-outside takes files that lie elsewhere",
+                self.start
+            ),
         };
         let (above, parts) = plain(written);
         let below = match written.starts_with('/') {
@@ -139,7 +145,7 @@ mod tests {
         written: &str,
         reach: Reach,
     ) -> std::result::Result<(String, bool), String> {
-        let root = Root::new(root, reach).unwrap();
+        let root = Root::new(root, reach, OF_A_LIST).unwrap();
         let item = root.item(written, || "list.txt:7".into());
         let item = item.map_err(|err| err.to_string())?;
         Ok((item.path, matches!(item.content, Content::File)))

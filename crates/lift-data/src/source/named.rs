@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::listed::Root;
+use super::listed::{OF_A_LIST, Root};
 use super::official::{self, Found, ListCheck, Places, Wanted};
 use super::{Content, LeftOut, Reach, Source, SplitList, cifar, folder, list, naming, tree};
 use crate::classes::ClassNames;
@@ -165,7 +165,7 @@ impl Named {
             url: self.download.as_deref(),
         };
         let root = self.image_dir(request.source);
-        let start = Root::new(&root, request.reach)?;
+        let start = Root::new(&root, request.reach, OF_A_LIST)?;
         let bounds = start.bounds()?;
         let mut lists = Vec::new();
         for &split in request.splits {
@@ -195,10 +195,11 @@ impl Named {
         };
         let missing = tree::check(&source.splits, versions, request.max_bad)?;
         if missing > 0 {
-            reporting.note(&format!(
-                "{}: {missing} files of the lists are missing; they count as bad images",
-                root.display()
-            ));
+            let said = match missing {
+                1 => "1 file of the lists is missing; it counts as a bad image".to_owned(),
+                _ => format!("{missing} files of the lists are missing; they count as bad images"),
+            };
+            reporting.note(&format!("{}: {said}", root.display()));
         }
         Ok(source)
     }

@@ -16,7 +16,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use super::image_file::Reach;
 use super::labels::{FoundLabels, FoundList, Place, Words, resolve};
 use super::list_files::{ListFiles, ListKind};
-use super::listed::Root;
+use super::listed::{OF_A_LIST, Root};
 use super::{Columns, Item, Source, class_names_beside};
 use crate::classes::ClassNames;
 use crate::error::{Error, Result};
@@ -79,7 +79,7 @@ pub fn read(
         source.parent().unwrap_or(Path::new(""))
     };
     let root = root.unwrap_or(parent);
-    let start = Root::new(root, reach)?;
+    let start = Root::new(root, reach, OF_A_LIST)?;
     let class_names = class_names_beside(parent, class_names)?;
     let files = ListFiles::find(source, KIND.extensions)?;
     let table_of = |split: Split, wanted: usize| -> Result<FoundList> {
@@ -334,7 +334,7 @@ pub(super) fn open_parquet(file: &Path) -> Result<ParquetRecordBatchReaderBuilde
     ParquetRecordBatchReaderBuilder::try_new(handle).map_err(|err| bad_parquet(file, &err))
 }
 
-fn bad_parquet(file: &Path, err: &dyn std::fmt::Display) -> Error {
+pub(super) fn bad_parquet(file: &Path, err: &dyn std::fmt::Display) -> Error {
     Error::Source {
         path: file.to_owned(),
         reason: format!("cannot read as Parquet: {err}"),

@@ -94,7 +94,7 @@ fn a_split_without_an_image_is_refused() {
     // A test class may be without images.
     let built = place.run(&format!("{BUILD} --out two --max-bad 9"));
     assert!(
-        built.contains("test: 1 images of 3 classes, 2 bad left out"),
+        built.contains("test: 1 image of 3 classes, 2 bad left out"),
         "{built}"
     );
     place.write("photos/test/b/0.png", "<html>");

@@ -22,7 +22,7 @@ fn a_class_called_building_stays() {
     assert_eq!(place.files("bld"), images);
     // It is a class as any other.
     let built = place.run("build folder --source bld --split train --out shards");
-    assert!(built.contains("train: 3 images of 1 classes"), "{built}");
+    assert!(built.contains("train: 3 images of 1 class"), "{built}");
     // In the way of another build it is no unfinished build, whether that one would succeed or fail.
     place.class_folders("photos");
     let copy = place.path("copy");
@@ -200,10 +200,7 @@ fn source_and_output_are_kept_apart() {
     let list = "list --source lists/train.txt --root photos/train --split train";
     for out in ["photos/shards", "lists/shards", "."] {
         let said = place.run(&format!("build {list} --out {out}"));
-        assert!(
-            said.contains("train: 1 images of 1 classes"),
-            "{out}: {said}"
-        );
+        assert!(said.contains("train: 1 image of 1 class"), "{out}: {said}");
         fs::remove_dir_all(place.path(&format!("{out}/train"))).unwrap();
     }
 }

@@ -318,7 +318,7 @@ fn the_list_of_bad_images_is_part_of_the_whole() {
     ");
     assert_eq!(
         problem(Some(&first_line)),
-        format!("{start}1 images, the manifest says 2")
+        format!("{start}1 image, the manifest says 2")
     );
     assert_eq!(
         problem(None),

@@ -37,13 +37,13 @@ fn a_damaged_photo_is_refused_or_left_out_or_kept_and_marked() {
     insta::assert_snapshot!(place.run("build folder --source photos --out without --max-bad 1"), @r"
     exit 0
     ----
-    train: 2 images of 1 classes, 1 bad left out (see quarantine.jsonl), 9.0 kB in 1 shard, [time] -> without/train
+    train: 2 images of 1 class, 1 bad left out (see quarantine.jsonl), 9.0 kB in 1 shard, [time] -> without/train
     ");
     insta::assert_snapshot!(place.read("without/train/quarantine.jsonl"), @r#"{"id":1,"path":"a/1.jpg","label":0,"reason":"cannot decode: JPEG: damaged: premature end of data segment"}"#);
     insta::assert_snapshot!(place.run("build folder --source photos --out with --damaged keep"), @r"
     exit 0
     ----
-    train: 3 images of 1 classes, 1 damaged kept (see damaged.jsonl), 13.0 kB in 1 shard, [time] -> with/train
+    train: 3 images of 1 class, 1 damaged kept (see damaged.jsonl), 13.0 kB in 1 shard, [time] -> with/train
     ");
     insta::assert_snapshot!(place.read("with/train/damaged.jsonl"), @r#"{"id":1,"path":"a/1.jpg","label":0,"reason":"JPEG: damaged: premature end of data segment"}"#);
     let manifest = place.read("with/train/manifest.json");

@@ -19,7 +19,7 @@ use crate::support::{Workplace, rows};
 enum Image {
     /// Its bytes, in a struct with or without a path.
     Bytes(Vec<u8>),
-    /// A struct that is there and holds a path alone.
+    /// A struct that is there and holds a path alone, where nothing is.
     PathAlone,
     /// A struct that is null.
     Null,
@@ -104,7 +104,7 @@ fn reasons() -> String {
 }
 
 const REASONS: &str = r#"{"id":2,"path":"data/train-00000-of-00001.parquet#2","label":0,"reason":"cannot read: the image is null"}
-{"id":4,"path":"data/train-00000-of-00001.parquet#4","label":0,"reason":"cannot read: the image's bytes are null"}
+{"id":4,"path":"photo-4.png","label":0,"reason":"cannot read: No such file or directory (os error 2)"}
 {"id":7,"path":"data/train-00000-of-00001.parquet#7","label":1,"reason":"cannot decode: [unknown]"}
 {"id":8,"path":"data/train-00000-of-00001.parquet#8","label":0,"reason":"cannot decode: the file is empty"}
 {"id":19,"path":"data/train-00000-of-00001.parquet#19","label":1,"reason":"cannot decode: [unknown]"}

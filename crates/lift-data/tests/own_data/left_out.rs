@@ -101,7 +101,7 @@ fn samples_have_one_image_under_any_name() {
         ("other", "0.data"),
     ] {
         let said = build_tar(&place, name, &[(image, &png), ("0.cls", b"0")]);
-        assert!(said.contains("train: 1 images"), "{said}");
+        assert!(said.contains("train: 1 image"), "{said}");
         assert_eq!(rows(&place, &format!("out-{name}/train"))[0].1, png);
     }
     let both = [
@@ -122,7 +122,7 @@ fn samples_have_one_image_under_any_name() {
         ("0.cls", b"0"),
     ];
     let said = build_tar(&place, "masked", &masked);
-    assert!(said.contains("train: 1 images"), "{said}");
+    assert!(said.contains("train: 1 image"), "{said}");
     let heic = [
         ("0.heic", &b"\0\0\0\x18ftypheic"[..]),
         ("0.cls", b"0"),
@@ -146,7 +146,7 @@ fn samples_have_one_image_under_any_name() {
     ----
     note: info: 2 files passed over: 1 .json, 1 without an extension
     note: info: 1 system file or folder left out: 1 __MACOSX
-    train: 1 images of 1 classes, 1.8 kB in 1 shard, [time] -> out-info/train
+    train: 1 image of 1 class, 1.8 kB in 1 shard, [time] -> out-info/train
     ");
 }
 

@@ -1,5 +1,6 @@
 //! Data of the user's own: tables, Hugging Face Parquet, tar shards, long tails, hold-outs, bands.
 
+mod by_path;
 mod left_out;
 mod other_forms;
 mod repeats;
@@ -296,7 +297,7 @@ fn tar_shards_are_built() {
     exit 0
     ----
     train: 16 images of 3 classes, 7.3 kB in 1 shard, [time] -> out-1/train
-    test: 1 images of 3 classes, 2.0 kB in 1 shard, [time] -> out-1/test
+    test: 1 image of 3 classes, 2.0 kB in 1 shard, [time] -> out-1/test
     ");
     assert_eq!(rows(&place, "out-1/train"), expected(&photos));
     place.run("build webdataset --source tars --encoding original --out out-3 --threads 3");

@@ -139,7 +139,7 @@ fn lists_stay_below_their_root_and_ids_are_relative() {
         "{build} --source far.csv --follow-outside --max-bad 1 --out zero"
     ));
     assert!(
-        said.contains("train: 1 images of 1 classes, 1 bad left out"),
+        said.contains("train: 1 image of 1 class, 1 bad left out"),
         "{said}"
     );
     let quarantine = place.read("zero/train/quarantine.jsonl");

@@ -70,7 +70,7 @@ fn a_class_may_be_called_train() {
     hint: if it is the split, name train/ itself as --source, with --split; if it is a class, move all class folders into a folder of their own, such as train/
     ");
     let said = place.run("build folder --source unclear/train --split train --out inner");
-    assert!(said.contains("train: 1 images of 1 classes"), "{said}");
+    assert!(said.contains("train: 1 image of 1 class"), "{said}");
 }
 
 /// A Parquet file with so many images from `first` on.
@@ -200,7 +200,7 @@ fn lists_and_tables_go_by_the_same_words() {
     ----
     note: lists: of no split, and left out: train_extra.txt
     train: 2 images of 2 classes, 1.3 kB in 1 shard, [time] -> out/train
-    test: 1 images of 2 classes, 1.1 kB in 1 shard, [time] -> out/test
+    test: 1 image of 2 classes, 1.1 kB in 1 shard, [time] -> out/test
     ");
     place.write("lists/train.csv", "path,label\ntrain/cat/1.png,cat\n");
     insta::assert_snapshot!(place.run("build list --source lists --root photos --out no"), @r"
@@ -212,7 +212,7 @@ fn lists_and_tables_go_by_the_same_words() {
     place.write("tables/train.csv", "path,label\ntrain/cat/0.png,cat\n");
     place.write("tables/Valid.CSV", "path,label\ntest/cat/1.png,cat\n");
     let said = place.run("build list --source tables --root photos --split test --out of-tables");
-    assert!(said.contains("test: 1 images of 1 classes"), "{said}");
+    assert!(said.contains("test: 1 image of 1 class"), "{said}");
     place.write("tables/TRAIN.csv", "path,label\ntrain/cat/1.png,cat\n");
     let said = place.run("build list --source tables --root photos --split train --out no");
     assert!(

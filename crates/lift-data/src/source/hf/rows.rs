@@ -72,7 +72,7 @@ struct Batch {
     images: Images,
 }
 
-/// The images of a batch. Without bytes is an image that is null, or one of which only the path is stored.
+/// The images of a batch. Without bytes is an image that is null, or one of which nothing is stored.
 struct Images {
     bytes: LargeBinaryArray,
     null: Option<NullBuffer>,
@@ -266,7 +266,9 @@ impl Images {
             return Err(invalid("the image is null".to_owned()));
         }
         if self.bytes.is_null(row) {
-            return Err(invalid("the image's bytes are null".to_owned()));
+            return Err(invalid(
+                "neither the image's bytes nor its path are stored".to_owned(),
+            ));
         }
         Ok(self.bytes.value(row))
     }

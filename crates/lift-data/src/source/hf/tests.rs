@@ -60,7 +60,15 @@ fn dataset() -> (tempfile::TempDir, Vec<Item>) {
         250..2000,
         700,
     );
-    let source = read(dir.path(), &[Split::Train], None, &Columns::default(), None).unwrap();
+    let source = read(
+        dir.path(),
+        &[Split::Train],
+        None,
+        &Columns::default(),
+        None,
+        Reach::Below,
+    )
+    .unwrap();
     let [list] = <[_; 1]>::try_from(source.splits).unwrap();
     (dir, list.items)
 }
