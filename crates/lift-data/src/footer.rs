@@ -1,19 +1,18 @@
 //! Whether the columns of a Parquet file are nested no deeper than any image dataset's, asked before the library reads the
 //! footer: it goes down the schema by recursion, and a file of 5 kB can hold 10,000 levels, which end the whole process.
 //!
-//! It walks through Thrift's compact protocol as far as the schema and decodes nothing else. Invariant: its own recursion is
-//! bounded, and what it cannot follow is left to the library to refuse.
+//! Invariant: what it cannot follow is left to the library to refuse.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use crate::thrift::{I32, LIST, STRUCT, Walk};
+
 /// Levels of groups within groups; datasets have three or four.
 const MAX_LEVELS: usize = 64;
 /// Larger footers have so many row groups that the walk is not worth its memory; their schema comes first.
 const WALKED: u64 = 16 << 20;
-/// Structures within structures of a schema's element; Parquet has three.
-const MAX_NESTING: usize = 16;
 
 /// Opens a regular file that may be Parquet.
 ///
@@ -55,152 +54,57 @@ fn check(file: &mut (impl Read + Seek)) -> io::Result<()> {
 
 /// How deep the schema is nested, as far as it is more than [`MAX_LEVELS`] or its end is reached; `None` for what is no footer.
 fn levels(footer: &[u8]) -> Option<usize> {
-    let mut walk = Walk { rest: footer };
+    let mut walk = Walk::new(footer);
     let mut field = 0;
     loop {
         match walk.field(&mut field)? {
+            (_, 0) => return None,
             // FileMetaData.schema, a list of SchemaElement in the order of a walk through the tree.
-            (2, LIST) => return walk.schema(),
+            (2, LIST) => return schema(&mut walk),
             (_, kind) => walk.skip(kind, 0)?,
         }
     }
 }
 
-const LIST: u8 = 9;
-const STRUCT: u8 = 12;
-
-struct Walk<'a> {
-    rest: &'a [u8],
+fn schema(walk: &mut Walk<'_>) -> Option<usize> {
+    let (elements, STRUCT) = walk.list()? else {
+        return None;
+    };
+    // The children that are still to come, of each group from the root to where the walk is.
+    let mut open: Vec<u64> = Vec::new();
+    let mut deepest = 0;
+    for _ in 0..elements {
+        while open.last() == Some(&0) {
+            open.pop();
+        }
+        if let Some(to_come) = open.last_mut() {
+            *to_come -= 1;
+        }
+        let children = element(walk)?;
+        if children > 0 {
+            open.push(children);
+        }
+        deepest = deepest.max(open.len());
+        if deepest > MAX_LEVELS {
+            break;
+        }
+    }
+    Some(deepest)
 }
 
-impl Walk<'_> {
-    fn schema(&mut self) -> Option<usize> {
-        let (elements, STRUCT) = self.list()? else {
-            return None;
-        };
-        // The children that are still to come, of each group from the root to where the walk is.
-        let mut open: Vec<u64> = Vec::new();
-        let mut deepest = 0;
-        for _ in 0..elements {
-            while open.last() == Some(&0) {
-                open.pop();
+/// The number of children of a schema's element.
+fn element(walk: &mut Walk<'_>) -> Option<u64> {
+    let (mut field, mut children) = (0, 0);
+    loop {
+        match walk.field(&mut field)? {
+            (_, 0) => return Some(children),
+            // SchemaElement.num_children, an i32 in zigzag order: odd numbers are negative.
+            (5, I32) => {
+                let number = walk.number()?;
+                children = if number % 2 == 0 { number / 2 } else { 0 };
             }
-            if let Some(to_come) = open.last_mut() {
-                *to_come -= 1;
-            }
-            let children = self.element()?;
-            if children > 0 {
-                open.push(children);
-            }
-            deepest = deepest.max(open.len());
-            if deepest > MAX_LEVELS {
-                break;
-            }
+            (_, kind) => walk.skip(kind, 0)?,
         }
-        Some(deepest)
-    }
-
-    /// The number of children of a schema's element.
-    fn element(&mut self) -> Option<u64> {
-        let (mut field, mut children) = (0, 0);
-        loop {
-            match self.field(&mut field)? {
-                (_, 0) => return Some(children),
-                // SchemaElement.num_children, an i32 in zigzag order: odd numbers are negative.
-                (5, 5) => {
-                    let number = self.number()?;
-                    children = if number % 2 == 0 { number / 2 } else { 0 };
-                }
-                (_, kind) => self.skip(kind, 0)?,
-            }
-        }
-    }
-
-    /// The id and kind of the next field; kind 0 ends a structure.
-    fn field(&mut self, last: &mut i64) -> Option<(i64, u8)> {
-        let head = self.byte()?;
-        let kind = head & 0x0F;
-        if kind != 0 {
-            *last = match head >> 4 {
-                0 => {
-                    let number = self.number()?;
-                    (number >> 1) as i64 ^ -((number & 1) as i64)
-                }
-                step => last.checked_add(i64::from(step))?,
-            };
-        }
-        Some((*last, kind))
-    }
-
-    fn list(&mut self) -> Option<(u64, u8)> {
-        let head = self.byte()?;
-        let length = match head >> 4 {
-            15 => self.number()?,
-            length => u64::from(length),
-        };
-        Some((length, head & 0x0F))
-    }
-
-    fn skip(&mut self, kind: u8, nesting: usize) -> Option<()> {
-        if nesting > MAX_NESTING {
-            return None;
-        }
-        match kind {
-            // A field's yes or no stands in its head.
-            1 | 2 => {}
-            3 => self.bytes(1)?,
-            4..=6 => {
-                self.number()?;
-            }
-            7 => self.bytes(8)?,
-            8 => {
-                let length = self.number()?;
-                self.bytes(length)?;
-            }
-            LIST | 10 => {
-                let (length, of) = self.list()?;
-                for _ in 0..length {
-                    match of {
-                        1 | 2 => self.bytes(1)?,
-                        of => self.skip(of, nesting + 1)?,
-                    }
-                }
-            }
-            STRUCT => {
-                let mut field = 0;
-                loop {
-                    match self.field(&mut field)? {
-                        (_, 0) => break,
-                        (_, kind) => self.skip(kind, nesting + 1)?,
-                    }
-                }
-            }
-            _ => return None,
-        }
-        Some(())
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            number |= u64::from(byte & 0x7F) << shift;
-            if byte < 0x80 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        let (&first, rest) = self.rest.split_first()?;
-        self.rest = rest;
-        Some(first)
-    }
-
-    fn bytes(&mut self, length: u64) -> Option<()> {
-        self.rest = self.rest.get(usize::try_from(length).ok()?..)?;
-        Some(())
     }
 }
 

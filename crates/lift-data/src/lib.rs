@@ -30,6 +30,7 @@ pub mod memory;
 pub mod order;
 pub mod outputs;
 pub mod page;
+pub mod pages;
 pub mod profile;
 pub mod progress;
 pub mod quarantine;
@@ -47,6 +48,7 @@ pub mod table_file;
 pub mod terminal;
 #[cfg(test)]
 mod testing;
+mod thrift;
 pub mod verify;
 
 pub use classes::ClassNames;

@@ -416,7 +416,7 @@ fn a_full_disk_and_a_closed_folder_say_so() {
         ");
         assert_eq!(place.files("full").len(), 0);
     }
-    let output = place.run_limited(512, &format!("{BUILD} --out limited"));
+    let output = place.run_limited("-f 512", &format!("{BUILD} --out limited"));
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
     insta::assert_snapshot!(error, @r"

@@ -273,7 +273,7 @@ fn bad_input_is_named_with_a_hint() {
     insta::assert_snapshot!(list("gap.txt"), @r"
     exit 1
     ----
-    error: photos/train: class 1 (1) has no training image
+    error: gap.txt: class 1 (1) has no training image
     hint: add images of it, or take it out of the class names
     ");
     insta::assert_snapshot!(list("gone.txt"), @r"

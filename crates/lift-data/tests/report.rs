@@ -123,7 +123,7 @@ fn files_are_looked_at_before_the_work_and_the_table_is_printed_without_them() {
     assert!(run.starts_with("exit 0"), "{run}");
 
     // The page is larger than files may be here, the JSON is not.
-    let output = place.run_limited(40, "report shards --html full.html --json after.json");
+    let output = place.run_limited("-f 40", "report shards --html full.html --json after.json");
     assert_eq!(output.status.code(), Some(1));
     let table = String::from_utf8(output.stdout).unwrap();
     assert!(table.contains("\nleaked "), "{table}");

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a file appears whole or not at all; rows follow the shards' order.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, io::ErrorKind, path::Path, sync::Arc};
 
 use arrow::{
     array::{
@@ -12,11 +12,11 @@ use arrow::{
     error::ArrowError,
 };
 use lift_data::{
-    ClassNames, footer,
+    ClassNames, pages,
     shard::ShardReader,
     table_file::{self, TableForm},
 };
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::ProjectionMask;
 
 use crate::{
     error::{Error, Result},
@@ -59,10 +59,16 @@ pub fn read_predictions(path: &Path, num_classes: usize) -> Result<Vec<Judged>> 
         path: path.into(),
         reason: format!("{reason}\nhint: remove it, it is made anew"),
     };
-    let file = footer::open(path).map_err(Error::io(path))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file)
-        .map_err(|e| bad(format!("not a file of predictions: {e}")))?;
-    let batches = builder.build().map_err(|e| bad(e.to_string()))?;
+    let builder = pages::open(path).map_err(|e| match e.kind() {
+        ErrorKind::InvalidData => bad(format!("not a file of predictions: {e}")),
+        _ => Error::io(path)(e),
+    })?;
+    let columns = ["label", "predicted", "rank", "confidence"];
+    let wanted = ProjectionMask::columns(builder.parquet_schema(), columns);
+    let batches = builder
+        .with_projection(wanted)
+        .build()
+        .map_err(|e| bad(e.to_string()))?;
     let mut judged = Vec::new();
     for batch in batches {
         let batch = batch.map_err(|e| bad(e.to_string()))?;

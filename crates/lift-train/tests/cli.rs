@@ -79,6 +79,11 @@ fn demo_model() -> PathBuf {
 
 /// Two drawn training images a class, one test image, and a head of random rows.
 fn prepare(dir: &Path) {
+    prepare_classes(dir, &class_names());
+}
+
+/// As [`prepare`], with these of the classes alone.
+fn prepare_classes(dir: &Path, names: &[String]) {
     let shapes = ShapesOptions {
         seed: 2,
         max_per_class: 2,
@@ -86,6 +91,11 @@ fn prepare(dir: &Path) {
         test_per_class: 1,
     };
     write_dataset(&dir.join("images"), &shapes).unwrap();
+    for split in ["train", "test"] {
+        for other in class_names().iter().filter(|name| !names.contains(name)) {
+            std::fs::remove_dir_all(dir.join("images").join(split).join(other)).unwrap();
+        }
+    }
     let options = BuildOptions {
         dataset: Dataset::Folder,
         source: dir.join("images"),
@@ -119,11 +129,12 @@ fn prepare(dir: &Path) {
         part: None,
     };
     build(&options, Reporting::Silent).unwrap();
-    let classes = ClassNames::new(class_names()).unwrap();
+    let classes = ClassNames::new(names.to_vec()).unwrap();
     tch::manual_seed(0);
+    let rows = names.len() as i64;
     let head = Head {
-        weight: Tensor::randn([100, 128], FLOAT_CPU),
-        text_embeds: Some(Tensor::randn([100, 64], FLOAT_CPU)),
+        weight: Tensor::randn([rows, 128], FLOAT_CPU),
+        text_embeds: Some(Tensor::randn([rows, 64], FLOAT_CPU)),
         class_hash: classes.hash(),
         class_names: classes.as_slice().to_vec(),
         template: "a photo of a {}.".into(),

@@ -3,7 +3,7 @@
 //! It opens no image. Labels are numbers or class names. Invariant: rows keep the table's order, and
 //! every error names the file and the line (CSV) or row (Parquet).
 
-use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -11,7 +11,6 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
 use lift_files::Purpose;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::image_file::Reach;
 use super::labels::{FoundLabels, FoundList, Place, Words, resolve};
@@ -20,7 +19,7 @@ use super::listed::{OF_A_LIST, Root};
 use super::{Columns, Item, Source, class_names_beside};
 use crate::classes::ClassNames;
 use crate::error::{Error, Result};
-use crate::footer;
+use crate::pages;
 use crate::split::Split;
 
 const KIND: ListKind = ListKind {
@@ -207,9 +206,9 @@ fn read_parquet(file: &Path, path: &str, label: &str, root: &Root<'_>) -> Result
     for batch in column_batches(file, &[(path, "--path-column"), (label, "--label-column")])? {
         let batch = batch?;
         let paths = named_column(&batch, path)
-            .and_then(|column| cast(column, &DataType::Utf8).ok())
+            .and_then(|column| cast(column, &DataType::Utf8View).ok())
             .ok_or_else(|| wrong_type(file, path, "text"))?;
-        let paths = paths.as_string::<i32>();
+        let paths = paths.as_string_view();
         for row in 0..paths.len() {
             if paths.is_null(row) || paths.value(row).is_empty() {
                 return Err(bad_at(file, &format!(": row {}", items.len()), "path"));
@@ -263,8 +262,8 @@ impl LabelBuilder {
             bad_at(file, &format!(": row {row}"), "label")
         };
         if is_text && self.numbers.is_empty() {
-            let column = cast(column, &DataType::Utf8).map_err(|_| wrong())?;
-            let values = column.as_string::<i32>();
+            let column = cast(column, &DataType::Utf8View).map_err(|_| wrong())?;
+            let values = column.as_string_view();
             for row in 0..values.len() {
                 if values.is_null(row) || values.value(row).is_empty() {
                     return Err(empty_at(row));
@@ -329,9 +328,11 @@ pub(super) fn column_batches<'a>(
 }
 
 /// Reads a Parquet file's footer.
-pub(super) fn open_parquet(file: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
-    let handle = footer::open(file).map_err(Error::read(file))?;
-    ParquetRecordBatchReaderBuilder::try_new(handle).map_err(|err| bad_parquet(file, &err))
+pub(super) fn open_parquet(file: &Path) -> Result<pages::Builder> {
+    pages::open(file).map_err(|err| match err.kind() {
+        ErrorKind::InvalidData => bad_parquet(file, &err),
+        _ => Error::read(file)(err),
+    })
 }
 
 pub(super) fn bad_parquet(file: &Path, err: &dyn std::fmt::Display) -> Error {

@@ -4,15 +4,19 @@
 //! cannot be read so. Invariant: samples are in the order of the tars' names and of their place in them,
 //! and every sample has one image and one label. Samples without an image and a class are counted as passed over.
 
+mod metered;
 mod sample;
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use tar::Archive;
 
+use metered::{MAX_BYTES, Metered};
 use sample::{Image, ImageName, Index, Json, LabelFile, Sample, SampleWriter};
 
 use super::container::ContainerFiles;
@@ -147,7 +151,11 @@ fn index_tar(
     };
     let file = lift_files::open(tar).map_err(Error::read(tar))?;
     let size = file.metadata().map_err(Error::read(tar))?.len();
-    let mut archive = Archive::new(file);
+    let left = Rc::new(Cell::new(MAX_BYTES));
+    let mut archive = Archive::new(Metered {
+        file,
+        left: Rc::clone(&left),
+    });
     let mut writer = SampleWriter {
         tar,
         name: tar.strip_prefix(root).unwrap_or(tar).display().to_string(),
@@ -159,6 +167,7 @@ fn index_tar(
     let mut sample = Sample::default();
     for entry in archive.entries_with_seek().map_err(bad)? {
         let mut entry = entry.map_err(bad)?;
+        left.set(MAX_BYTES);
         let kind = entry.header().entry_type();
         if kind.is_dir() || kind.is_pax_global_extensions() {
             continue;

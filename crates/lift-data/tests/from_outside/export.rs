@@ -192,7 +192,7 @@ fn an_export_that_found_no_room_is_gone_on_with() {
     place.run("export s --out whole");
     let image = "e/train.unfinished/images/bee/00000002.png";
     let table = "e/train.unfinished/.table.csv.lift-tmp";
-    let said = String::from_utf8(place.run_limited(0, "export s --out e").stderr).unwrap();
+    let said = String::from_utf8(place.run_limited("-f 0", "export s --out e").stderr).unwrap();
     assert!(
         said.contains("File too large (os error 27)\nhint: ")
             && said.contains("run the same command again; what is finished is kept"),

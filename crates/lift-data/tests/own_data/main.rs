@@ -10,6 +10,7 @@ mod split_names;
 mod support;
 mod text_files;
 mod twins;
+mod unpacked;
 
 use std::collections::HashMap;
 use std::fs::{self, File};

@@ -65,10 +65,11 @@ impl Workplace {
         )
     }
 
-    /// What the program gives where no file may have more than so many of the shell's blocks, of 512 or 1,024 bytes.
-    pub fn run_limited(&self, blocks: u32, arguments: &str) -> Output {
+    /// What the program gives under a limit of the shell's: `-f 512` for the blocks of a file, of 512 or 1,024 bytes; `-v` for the
+    /// kibibytes of memory.
+    pub fn run_limited(&self, limit: &str, arguments: &str) -> Output {
         let program = env!("CARGO_BIN_EXE_lift-data");
-        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec {program} {arguments}");
+        let script = format!("trap '' XFSZ; ulimit {limit}; exec {program} {arguments}");
         let mut shell = Command::new("sh");
         shell.args(["-c", &script]).current_dir(self.dir.path());
         shell.output().unwrap()

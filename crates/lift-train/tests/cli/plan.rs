@@ -2,7 +2,9 @@
 
 use std::{fs, path::Path};
 
-use super::{lift_train, prepare, stderr, stdout, streams::recipe};
+use lift_data::shapes::class_names;
+
+use super::{lift_train, prepare, prepare_classes, stderr, stdout, streams::recipe};
 
 /// The plan of a run with these settings besides those of [`recipe`].
 fn plan(dir: &Path, args: &[&str]) -> String {
@@ -66,6 +68,17 @@ fn a_plan_warns_of_what_is_hardly_meant() {
     ] {
         assert_eq!(warnings(args), [""; 0], "{args:?}");
     }
+}
+
+#[test]
+fn one_class_is_a_warning() {
+    let dir = tempfile::tempdir().unwrap();
+    prepare_classes(dir.path(), &class_names()[..1]);
+    let plan = plan(dir.path(), &["--batch-size", "2"]);
+    let lines: Vec<&str> = plan.lines().collect();
+    assert_eq!(lines[0], "data     folder: 2 training images, 1 class");
+    let warning = "warning  there is one class: nothing is told apart, and every accuracy is 100 %";
+    assert!(lines.contains(&warning), "{plan}");
 }
 
 #[test]

@@ -171,3 +171,17 @@ fn a_test_split_without_images_has_no_accuracy() {
     assert_eq!(said.status.code(), Some(0), "{}", stderr(&said));
     assert!(!stdout(&said).contains(" 0.0"), "{}", stdout(&said));
 }
+
+#[test]
+fn a_split_alone_names_the_folder_that_holds_both() {
+    let mut place = Place::new();
+    let shards = std::mem::take(&mut place.shards);
+    for (split, other) in [("train", "test"), ("test", "train")] {
+        place.shards = format!("{shards}/{split}");
+        let said = stderr(&place.train(&place.dir.path().join("run")));
+        let expected = format!(
+            "{shards}/{split}: holds the split {split} alone, and {other} is wanted too\nhint: give {shards}\n"
+        );
+        assert!(said.ends_with(&expected), "{said}");
+    }
+}

@@ -1,7 +1,8 @@
 //! The files of an unpacked CIFAR archive, or the members of a packed one.
 //!
 //! It does not know what is in them. Invariant: a file is read whole, and no larger than any of
-//! CIFAR's, so that a wrong or hostile archive costs bounded memory.
+//! CIFAR's, so that a wrong or hostile archive costs bounded memory. Members are taken by the names in their headers: long ones,
+//! which the library would read whole, are none of CIFAR's.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -25,7 +26,8 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>> {
 pub fn read_members(path: &Path, folder: &str, names: &[String]) -> Result<Vec<Vec<u8>>> {
     let mut members: Vec<Option<Vec<u8>>> = vec![None; names.len()];
     let mut archive = open(path)?;
-    for entry in archive.entries().map_err(|err| damaged(path, &err))? {
+    let entries = archive.entries().map_err(|err| damaged(path, &err))?;
+    for entry in entries.raw(true) {
         let entry = entry.map_err(|err| damaged(path, &err))?;
         let Some(place) = place_of(&entry, folder, names) else {
             continue;
@@ -56,6 +58,7 @@ pub fn has_member(path: &Path, folder: &str, names: &[String]) -> Result<bool> {
         return Ok(false);
     };
     Ok(entries
+        .raw(true)
         .map_while(io::Result::ok)
         .any(|entry| place_of(&entry, folder, names).is_some()))
 }

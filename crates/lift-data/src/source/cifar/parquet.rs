@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::Kind;
 use crate::error::{Error, Result};
-use crate::footer;
 use crate::source::container::ContainerFiles;
+use crate::source::table::{bad_parquet, open_parquet};
 use crate::source::{Content, Item};
 use crate::split::Split;
 
@@ -88,7 +87,7 @@ pub fn read_images(
                 .and_then(|column| column.as_struct_opt());
             let (image, bytes) = image
                 .and_then(|image| Some((image, image.column_by_name("bytes")?)))
-                .and_then(|(image, bytes)| Some((image, bytes.as_binary_opt::<i32>()?)))
+                .and_then(|(image, bytes)| Some((image, bytes.as_binary_view_opt()?)))
                 .ok_or_else(|| wrong_column(file, "img.bytes"))?;
             for i in 0..bytes.len() {
                 if let Some(position) = place.get(index).copied().flatten() {
@@ -98,7 +97,8 @@ pub fn read_images(
                         // One that is null is a bad image of its own, as an empty file is.
                         content: Content::Memory(match image.is_null(i) || bytes.is_null(i) {
                             true => Vec::new(),
-                            false => bytes.value(i).to_vec(),
+                            false => small(bytes.value(i))
+                                .ok_or_else(|| wrong_column(file, "img.bytes"))?,
                         }),
                     });
                 }
@@ -113,26 +113,24 @@ pub fn read_images(
         .ok_or_else(|| wrong_column(dir, "img"))
 }
 
+/// An image's bytes, which are held for all images at once; one of 32 pixels a side takes a few thousand.
+fn small(bytes: &[u8]) -> Option<Vec<u8>> {
+    (bytes.len() < 1 << 16).then(|| bytes.to_vec())
+}
+
 /// The rows of a Parquet file, in batches, with `columns` only.
 fn batches<'a>(
     file: &'a Path,
     columns: &[&str],
 ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<'a>> {
-    let bad = |reason: String| Error::Source {
-        path: file.to_owned(),
-        reason: format!("cannot read as Parquet: {reason}"),
-        hint: "download the file again".to_owned(),
-    };
-    let handle = footer::open(file).map_err(Error::read(file))?;
-    let builder =
-        ParquetRecordBatchReaderBuilder::try_new(handle).map_err(|err| bad(err.to_string()))?;
+    let builder = open_parquet(file)?;
     let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
     let reader = builder
         .with_projection(mask)
         .with_batch_size(1024)
         .build()
-        .map_err(|err| bad(err.to_string()))?;
-    Ok(reader.map(move |batch| batch.map_err(|err| bad(err.to_string()))))
+        .map_err(|err| bad_parquet(file, &err))?;
+    Ok(reader.map(move |batch| batch.map_err(|err| bad_parquet(file, &err))))
 }
 
 fn wrong_column(file: &Path, name: &str) -> Error {

@@ -4,21 +4,18 @@
 //! file's folder or, where nothing is there, at the dataset's, and may lead no further than a list's may.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
-};
 
 use super::rows::image_leaf;
 use crate::error::{Error, Result};
-use crate::footer;
 use crate::source::Item;
 use crate::source::listed::Root;
-use crate::source::table::bad_parquet;
+use crate::source::table::{bad_parquet, open_parquet};
 
 /// Where the paths start.
 pub(super) const START: &str = "the Parquet file's folder, or the dataset's";
@@ -32,12 +29,9 @@ const ROWS: usize = 8192;
 /// The rows of `file` that have no bytes and a path, ascending, with that path.
 pub(super) fn paths(file: &Path, column: &str) -> Result<Vec<(u64, String)>> {
     let bad = |err: &dyn std::fmt::Display| bad_parquet(file, err);
-    let open = || footer::open(file).map_err(Error::read(file));
-    let footer = ArrowReaderMetadata::load(&open()?, ArrowReaderOptions::new());
-    let footer = footer.map_err(|err| bad(&err))?;
-    let metadata = footer.metadata();
+    let builder = open_parquet(file)?;
+    let metadata = Arc::clone(builder.metadata());
     let schema = metadata.file_metadata().schema_descr();
-    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(open()?, footer.clone());
     let Ok(bytes_leaf) = image_leaf(&builder, column) else {
         return Ok(Vec::new());
     };
@@ -59,7 +53,7 @@ pub(super) fn paths(file: &Path, column: &str) -> Result<Vec<(u64, String)>> {
             Some(all) if all == rows => (vec![path_leaf], ROWS),
             _ => (vec![bytes_leaf, path_leaf], ROWS_WITH_BYTES),
         };
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(open()?, footer.clone())
+        let reader = open_parquet(file)?
             .with_projection(ProjectionMask::leaves(schema, wanted))
             .with_row_groups(vec![group])
             .with_batch_size(batch_rows)
@@ -87,8 +81,8 @@ fn without_bytes_in(
     let Some(paths) = image.column_by_name("path") else {
         return Ok(Vec::new());
     };
-    let paths = cast(paths, &DataType::LargeUtf8)?;
-    let paths = paths.as_string::<i64>();
+    let paths = cast(paths, &DataType::Utf8View)?;
+    let paths = paths.as_string_view();
     let bytes = image.column_by_name("bytes");
     let is_wanted = |row: &usize| {
         let has_bytes = bytes.is_some_and(|bytes| bytes.is_valid(*row));

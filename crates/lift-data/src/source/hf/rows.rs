@@ -11,19 +11,18 @@ mod fetched;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array, ArrayRef, AsArray, LargeBinaryArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryViewArray, RecordBatch};
 use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
-use crate::footer;
+use crate::pages;
 
 use super::is_binary;
 use fetched::{Fetched, Footers};
@@ -74,7 +73,7 @@ struct Batch {
 
 /// The images of a batch. Without bytes is an image that is null, or one of which nothing is stored.
 struct Images {
-    bytes: LargeBinaryArray,
+    bytes: BinaryViewArray,
     null: Option<NullBuffer>,
 }
 
@@ -188,8 +187,7 @@ impl RowStore {
     /// A reader that starts at `row`.
     fn open(&self, file: u32, row: u64, batch_rows: usize) -> io::Result<Cursor> {
         let path = &self.files[file as usize];
-        let builder =
-            ParquetRecordBatchReaderBuilder::try_new(footer::open(path)?).map_err(of_parquet)?;
+        let builder = pages::open(path)?;
         let leaf = image_leaf(&builder, &self.column).map_err(invalid)?;
         let metadata = builder.metadata();
         let mut rows = 0_u64;
@@ -250,9 +248,10 @@ impl Images {
             Some(image) => (image.column(0), image.nulls().cloned()),
             None => (column, column.nulls().cloned()),
         };
-        let bytes = cast(bytes, &DataType::LargeBinary).map_err(of_parquet)?;
+        // Whatever a writer declares, a view of it is no copy.
+        let bytes = cast(bytes, &DataType::BinaryView).map_err(of_parquet)?;
         Ok(Self {
-            bytes: bytes.as_binary::<i64>().clone(),
+            bytes: bytes.as_binary_view().clone(),
             null,
         })
     }
@@ -275,10 +274,7 @@ impl Images {
 }
 
 /// The leaf of the image bytes in the file's schema; else says what is wrong with the column.
-pub(super) fn image_leaf(
-    builder: &ParquetRecordBatchReaderBuilder<File>,
-    column: &str,
-) -> Result<usize, String> {
+pub(super) fn image_leaf(builder: &pages::Builder, column: &str) -> Result<usize, String> {
     let field = builder
         .schema()
         .field_with_name(column)

@@ -8,12 +8,9 @@ use std::io;
 use std::path::Path;
 
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
-    RowSelectionPolicy,
-};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection, RowSelectionPolicy};
 
-use crate::footer;
+use crate::pages;
 
 use super::{Images, image_leaf, invalid, of_parquet};
 
@@ -32,9 +29,7 @@ impl Footers {
         if let Some(footer) = self.kept.get(&file) {
             return Ok(footer.clone());
         }
-        let handle = footer::open(path)?;
-        let footer = ArrowReaderMetadata::load(&handle, ArrowReaderOptions::new());
-        let footer = footer.map_err(of_parquet)?;
+        let footer = pages::footer(path)?;
         let bytes = footer.metadata().memory_size();
         if self.bytes + bytes <= FOOTER_BYTES {
             self.bytes += bytes;
@@ -116,8 +111,7 @@ impl Fetched {
             at..at + 1
         };
         let selection = RowSelection::from_consecutive_ranges(rows.iter().map(one), num_rows);
-        let builder =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(footer::open(path)?, footer.clone());
+        let builder = pages::with_footer(path, footer.clone())?;
         let leaf = image_leaf(&builder, column).map_err(invalid)?;
         let mask = ProjectionMask::leaves(builder.parquet_schema(), [leaf]);
         let reader = builder
