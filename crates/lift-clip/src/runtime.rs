@@ -36,23 +36,11 @@ const COUNTS: [&str; 2] = ["OMP_NUM_THREADS", "MKL_NUM_THREADS"];
 ///
 /// To be called once, at the start of `main`. Where the process cannot be started again it goes on as it is.
 pub fn prepare() {
-    #[cfg(target_os = "linux")]
-    {
-        let open = || {
-            let settings = SETTINGS.into_iter();
-            settings.filter(|(_, _, decided)| !decided.iter().any(|name| is_set(name)))
-        };
-        if open().next().is_some() {
-            use std::{os::unix::process::CommandExt, process::Command};
-            let mut words = env::args_os();
-            let mut again = Command::new("/proc/self/exe");
-            if let Some(name) = words.next() {
-                again.arg0(name);
-            }
-            again.envs(open().map(|(name, value, _)| (name, value)));
-            // Comes back only where it fails; then this process goes on with the libraries' own settings.
-            let _error = again.args(words).exec();
-        }
+    let open = SETTINGS.into_iter();
+    let open = open.filter(|(_, _, decided)| !decided.iter().any(|name| is_set(name)));
+    let open: Vec<_> = open.map(|(name, value, _)| (name, value)).collect();
+    if !open.is_empty() {
+        lift_files::restart_with(open);
     }
     compute_with(thread::available_parallelism().map_or(1, NonZeroUsize::get));
 }

@@ -201,7 +201,7 @@ fn build_split(
     let start = Instant::now();
     let dir = options.out.join(list.split.as_str());
     let pool = pipeline::thread_pool(options)?;
-    let budget = Budget::of_machine();
+    let budget = Budget::of_machine(pool.current_num_threads());
     let sample = Sample::take(&pool, options.preprocess, list, &budget);
     let plan = Plan::new(options, class_names, list, &sample);
     sample.check(plan.manifest(), list)?;

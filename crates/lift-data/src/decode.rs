@@ -92,7 +92,7 @@ pub enum DecodeError {
         bytes: usize,
     },
     /// Decoding takes more memory than all images together may have.
-    #[error("decoding it takes {:.1} GiB, more than half of the memory that there is", *bytes as f64 / f64::from(1 << 30))]
+    #[error("decoding it takes {:.1} GiB, more than there is for images", *bytes as f64 / f64::from(1 << 30))]
     Memory {
         /// What it takes.
         bytes: u64,

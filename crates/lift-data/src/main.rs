@@ -7,10 +7,11 @@ mod cli;
 
 use std::process::ExitCode;
 
-use lift_data::terminal;
+use lift_data::{memory, terminal};
 
 /// Exit codes: 0 done, 1 failed, 2 wrong usage (clap exits with 2 by itself).
 fn main() -> ExitCode {
+    memory::prepare();
     match cli::run(terminal::arguments()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {

@@ -4,6 +4,7 @@
 //! It says nothing where the system does not: callers then go without. Invariant: of a group within groups, the tightest
 //! limit counts, and files that the system keeps in memory count as free.
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -91,6 +92,28 @@ fn groups_of(lines: &str, mount: &Path) -> Vec<Group> {
 fn address_space() -> Option<u64> {
     let (soft, _) = getrlimit(Resource::RLIMIT_AS).ok()?;
     (soft != RLIM_INFINITY).then_some(soft)
+}
+
+/// Where this process may map no more than so much (`ulimit -v`): starts it anew with few arenas.
+///
+/// glibc reserves an arena of 64 MiB for each thread, of which next to nothing is used, and which counts.
+pub fn prepare() {
+    if address_space().is_some() && env::var_os(ARENAS).is_none() {
+        lift_files::restart_with([(ARENAS, "2")]);
+    }
+}
+
+const ARENAS: &str = "MALLOC_ARENA_MAX";
+
+/// What this process may still map, where that is limited, once so many threads are at work: an arena besides the main one, and
+/// each thread's stack and images of usual sizes.
+pub fn left_to_map(threads: usize) -> Option<u64> {
+    const ARENA: u64 = 64 << 20;
+    const THREAD: u64 = 24 << 20;
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let mapped = field(&status, "VmSize:")? * 1024;
+    let reserved = mapped.saturating_add(ARENA + THREAD.saturating_mul(threads as u64));
+    Some(address_space()?.saturating_sub(reserved))
 }
 
 fn meminfo(name: &str) -> Option<u64> {

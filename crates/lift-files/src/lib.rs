@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod pace;
+mod restart;
 mod text;
 mod write;
 
@@ -16,6 +17,7 @@ use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
 pub use pace::Pace;
+pub use restart::restart_with;
 pub use text::decode;
 pub use write::{folder_of, sync_folder, try_folder, write};
 

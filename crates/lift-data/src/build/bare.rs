@@ -48,7 +48,7 @@ pub fn bare(options: &BuildOptions, seconds: f64, reporting: Reporting) -> Resul
         hint: "name one with --split".to_owned(),
     })?;
     list.check_not_empty(&options.source, &source.class_names)?;
-    let mut preparer = Preparer::new(list, options.preprocess, &Budget::of_machine());
+    let mut preparer = Preparer::new(list, options.preprocess, &Budget::of_machine(1));
     let sample = sample(&list.items, &mut preparer)?;
     // The first pass makes buffers and weights.
     let mut pass = || -> Result<()> {

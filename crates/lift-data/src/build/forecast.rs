@@ -46,7 +46,8 @@ pub fn forecast(options: &BuildOptions, reporting: Reporting) -> Result<Vec<Fore
     let of_split = |list| -> Result<Forecast> {
         let list: &crate::source::SplitList = list;
         list.check_not_empty(&options.source, &source.class_names)?;
-        let sample = Sample::take(&pool, options.preprocess, list, &Budget::of_machine());
+        let budget = Budget::of_machine(pool.current_num_threads());
+        let sample = Sample::take(&pool, options.preprocess, list, &budget);
         let images = list.items.len() as u64;
         let plan = Plan::new(options, &source.class_names, list, &sample);
         sample.check(plan.manifest(), list)?;

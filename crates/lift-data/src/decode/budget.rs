@@ -23,9 +23,10 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Half of what the machine, the cgroup or `ulimit -v` allows.
-    pub fn of_machine() -> Arc<Self> {
-        Self::of_bytes(memory::total_bytes().map_or(UNKNOWN, |total| total / 2))
+    /// Half of what the machine, the cgroup or `ulimit -v` allows; of the last no more than so many threads leave.
+    pub fn of_machine(threads: usize) -> Arc<Self> {
+        let half = memory::total_bytes().map_or(UNKNOWN, |total| total / 2);
+        Self::of_bytes(memory::left_to_map(threads).map_or(half, |left| left.min(half)))
     }
 
     pub(super) fn of_bytes(total: u64) -> Arc<Self> {
@@ -59,7 +60,7 @@ impl Share {
         if bytes <= UNCOUNTED {
             return Ok(());
         }
-        let budget = self.budget.get_or_insert_with(Budget::of_machine);
+        let budget = self.budget.get_or_insert_with(|| Budget::of_machine(1));
         if bytes > budget.total {
             return Err(DecodeError::Memory { bytes });
         }

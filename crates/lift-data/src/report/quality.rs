@@ -277,7 +277,7 @@ pub fn of(
     let mut undecodable: Vec<Undecodable> = Vec::new();
     let keeps_files = manifest.encoding == Encoding::Original;
     let mut images = Vec::with_capacity(reader.len());
-    let budget = Budget::of_machine();
+    let budget = Budget::of_machine(rayon::current_num_threads());
     let progress = reporting.start("measure", reader.len() as u64);
     let rows: Vec<usize> = (0..reader.len()).collect();
     for chunk in rows.chunks(CHUNK) {

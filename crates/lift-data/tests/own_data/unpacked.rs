@@ -13,7 +13,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
-use crate::support::Workplace;
+use crate::support::{Workplace, rows};
 
 /// Writes the columns some times, one below the other.
 fn write(
@@ -180,4 +180,24 @@ fn a_name_of_gigabytes_in_a_tar_is_not_read() {
     error: cifar-10-python.tar.gz: there is no CIFAR-10 in it
     hint: name cifar-10-python.tar.gz, cifar-10-binary.tar.gz, a folder that holds one of them or what it unpacks to, or the folder with train-*.parquet and test-*.parquet from Hugging Face (uoft-cs/cifar10)
     ");
+}
+
+/// Of 8 threads, each of which the C library would reserve 64 MiB for.
+#[test]
+fn an_image_that_memory_does_not_suffice_for_is_a_bad_image() {
+    let place = Workplace::new();
+    for (i, class) in ["ant", "bee"].iter().cycle().take(12).enumerate() {
+        place.image(&format!("photos/{class}/{i}.png"), 300, 200);
+    }
+    let large = image::GrayImage::new(9000, 9000);
+    large.save(place.path("photos/ant/large.png")).unwrap();
+    let build = "build folder --source photos --split train --threads 8 --max-bad 1 --out out";
+    let output = place.run_limited("-v 300000", build);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(rows(&place, "out/train").len(), 12);
+    insta::assert_snapshot!(place.read("out/train/quarantine.jsonl"), @r#"{"id":6,"path":"ant/large.png","label":0,"reason":"cannot decode: decoding it takes 0.4 GiB, more than there is for images"}"#);
 }

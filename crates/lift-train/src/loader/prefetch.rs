@@ -56,7 +56,7 @@ struct Scratch {
 
 /// One for each thread, with one budget for huge images.
 fn scratch(threads: usize) -> Arc<[Mutex<Scratch>]> {
-    let budget = Budget::of_machine();
+    let budget = Budget::of_machine(threads);
     let new = |_| {
         Mutex::new(Scratch {
             decoder: Decoder::sharing(&budget),
