@@ -15,15 +15,16 @@ use lift_data::{
     BandEdges, ClassNames, Encoding, Split,
     build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, build},
     dataset::DatasetSpec,
-    decode::Orientation,
-    manifest::{Check, Subsampling},
+    manifest::Check,
     order::Order,
     profile::{LongTail, Tail},
-    progress::Reporting,
     sampling::Holdout,
     shapes::{ShapesOptions, write_dataset},
     source::Columns,
 };
+use lift_image::decode::Orientation;
+use lift_image::encode::Subsampling;
+use lift_page::progress::Reporting;
 use lift_text::{ClassifierOptions, Prompts, build_head};
 use lift_train::config::{TrainArgs, TrainConfig};
 use tch::{Device, Kind, Tensor};

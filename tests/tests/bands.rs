@@ -5,9 +5,9 @@ use lift_data::{
     build::{BuildOptions, Dataset, build},
     dataset::DatasetSpec,
     manifest::Manifest,
-    progress::Reporting,
     shapes::{ShapesOptions, write_dataset},
 };
+use lift_page::progress::Reporting;
 use lift_tests::{build_options, demo_head, demo_model};
 use lift_train::{
     command::{self, EvalSettings, HeadFile},

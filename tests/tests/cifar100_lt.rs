@@ -6,9 +6,9 @@ use lift_data::{
     dataset::DatasetSpec,
     layout::split_dir,
     manifest::Manifest,
-    progress::Reporting,
     verify::verify,
 };
+use lift_page::progress::Reporting;
 use lift_tests::{build_options, demo_head, demo_model, shared};
 use lift_train::{command, config::TrainArgs, eval::Tte};
 

@@ -5,9 +5,9 @@ use std::{fs, sync::Arc};
 use lift_data::{
     Split,
     build::{BuildOptions, Dataset, build},
-    progress::Reporting,
     shard::ShardReader,
 };
+use lift_page::progress::Reporting;
 use lift_tests::{build_options, shared};
 use lift_train::loader::{Draws, Loader, View};
 

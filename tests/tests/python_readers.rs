@@ -11,11 +11,11 @@ use std::{
 use lift_data::{
     Encoding,
     build::{Dataset, build},
-    decode::Decoder,
-    progress::Reporting,
     shapes::{ShapesOptions, write_dataset},
     shard::ShardReader,
 };
+use lift_image::decode::Decoder;
+use lift_page::progress::Reporting;
 use lift_tests::{build_options, root};
 
 /// Prints a row a line: its small columns, the sum of its stored bytes and the first of them.

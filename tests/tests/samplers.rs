@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use lift_data::{
     build::{Dataset, build},
-    progress::Reporting,
     shapes::{ShapesOptions, write_dataset},
     shard::ShardReader,
 };
+use lift_page::progress::Reporting;
 use lift_tests::build_options;
 use lift_train::loader::{Batch, Draw, Draws, Loader, Sampler, View};
 

@@ -17,10 +17,10 @@ use lift_data::{
     build::{BuildOptions, Dataset, build},
     dataset::DatasetSpec,
     layout::split_dir,
-    progress::Reporting,
     shapes::{ShapesOptions, write_dataset},
     shard::ShardReader,
 };
+use lift_page::progress::Reporting;
 use lift_tests::{build_options, shapes_run};
 use lift_train::{
     command::{self, EvalSettings, HeadFile},

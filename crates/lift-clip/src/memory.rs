@@ -1,4 +1,4 @@
-//! Amounts of memory as people write them, and what they are limits of; how much a machine has, `lift_data::memory` says.
+//! Amounts of memory as people write them, and what they are limits of; how much a machine has, `lift_files::memory` says.
 //!
 //! Invariant: what is written into a file is read back to the byte.
 

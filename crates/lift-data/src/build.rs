@@ -53,16 +53,17 @@ use sample::Sample;
 
 use crate::atomic;
 use crate::classes::ClassNames;
-use crate::decode::{Budget, Damaged, MAX_PIXELS, Orientation};
 use crate::error::Result;
-use crate::manifest::{Check, Encoding, Manifest, Subsampling};
+use crate::manifest::{Check, Encoding, Manifest};
 use crate::order::Order;
-use crate::page::escape;
 use crate::profile::LongTail;
-use crate::progress::Reporting;
 use crate::sampling::Holdout;
 use crate::source::{Columns, LeftOut, Reach, SplitList};
 use crate::split::{BandEdges, Split};
+use lift_image::decode::{Budget, Damaged, MAX_PIXELS, Orientation};
+use lift_image::encode::Subsampling;
+use lift_page::escape;
+use lift_page::progress::Reporting;
 
 /// The default size of a shard's images: 256 MiB.
 pub const BYTES_PER_SHARD: u64 = 256 << 20;

@@ -21,8 +21,8 @@ mod verify;
 use std::io;
 use std::path::PathBuf;
 
-use lift_data::page::number::{bytes as size, counted, grouped};
-use lift_data::terminal;
+use lift_page::number::{bytes as size, counted, grouped};
+use lift_page::terminal;
 
 use clap::{CommandFactory, Parser, Subcommand};
 

@@ -13,10 +13,10 @@ use lift_files::Purpose;
 use serde::{Deserialize, Serialize};
 
 use crate::classes::ClassNames;
-use crate::decode::Orientation;
 use crate::error::{Error, Result};
 use crate::git_blob::GitBlob;
 use crate::split::{Band, BandEdges, Split};
+use lift_image::decode::Orientation;
 
 /// The compiled-in files, in the order in which they are shown.
 const FILES: [(&str, &str); 6] = [

@@ -7,8 +7,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::page::escape::{self, visible};
 use crate::split::Split;
+use lift_page::escape::{self, visible};
 
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -124,7 +124,7 @@ pub enum Error {
         /// The image's path, as in the shard.
         path: String,
         /// What is wrong with it.
-        source: crate::decode::DecodeError,
+        source: lift_image::decode::DecodeError,
     },
     /// A source image cannot be read or decoded, and none may be bad.
     #[error(
@@ -178,12 +178,9 @@ pub enum Error {
         /// The source's folder.
         source_dir: PathBuf,
     },
-    /// A crop or a size that does not fit the image or the buffer.
-    #[error("cannot resize: {reason}")]
-    Resize {
-        /// What does not fit.
-        reason: String,
-    },
+    /// Pixels that cannot be resized or encoded as wanted.
+    #[error(transparent)]
+    Image(#[from] lift_image::Error),
     /// A list of class names that cannot be one.
     #[error(
         "{}: bad class names: {reason}\nhint: give one non-blank name a class",

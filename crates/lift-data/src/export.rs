@@ -16,13 +16,13 @@ use image::ImageFormat;
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::encode;
 use crate::error::{Error, Result};
 use crate::manifest::{Encoding, MANIFEST_FILE};
-use crate::progress::Reporting;
-use crate::resize::RgbView;
 use crate::shard::ShardReader;
 use folders::folder_names;
+use lift_image::encode;
+use lift_image::resize::RgbView;
+use lift_page::progress::Reporting;
 use unfinished::Unfinished;
 
 /// What an export writes.
@@ -148,7 +148,7 @@ pub fn export(
                             height: row.height,
                             pixels: bytes,
                         };
-                        (Cow::Owned(png(image)?), "png")
+                        (Cow::Owned(encode::png(image)?), "png")
                     }
                     _ => (Cow::Borrowed(bytes), extension_of(bytes)),
                 };
@@ -198,13 +198,6 @@ pub fn export(
         unfinished,
         table: file,
         report,
-    })
-}
-
-/// RGB8 pixels (rows from the top) as a PNG file.
-pub fn png(image: RgbView<'_>) -> Result<Vec<u8>> {
-    encode::png(image).map_err(|reason| Error::Resize {
-        reason: format!("{}x{} pixels: {reason}", image.width, image.height),
     })
 }
 

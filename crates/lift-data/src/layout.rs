@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::manifest::{MANIFEST_FILE, Manifest};
-use crate::page::escape;
 use crate::shard::is_shard;
 use crate::source::is_named_image;
 use crate::split::Split;
+use lift_page::escape;
 
 /// The folder within a split's folder that is there during a build only. It is hidden, so that no reader of images takes
 /// it for a class, and no camera, dataset or person gives a folder this name.

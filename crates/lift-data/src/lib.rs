@@ -13,30 +13,22 @@ pub mod atomic;
 pub mod build;
 pub mod classes;
 pub mod dataset;
-pub mod decode;
-mod encode;
 pub mod error;
 pub mod export;
 pub mod footer;
 pub mod git_blob;
 pub mod layout;
-#[cfg(feature = "turbojpeg")]
-mod libjpeg;
 pub mod limits;
 pub mod lists;
 pub mod longtail;
 pub mod manifest;
-pub mod memory;
 pub mod order;
 pub mod outputs;
-pub mod page;
 pub mod pages;
 pub mod profile;
-pub mod progress;
 pub mod quarantine;
 pub mod ranks;
 pub mod report;
-pub mod resize;
 pub mod sampling;
 mod sealed;
 pub mod shapes;
@@ -45,8 +37,8 @@ pub mod source;
 pub mod split;
 pub mod stats;
 pub mod table_file;
-pub mod terminal;
 #[cfg(test)]
+#[path = "../../../tests/src/shared_folder.rs"]
 mod testing;
 mod thrift;
 pub mod verify;
@@ -54,7 +46,6 @@ pub mod verify;
 pub use classes::ClassNames;
 pub use error::{Error, Result};
 pub use manifest::{Encoding, Manifest};
-pub use resize::{CropBox, Resizer, RgbView};
 pub use shard::{Row, ShardReader, ShardWriter};
 pub use split::{Band, BandEdges, Split};
 

@@ -12,10 +12,10 @@ use serde::Serialize;
 use crate::atomic;
 use crate::build::{BuildOptions, read_source};
 use crate::error::{Error, Result};
-use crate::progress::Reporting;
 use crate::source::{CLASS_NAMES_FILE, Content, LeftOut, SplitList};
 use crate::split::{BandEdges, Split};
 use crate::stats::{Stats, describe};
+use lift_page::progress::Reporting;
 
 /// What [`write_lists`] wrote; `--json` prints it.
 #[derive(Debug, Clone, Serialize)]

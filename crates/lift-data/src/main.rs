@@ -7,7 +7,8 @@ mod cli;
 
 use std::process::ExitCode;
 
-use lift_data::{memory, terminal};
+use lift_files::memory;
+use lift_page::terminal;
 
 /// Exit codes: 0 done, 1 failed, 2 wrong usage (clap exits with 2 by itself).
 fn main() -> ExitCode {

@@ -12,12 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::atomic;
 use crate::classes::ClassNames;
-use crate::decode::{Damaged, MAX_PIXELS, Orientation, Rules};
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::order::Order;
 use crate::sealed;
 use crate::split::{BandEdges, Split};
+use lift_image::decode::{Damaged, MAX_PIXELS, Orientation, Rules};
+use lift_image::encode::Subsampling;
 
 /// The version of the shard format that this crate writes and reads.
 pub const FORMAT_VERSION: u32 = 2;
@@ -53,20 +54,6 @@ impl Encoding {
             Encoding::Jpeg | Encoding::Png | Encoding::Original => true,
         }
     }
-}
-
-/// How a JPEG stores colour.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-pub enum Subsampling {
-    /// 4:2:0: one colour sample for four pixels, as nearly all photos have it.
-    #[default]
-    #[serde(rename = "420")]
-    #[value(name = "420")]
-    Quarter,
-    /// 4:4:4: one for each pixel; sharper coloured edges, larger files.
-    #[serde(rename = "444")]
-    #[value(name = "444")]
-    Full,
 }
 
 /// How well images are looked at that are stored as they are.

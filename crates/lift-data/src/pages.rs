@@ -18,8 +18,8 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::{ChunkReader, Length};
 
 use crate::footer;
-use crate::page::number;
 use crate::thrift::{I32, Walk};
+use lift_page::number;
 
 /// What any page may unpack to, however little it takes.
 const PAGE: u64 = 64 << 20;

@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::atomic;
 use crate::error::{Error, Result};
 use crate::manifest::{Listing, Manifest};
-use crate::page::number::plain;
+use lift_page::number::plain;
 
 /// More than any listing has: a line of a million bad images each takes some hundred bytes.
 const MAX_BYTES: u64 = 1 << 30;

@@ -28,11 +28,11 @@ use crate::classes::{ClassNames, told_apart};
 use crate::error::{Error, Result};
 use crate::layout::{require_shard_dirs, shard_dirs};
 use crate::manifest::Encoding;
-use crate::progress::Reporting;
 use crate::shard::ShardReader;
 use crate::source::{Columns, naming};
 use crate::split::{Band, BandEdges, Split};
 use crate::stats::{self, Listed};
+use lift_page::progress::Reporting;
 
 use duplicates::Leakage;
 use quality::SplitQuality;

@@ -14,9 +14,9 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::error::{Error, Result};
 use crate::manifest::{MANIFEST_FILE, Manifest, ShardEntry};
-use crate::page::escape::{self, visible};
 use crate::quarantine;
 use crate::shard::{ShardIndex, read_row};
+use lift_page::escape::{self, visible};
 
 /// What verifying found.
 #[derive(Debug, Clone, Serialize)]

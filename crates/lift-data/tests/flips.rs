@@ -7,9 +7,9 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use lift_data::decode::Decoder;
 use lift_data::verify::verify;
 use lift_data::{Error, ShardReader};
+use lift_image::decode::Decoder;
 use support::Workplace;
 
 /// What was found of how many changes.

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use lift_data::dataset::{DatasetSpec, Taxonomy};
 use lift_data::profile::LongTail;
-use lift_data::progress::Reporting;
 use lift_data::source::Source;
 use lift_data::source::named::{Named, Request};
 use lift_data::{ClassNames, Split};
+use lift_page::progress::Reporting;
 use support::shared;
 
 /// Reads the lists of a dataset whose images are not there, which is allowed here.

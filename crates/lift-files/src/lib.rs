@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod memory;
 mod pace;
 mod restart;
 mod text;

@@ -13,7 +13,9 @@ use lift_clip::{
     normalize,
     out_of_memory::halving,
 };
-use lift_data::{classes::ClassNames, memory::total_bytes, progress::Reporting, terminal};
+use lift_data::classes::ClassNames;
+use lift_files::memory::total_bytes;
+use lift_page::{progress::Reporting, terminal};
 use tch::{Device, Kind, Tensor};
 
 use crate::{

@@ -16,12 +16,11 @@ use lift_data::{
     layout::split_dir,
     manifest::Manifest,
     outputs,
-    page::number::plain,
     ranks::Ranks,
     split::Split,
-    terminal,
 };
 use lift_files::Purpose;
+use lift_page::{number::plain, terminal};
 use serde::Deserialize;
 
 use crate::{

@@ -10,7 +10,8 @@ use std::{
 };
 
 use lift_clip::{Encoded, Result, Tokenizer};
-use lift_data::{classes::ClassNames, page::escape::visible};
+use lift_data::classes::ClassNames;
+use lift_page::escape::visible;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::prompts::Prompts;

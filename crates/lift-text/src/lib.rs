@@ -4,7 +4,7 @@
 //! tower's class token. The rows go into a classifier file ([`lift_clip::Head`]) that lift-train starts from.
 
 #![forbid(unsafe_code)]
-// Only `lift_data::terminal` prints.
+// Only `lift_page::terminal` prints.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 mod classifier;

@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use lift_clip::out_of_memory::caught;
-use lift_data::terminal;
+use lift_page::terminal;
 use lift_text::cli::Cli;
 
 /// Exit codes: 0 done, 1 failed, 2 wrong usage (clap exits with 2 by itself).

@@ -7,9 +7,9 @@ use std::str::FromStr;
 
 use lift_data::{
     classes::ClassNames,
-    page::number::plain,
     ranks::{RANKS, Ranks},
 };
+use lift_page::number::plain;
 
 /// A text with one `{}` where the class name goes, and ranks such as `{family}` where wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,18 +11,22 @@ use std::{
 
 use divan::{Bencher, black_box, counter::ItemsCount};
 use lift_data::{
-    CropBox, Encoding, Resizer, RgbView, ShardReader,
+    Encoding, ShardReader,
     build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, build},
-    decode::{Decoder, Orientation},
-    manifest::{Check, Subsampling},
+    manifest::Check,
     order::Order,
     profile::LongTail,
-    progress::Reporting,
     sampling::Holdout,
     shard::row_checksum,
     source::Columns,
     split::{BandEdges, Split},
 };
+use lift_image::encode::Subsampling;
+use lift_image::{
+    CropBox, Resizer, RgbView,
+    decode::{Decoder, Orientation},
+};
+use lift_page::progress::Reporting;
 use lift_train::loader::{Draws, Loader, View, image_rng, mda_crop};
 use tempfile::TempDir;
 

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use lift_clip::{DeviceChoice, Precision, memory::MemorySize};
-use lift_data::{Split, ranks::RANKS, terminal};
+use lift_data::{Split, ranks::RANKS};
+use lift_page::terminal;
 
 use crate::{
     command::{self, EvalSettings, Form, HeadFile, InitSettings, Output},

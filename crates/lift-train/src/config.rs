@@ -5,7 +5,7 @@ mod args;
 use std::path::PathBuf;
 
 use lift_clip::{DeviceChoice, Precision, memory::MemorySize};
-use lift_data::page::number::plain;
+use lift_page::number::plain;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 

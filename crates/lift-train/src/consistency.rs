@@ -14,9 +14,11 @@ use std::sync::Arc;
 
 use lift_clip::{NoHooks, Normalisation, memory::MemorySize};
 use lift_data::{
-    progress::{Progress, Reporting},
     shard::ShardReader,
     split::{Band, BandEdges},
+};
+use lift_page::{
+    progress::{Progress, Reporting},
     terminal::aligned,
 };
 use serde::{Deserialize, Serialize};

@@ -13,6 +13,9 @@ pub enum Error {
     /// Shards are missing, damaged or not what they should be.
     #[error(transparent)]
     Data(#[from] lift_data::error::Error),
+    /// An image cannot be cut or resized as wanted.
+    #[error(transparent)]
+    Image(#[from] lift_image::Error),
     /// The model or the classifier file cannot be used.
     #[error(transparent)]
     Clip(#[from] lift_clip::Error),

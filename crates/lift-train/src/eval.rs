@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use lift_clip::VisionConfig;
-use lift_data::{Split, progress::Reporting};
+use lift_data::Split;
+use lift_page::progress::Reporting;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 

@@ -8,7 +8,7 @@ use lift_clip::{
     memory::{MemorySize, there},
     out_of_memory::Refused,
 };
-use lift_data::memory::total_bytes;
+use lift_files::memory::total_bytes;
 use tch::{Device, Kind};
 
 use crate::{config::TrainConfig, model::TunedModel, optim::OptimiserKind};

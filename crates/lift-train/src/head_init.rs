@@ -10,10 +10,8 @@ mod probe;
 use std::{fmt, path::Path, sync::Arc};
 
 use lift_clip::{Head, NoHooks, Normalisation, VisionTower, hub, memory::MemorySize, normalize};
-use lift_data::{
-    manifest::Manifest, page::number::plain, progress::Reporting, shard::ShardReader,
-    source::labels_begin_at_one, terminal,
-};
+use lift_data::{manifest::Manifest, shard::ShardReader, source::labels_begin_at_one};
+use lift_page::{number::plain, progress::Reporting, terminal};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 

@@ -7,7 +7,7 @@
 
 // Only where CUDA is driven: loader/transfer/cuda.rs.
 #![deny(unsafe_code)]
-// Only `lift_data::terminal` prints.
+// Only `lift_page::terminal` prints.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod checkpoint;

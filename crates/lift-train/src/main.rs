@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use lift_clip::out_of_memory::caught;
-use lift_data::terminal;
+use lift_page::terminal;
 use lift_train::{cli::Cli, error::Error};
 
 fn main() -> ExitCode {

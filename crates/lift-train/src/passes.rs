@@ -11,7 +11,8 @@ use lift_clip::{
     memory::{MemorySize, there},
     out_of_memory::halving,
 };
-use lift_data::{memory::total_bytes, shard::ShardReader};
+use lift_data::shard::ShardReader;
+use lift_files::memory::total_bytes;
 use tch::{Device, Kind, Tensor};
 
 use crate::{

@@ -3,7 +3,7 @@
 mod log;
 
 use lift_clip::{Precision, is_finite, libtorch};
-use lift_data::progress::Reporting;
+use lift_page::progress::Reporting;
 
 pub use log::Figures;
 

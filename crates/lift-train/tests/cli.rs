@@ -45,15 +45,16 @@ use lift_clip::Head;
 use lift_data::{
     BandEdges, ClassNames, Encoding, Split,
     build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, build},
-    decode::Orientation,
-    manifest::{Check, Subsampling},
+    manifest::Check,
     order::Order,
     profile::LongTail,
-    progress::Reporting,
     sampling::Holdout,
     shapes::{ShapesOptions, class_names, write_dataset},
     source::Columns,
 };
+use lift_image::decode::Orientation;
+use lift_image::encode::Subsampling;
+use lift_page::progress::Reporting;
 use tch::{Tensor, kind::FLOAT_CPU};
 
 fn lift_train(args: &[&str]) -> Output {

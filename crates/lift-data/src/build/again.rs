@@ -17,10 +17,10 @@ use crate::error::{Error, Result};
 use crate::layout::shard_name;
 use crate::manifest::{Manifest, ShardEntry};
 use crate::order::Positions;
-use crate::page::escape;
-use crate::progress::Reporting;
 use crate::quarantine::{self, Quarantined};
 use crate::verify::{check_shard, wrong_counts};
+use lift_page::escape;
+use lift_page::progress::Reporting;
 
 /// What was found of a finished dataset.
 struct Look<'a> {

@@ -11,10 +11,10 @@ use serde::Serialize;
 use super::effort::{Effort, Shares, cpu_seconds};
 use super::prepare::Preparer;
 use super::{BuildOptions, read_source};
-use crate::decode::Budget;
 use crate::error::{Error, Result};
-use crate::progress::Reporting;
 use crate::source::{Content, Item};
+use lift_image::decode::Budget;
+use lift_page::progress::Reporting;
 
 /// How much of the source the loop holds in memory.
 const IMAGES: usize = 512;

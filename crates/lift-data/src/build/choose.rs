@@ -8,13 +8,13 @@ use super::BuildOptions;
 use crate::dataset::{DatasetSpec, SourceKind};
 use crate::error::{Error, Result};
 use crate::layout::require_no_shards;
-use crate::page::escape::visible;
-use crate::progress::Reporting;
 use crate::report::duplicates::{self, DuplicatePair};
 use crate::sampling;
 use crate::source::named::{Named, Request};
 use crate::source::{Source, SplitList, folder, hf, list, other_forms, table, webdataset};
 use crate::split::Split;
+use lift_page::escape::visible;
+use lift_page::progress::Reporting;
 
 /// How many repeated images a message shows.
 const SHOWN: usize = 5;

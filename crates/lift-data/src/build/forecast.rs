@@ -9,10 +9,10 @@ use serde::Serialize;
 use super::plan::Plan;
 use super::sample::Sample;
 use super::{BuildOptions, check_output, pipeline, read_source};
-use crate::decode::Budget;
 use crate::error::Result;
-use crate::progress::Reporting;
 use crate::split::Split;
+use lift_image::decode::Budget;
+use lift_page::progress::Reporting;
 
 /// What the build of one split would do; `--dry-run --json` prints it.
 #[derive(Debug, Clone, PartialEq, Serialize)]

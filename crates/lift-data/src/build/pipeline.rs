@@ -20,13 +20,13 @@ use super::plan::Plan;
 use super::prepare::{BadImage, Prepared, Preparer};
 use super::queue::OrderedQueue;
 use super::record::Finished;
-use crate::decode::Budget;
 use crate::error::{Error, Result};
 use crate::order::{Order, Positions};
-use crate::progress::Progress;
 use crate::quarantine::Quarantined;
 use crate::shard::{NewRow, ShardSchema, ShardWriter};
 use crate::source::{Item, SplitList};
+use lift_image::decode::Budget;
+use lift_page::progress::Progress;
 
 /// Prepared images that may wait for the writer.
 const QUEUE_BYTES: usize = 64 << 20;

@@ -14,10 +14,10 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::BuildOptions;
 use super::sample::Sample;
 use crate::classes::ClassNames;
-use crate::decode::MAX_PIXELS;
 use crate::manifest::{Encoding, FORMAT_VERSION, Manifest};
 use crate::sealed;
 use crate::source::SplitList;
+use lift_image::decode::MAX_PIXELS;
 
 /// The fields of a manifest that come out of a build and do not go into it.
 const OUTCOME: [&str; 7] = [

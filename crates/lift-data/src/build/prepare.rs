@@ -11,15 +11,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::effort::{Effort, timed};
-use crate::decode::{
-    self, Budget, Damaged, DecodeError, Decoder, Orientation, Part, RgbImage, Rules, Wanted,
-};
-use crate::encode::{self, JpegEncoder};
-use crate::error::Result;
-use crate::manifest::{Check, Encoding, Subsampling};
-use crate::resize::{Resizer, short_side_size};
+use crate::manifest::{Check, Encoding};
 use crate::shard::MAX_IMAGE_BYTES;
 use crate::source::{Content, ImageFiles, Item, SplitList, read_slice};
+use lift_image::decode::{
+    self, Budget, Damaged, DecodeError, Decoder, Orientation, Part, RgbImage, Rules, Wanted,
+};
+use lift_image::encode::{self, JpegEncoder, Subsampling};
+use lift_image::resize::{Resizer, short_side_size};
 
 /// What is done to every image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,8 +75,8 @@ pub(crate) enum BadImage {
     Read(io::Error),
     #[error("cannot decode: {0}")]
     Decode(DecodeError),
-    #[error("cannot encode: {0}")]
-    Encode(String),
+    #[error(transparent)]
+    Image(#[from] lift_image::Error),
 }
 
 pub(crate) struct Preparer<'a> {
@@ -117,9 +116,7 @@ impl<'a> Preparer<'a> {
         attempt.unwrap_or_else(|_| {
             self.resizer = Resizer::new();
             self.encoder = JpegEncoder::default();
-            Err(BadImage::Encode(
-                "the image library failed on it".to_owned(),
-            ))
+            Err(encode_error("the image library failed on it".to_owned()))
         })
     }
 
@@ -133,7 +130,7 @@ impl<'a> Preparer<'a> {
         let prepared = self.prepare_any(item)?;
         match prepared.bytes.len() {
             0..=MAX_IMAGE_BYTES => Ok(prepared),
-            bytes => Err(BadImage::Encode(format!(
+            bytes => Err(encode_error(format!(
                 "{bytes} bytes, a shard holds images of at most {MAX_IMAGE_BYTES}"
             ))),
         }
@@ -196,7 +193,7 @@ impl<'a> Preparer<'a> {
         let part = part.map_err(BadImage::Decode)?;
         let image = part.image;
         let resized = timed(&mut effort.resize, || resize(resizer, &part, *preprocess));
-        let resized = resized.map_err(|err| BadImage::Encode(err.to_string()))?;
+        let resized = resized?;
         let stored = resized.as_ref().map_or(image, RgbImage::view);
         let (width, height) = (stored.width, stored.height);
         let bytes = timed(&mut effort.encode, || match preprocess.encoding {
@@ -214,7 +211,7 @@ impl<'a> Preparer<'a> {
         Ok(Prepared {
             width,
             height,
-            bytes: bytes.map_err(BadImage::Encode)?,
+            bytes: bytes?,
             damage: decoder.damage().map(str::to_owned),
         })
     }
@@ -245,6 +242,10 @@ impl<'a> Preparer<'a> {
         }
     }
 }
+fn encode_error(reason: String) -> BadImage {
+    lift_image::Error::Encode { reason }.into()
+}
+
 /// The image file's bytes, of which those that were read lie in `file_bytes`.
 fn content<'a>(item: &'a Item, file_bytes: &'a [u8]) -> &'a [u8] {
     match &item.content {
@@ -258,7 +259,7 @@ fn resize(
     resizer: &mut Resizer,
     part: &Part<'_>,
     preprocess: Preprocess,
-) -> Result<Option<RgbImage>> {
+) -> lift_image::Result<Option<RgbImage>> {
     let side = part.size.0.min(part.size.1);
     let short = match preprocess.short_side {
         Some(short) if side > short || (preprocess.enlarge && side < short) => short,
@@ -268,7 +269,7 @@ fn resize(
     let (width, height) = short_side_size(part.size.0, part.size.1, short);
     // A thin strip that is enlarged can become longer than any memory.
     if u64::from(width) * u64::from(height) > MAX_ENLARGED {
-        return Err(crate::Error::Resize {
+        return Err(lift_image::Error::Resize {
             reason: format!("{width}x{height} pixels are more than {MAX_ENLARGED}"),
         });
     }

@@ -4,7 +4,7 @@ use clap::Args;
 
 use lift_data::build::{BareReport, bare};
 use lift_data::limits;
-use lift_data::progress::Reporting;
+use lift_page::progress::Reporting;
 
 use super::data_table::DataTable;
 use super::{CliError, grouped, print, print_json};

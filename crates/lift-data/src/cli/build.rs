@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use lift_data::build::{BuildReport, Forecast, Part, SplitReport, THREAD_NAME, build, forecast};
-use lift_data::page::escape;
-use lift_data::progress::Reporting;
-use lift_data::terminal;
+use lift_page::escape;
+use lift_page::progress::Reporting;
+use lift_page::terminal;
 
 use super::data_table::{DataTable, read_recipe};
 use super::stopped;

@@ -13,9 +13,8 @@ use serde::Deserialize;
 
 use lift_data::build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, Repeats};
 use lift_data::dataset::{DatasetSpec, SourceKind, Taxonomy};
-use lift_data::decode::{Damaged, MAX_PIXELS, Orientation};
 use lift_data::limits::Threads;
-use lift_data::manifest::{Check, MOST_PIXELS, Subsampling};
+use lift_data::manifest::{Check, MOST_PIXELS};
 use lift_data::order::Order;
 use lift_data::profile::{LongTail, PARETO_POWER, Profile, Tail};
 use lift_data::sampling::Holdout;
@@ -23,6 +22,8 @@ use lift_data::source::named::Named;
 use lift_data::source::official::ListCheck;
 use lift_data::source::{Columns, Reach, table};
 use lift_data::{BandEdges, ClassNames, Encoding, Error, Split};
+use lift_image::decode::{Damaged, MAX_PIXELS, Orientation};
+use lift_image::encode::Subsampling;
 
 use super::CliError;
 use super::no_effect;

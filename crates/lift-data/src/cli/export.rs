@@ -6,10 +6,10 @@ use clap::Args;
 
 use lift_data::export::{ClassFolder, ExportFormat, ExportReport, export};
 use lift_data::layout::require_shard_dirs;
-use lift_data::page::escape::visible;
-use lift_data::progress::Reporting;
-use lift_data::terminal;
 use lift_data::{ShardReader, Split};
+use lift_page::escape::visible;
+use lift_page::progress::Reporting;
+use lift_page::terminal;
 
 use super::stopped;
 use super::{CliError, grouped, print_json};

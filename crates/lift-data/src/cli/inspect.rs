@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use lift_data::decode::Decoder;
-use lift_data::export::png;
 use lift_data::layout::require_shard_dirs;
 use lift_data::shard::{ShardShape, shard_shape};
-use lift_data::{Manifest, ShardReader, atomic, terminal};
+use lift_data::{Manifest, ShardReader, atomic};
+use lift_image::decode::Decoder;
+use lift_image::encode::png;
+use lift_page::terminal;
 
 use super::{CliError, grouped, print, print_json, size};
 
@@ -78,7 +79,7 @@ pub fn run(args: &InspectArgs) -> Result<(), CliError> {
         let mut decoder = Decoder::default();
         let image = reader.rgb(row, &mut decoder)?;
         let (width, height) = (image.width, image.height);
-        atomic::write(path, &png(image)?)?;
+        atomic::write(path, &png(image).map_err(lift_data::Error::from)?)?;
         terminal::say(format_args!(
             "row {row}: {width}x{height} pixels -> {}",
             path.display()

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use lift_data::limits::Threads;
-use lift_data::page::number::grouped;
-use lift_data::progress::Reporting;
 use lift_data::report::expression::Expression;
 use lift_data::report::quality::Flag;
 use lift_data::report::{Report, ReportOptions, croissant, duplicates, flags, near, report, view};
 use lift_data::source::Columns;
-use lift_data::terminal::aligned;
 use lift_data::{BandEdges, atomic, outputs};
+use lift_page::number::grouped;
+use lift_page::progress::Reporting;
+use lift_page::terminal::aligned;
 
 use super::stats::table;
 use super::{CliError, print};

@@ -6,9 +6,9 @@ use clap::Args;
 
 use lift_data::BandEdges;
 use lift_data::lists::{without_images, write_lists};
-use lift_data::progress::Reporting;
 use lift_data::sampling::Holdout;
-use lift_data::terminal;
+use lift_page::progress::Reporting;
+use lift_page::terminal;
 
 use super::data_table::{DataTable, DatasetName, ProfileName, Typed};
 use super::stats::table;

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use lift_data::BandEdges;
-use lift_data::page::escape;
 use lift_data::source::Columns;
 use lift_data::stats::{Stats, stats};
-use lift_data::terminal::{aligned, say};
+use lift_page::escape;
+use lift_page::terminal::{aligned, say};
 
 use super::{CliError, grouped, print, print_json};
 

@@ -7,7 +7,8 @@ use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::thread;
 
-use lift_data::{Error, terminal};
+use lift_data::Error;
+use lift_page::terminal;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::{emulate_default_handler, pipe};
 

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use lift_data::layout::require_shard_dirs;
-use lift_data::page::escape;
-use lift_data::terminal;
 use lift_data::verify::verify;
+use lift_page::escape;
+use lift_page::terminal;
 
 use super::{CliError, counted, print, size};
 

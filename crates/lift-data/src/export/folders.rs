@@ -6,7 +6,7 @@
 //! leads out of the folder that it is made in, and each fits a file name of 255 bytes.
 
 use crate::classes::distinct;
-use crate::page::escape::is_treacherous;
+use lift_page::escape::is_treacherous;
 
 /// The longest name that file systems hold, in bytes.
 const MOST_BYTES: usize = 255;

@@ -20,13 +20,13 @@ use super::near::{self, NearIndex};
 use super::quality::Image;
 use super::view::Pair;
 use crate::classes::{ClassNames, told_apart};
-use crate::decode::Decoder;
 use crate::error::Result;
-use crate::page::Thumbnail;
 use crate::shard::ShardReader;
 use crate::source::SplitList;
 use crate::split::Split;
 use found::{Edge, Found, Rank, Seen};
+use lift_image::decode::Decoder;
+use lift_page::Thumbnail;
 
 /// The distance of perceptual hashes that is searched by default.
 pub const DISTANCE: u32 = 7;
@@ -388,10 +388,11 @@ impl Search<'_> {
 
     fn show(&self, edge: &Edge, pair: &DuplicatePair) -> Result<Pair> {
         let mut decoder = Decoder::default();
-        let mut small = |at: u32| {
+        let mut small = |at: u32| -> Result<Thumbnail> {
             let image = &self.images[at as usize];
             let reader = self.readers[usize::from(image.group)];
-            Thumbnail::new(reader.rgb(image.row as usize, &mut decoder)?, THUMBNAIL)
+            let image = reader.rgb(image.row as usize, &mut decoder)?;
+            Ok(Thumbnail::new(image, THUMBNAIL)?)
         };
         Ok(Pair {
             pair: pair.clone(),

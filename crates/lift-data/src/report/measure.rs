@@ -6,7 +6,7 @@
 use xxhash_rust::xxh3::Xxh3;
 
 use super::phash::{SIDE, phash};
-use crate::resize::RgbView;
+use lift_image::resize::RgbView;
 
 /// Cells a side of [`Measured::signature`].
 pub const SIGNATURE_SIDE: usize = 8;

@@ -10,13 +10,13 @@ use serde::Serialize;
 
 use super::facts::{Facts, facts};
 use super::measure::{Measured, measure};
-use crate::decode::{Budget, DecodeError, Decoder};
 use crate::error::{Error, Result};
 use crate::manifest::Encoding;
-use crate::page::escape;
-use crate::progress::Reporting;
 use crate::quarantine::{self, Quarantined};
 use crate::shard::ShardReader;
+use lift_image::decode::{Budget, DecodeError, Decoder};
+use lift_page::escape;
+use lift_page::progress::Reporting;
 
 /// Images that cannot be decoded and are named on standard error.
 const NAMED: usize = 5;

@@ -9,11 +9,11 @@ use super::fit::POWERS;
 use super::quality::{Distribution, Flag, SplitQuality};
 use super::tail::Tail;
 use super::{Report, names};
-use crate::page::{
+use crate::split::Band;
+use lift_page::{
     Axis, Cell, Colour, Figure, Gallery, Group, KeyFigure, Mark, Page, Part, Plot, Rule, Section,
     Series, Table, Thumbnail, number,
 };
-use crate::split::Band;
 
 /// Files of a flag that the page lists.
 const LISTED_FILES: usize = 40;
@@ -29,6 +29,15 @@ pub struct Pair {
     pub pair: DuplicatePair,
     /// The two images.
     pub thumbnails: [Thumbnail; 2],
+}
+
+/// The colour of a band, the same in every chart.
+fn colour(band: Band) -> Colour {
+    match band {
+        Band::Many => Colour::Blue,
+        Band::Medium => Colour::Green,
+        Band::Few => Colour::Vermillion,
+    }
 }
 
 /// Lays the report out.
@@ -251,7 +260,7 @@ fn profile(report: &Report) -> Figure {
         let name = band_name(report, band);
         said.push(format!("{name}: {classes} classes"));
         if !points.is_empty() {
-            series.push(Series::new(name, Colour::of_band(band), Mark::Area(points)));
+            series.push(Series::new(name, colour(band), Mark::Area(points)));
         }
     }
     if let Some(fits) = train.fits {

@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::index::{Paths, ShardIndex};
 use super::map::MappedFile;
 use super::{Row, row_checksum};
-use crate::decode::{Decoder, Part, Wanted};
 use crate::error::{Error, Result};
 use crate::manifest::{Encoding, Manifest};
-use crate::resize::{CropBox, RgbView};
+use lift_image::decode::{Decoder, Part, Wanted};
+use lift_image::resize::{CropBox, RgbView};
 
 /// Bytes that may be lent before the files' pages are taken out of the process's memory again: without it
 /// a process seems to grow to the size of its dataset.

@@ -5,11 +5,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::classes::ClassNames;
-use crate::decode::{Damaged, Decoder, MAX_PIXELS, Orientation};
 use crate::error::Error;
 use crate::manifest::{Encoding, FORMAT_VERSION, Manifest};
 use crate::order::Order;
 use crate::split::Split;
+use lift_image::decode::{Damaged, Decoder, MAX_PIXELS, Orientation};
 
 #[derive(Debug, Clone)]
 struct Image {

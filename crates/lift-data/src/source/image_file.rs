@@ -8,8 +8,8 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use crate::decode;
 use crate::error::{Error, Result};
+use lift_image::decode;
 
 /// More than any image of [`decode::MAX_PIXELS`] pixels has in a format of 8 bits a channel.
 pub const MAX_BYTES: u64 = 1 << 30;

@@ -12,8 +12,8 @@ use crate::classes::ClassNames;
 use crate::dataset::{ClassNamesFrom, DatasetSpec, SourceKind, Taxonomy};
 use crate::error::{Error, Result};
 use crate::profile::{LongTail, Tail};
-use crate::progress::Reporting;
 use crate::split::Split;
+use lift_page::progress::Reporting;
 
 /// A named dataset and the choices that only such datasets have.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::page::escape;
+use lift_page::escape;
 
 /// Refuses a folder that `save_to_disk` of Hugging Face's datasets wrote, and a file that is compressed as a whole.
 ///

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use super::{Content, SplitList};
 use crate::dataset::WrongVersion;
 use crate::error::{Error, Result};
-use crate::page::escape::visible;
+use lift_page::escape::visible;
 
 /// Up to so many files of a folder are asked for one by one: the folder may hold thousands of others.
 const ASK_ONE_BY_ONE: usize = 4;

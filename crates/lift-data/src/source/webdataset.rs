@@ -27,8 +27,8 @@ use super::other_forms::refuse_compressed_tars;
 use super::{Bounds, Columns, Source, absent, class_names_beside};
 use crate::classes::ClassNames;
 use crate::error::{Error, Result};
-use crate::page::escape::visible;
 use crate::split::Split;
+use lift_page::escape::visible;
 
 /// More than any label file has.
 const MAX_LABEL_BYTES: u64 = 1 << 20;

@@ -3,14 +3,14 @@
 use std::fs;
 
 use lift_data::ShardReader;
-use lift_data::decode::Decoder;
+use lift_image::decode::Decoder;
 
 use crate::support::Workplace;
 
 /// Two whole photos and one whose second half is gone, with an end marker all the same.
 fn photos() -> Workplace {
     let place = Workplace::new();
-    let images = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/images");
+    let images = concat!(env!("CARGO_MANIFEST_DIR"), "/../lift-image/tests/images");
     let whole = fs::read(format!("{images}/rgb-2x2.jpg")).unwrap();
     let data = whole
         .windows(2)

@@ -99,7 +99,7 @@ fn twenty(place: &Workplace, root: &str) -> Vec<Vec<u8>> {
 }
 
 fn reasons() -> String {
-    let unknown = lift_data::decode::DecodeError::UnknownFormat.to_string();
+    let unknown = lift_image::decode::DecodeError::UnknownFormat.to_string();
     REASONS.replace("[unknown]", &unknown)
 }
 

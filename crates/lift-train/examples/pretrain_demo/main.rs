@@ -13,10 +13,8 @@ use anyhow::{Result, bail};
 use captions::Caption;
 use clap::Parser;
 use lift_clip::{Clip, NoHooks, Normalisation, Tokenizer, normalize};
-use lift_data::{
-    resize::{Resizer, RgbView},
-    shapes::{Dice, Domain, Drawing, Pair, Purpose, draw, held_out_pairs},
-};
+use lift_data::shapes::{Dice, Domain, Drawing, Pair, Purpose, draw, held_out_pairs};
+use lift_image::resize::{Resizer, RgbView};
 use lift_train::loader::{image_rng, mda_crop};
 use rayon::prelude::*;
 use tch::{

@@ -11,8 +11,8 @@ use lift_data::{
     layout::split_dir,
     manifest::Encoding,
     shard::ShardReader,
-    terminal::aligned,
 };
+use lift_page::terminal::aligned;
 use serde::Serialize;
 
 use super::{print_json, print_text};

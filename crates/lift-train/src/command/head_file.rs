@@ -6,7 +6,8 @@
 use std::path::Path;
 
 use lift_clip::{Head, hub};
-use lift_data::{ClassNames, page::escape::visible, terminal};
+use lift_data::ClassNames;
+use lift_page::{escape::visible, terminal};
 
 use crate::error::{Error, Result};
 

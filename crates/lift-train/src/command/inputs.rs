@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, path::Path};
 
 use lift_clip::{Clip, Head, Normalisation, TextTower, Tokenizer, VisionTower, hub};
 use lift_data::{
-    layout::split_dir, manifest::Manifest, order::Order, page::escape::visible, shard::ShardReader,
-    split::Split, terminal,
+    layout::split_dir, manifest::Manifest, order::Order, shard::ShardReader, split::Split,
 };
+use lift_page::{escape::visible, terminal};
 use tch::{Device, Tensor, kind::FLOAT_CPU};
 
 use super::{

@@ -11,15 +11,9 @@ use std::{
 };
 
 use lift_clip::Head;
-use lift_data::{
-    decode::Decoder,
-    layout::split_dir,
-    outputs,
-    page::{Group, Thumbnail, escape::visible},
-    shard::ShardReader,
-    split::Split,
-    terminal,
-};
+use lift_data::{layout::split_dir, outputs, shard::ShardReader, split::Split};
+use lift_image::decode::Decoder;
+use lift_page::{Group, Thumbnail, escape::visible, terminal};
 use tch::Device;
 
 use super::{

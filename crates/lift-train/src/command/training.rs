@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use lift_clip::{Head, Normalisation, memory::there};
-use lift_data::{build::peak_memory_bytes, memory::total_bytes, shard::ShardReader, terminal};
+use lift_data::{build::peak_memory_bytes, shard::ShardReader};
+use lift_files::memory::total_bytes;
+use lift_page::terminal;
 use tch::Device;
 
 use super::{

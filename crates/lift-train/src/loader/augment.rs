@@ -3,7 +3,7 @@
 //! No flip, no colour or aspect jitter. The smallest relative area is `0.08 + 0.92 s(t)` with the progress
 //! `t = epoch / (epochs - 1)`.
 
-use lift_data::resize::CropBox;
+use lift_image::resize::CropBox;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 

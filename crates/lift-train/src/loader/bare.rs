@@ -2,11 +2,10 @@
 //!
 //! It reads no file and hands nothing over. Invariant: an image of a draw becomes the bytes that the loader makes of it.
 
-use lift_data::{
-    RgbView, ShardReader,
+use lift_data::{ShardReader, manifest::Encoding, shard::Row};
+use lift_image::{
+    RgbView,
     decode::{Decoder, Part, Rules, Wanted},
-    manifest::Encoding,
-    shard::Row,
 };
 
 use super::view::{Cutter, View};

@@ -3,7 +3,7 @@
 //! Area 8 % to 100 % of the image, aspect ratio 3/4 to 4/3 (uniform in its logarithm), ten tries, then the largest
 //! centre crop of an allowed ratio; flipped half of the time. Draws are a function of the image's generator.
 
-use lift_data::resize::CropBox;
+use lift_image::resize::CropBox;
 use rand_chacha::ChaCha8Rng;
 
 use super::streams::{below, unit};

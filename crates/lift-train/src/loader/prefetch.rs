@@ -13,11 +13,9 @@ use std::{
     thread,
 };
 
-use lift_data::{
-    decode::{Budget, Decoder},
-    memory,
-    shard::ShardReader,
-};
+use lift_data::shard::ShardReader;
+use lift_files::memory;
+use lift_image::decode::{Budget, Decoder};
 use rayon::prelude::*;
 
 use super::{

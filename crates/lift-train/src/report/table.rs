@@ -2,7 +2,8 @@
 //!
 //! Invariant: figures are percent with one digit, and `-` stands where there is nothing to measure.
 
-use lift_data::{classes::told_apart, terminal::aligned};
+use lift_data::classes::told_apart;
+use lift_page::terminal::aligned;
 
 use super::Report;
 use crate::eval::Evaluation;

@@ -6,7 +6,7 @@
 mod charts;
 mod tables;
 
-use lift_data::page::{Cell, Figure as ChartFigure, Group, KeyFigure, Page, Part, Section, number};
+use lift_page::{Cell, Figure as ChartFigure, Group, KeyFigure, Page, Part, Section, number};
 
 use super::{RunReport, State, summary::subject};
 
@@ -138,7 +138,7 @@ fn confused(report: &RunReport, pictures: Vec<Group>) -> Option<Section> {
     }
     let mut parts = vec![Part::Table(tables::confused(&report.confused))];
     if !pictures.is_empty() {
-        parts.push(Part::Gallery(lift_data::page::Gallery {
+        parts.push(Part::Gallery(lift_page::Gallery {
             caption: "The first test images of each pair".into(),
             groups: pictures,
         }));

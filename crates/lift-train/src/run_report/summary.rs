@@ -1,9 +1,6 @@
 //! The report of a run in a few lines, for a terminal.
 
-use lift_data::{
-    page::{escape::visible, number},
-    terminal::aligned,
-};
+use lift_page::{escape::visible, number, terminal::aligned};
 
 use super::{Accuracy, Confused, RunReport};
 use crate::consistency;

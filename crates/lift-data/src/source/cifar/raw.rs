@@ -9,10 +9,10 @@ use rayon::prelude::*;
 
 use super::Kind;
 use super::pickle::Pickle;
-use crate::decode::RgbImage;
-use crate::encode;
 use crate::error::{Error, Result};
 use crate::source::{Content, Item};
+use lift_image::decode::RgbImage;
+use lift_image::encode;
 
 const SIDE: usize = 32;
 const PLANE: usize = SIDE * SIDE;

@@ -11,9 +11,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::*;
-use crate::decode::{Orientation, decode_rgb};
 use crate::profile::Tail;
 use crate::source::Content;
+use lift_image::decode::{Orientation, decode_rgb};
 
 /// Rows as planes of pixels, and their labels.
 struct Drawn {

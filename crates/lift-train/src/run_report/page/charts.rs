@@ -1,9 +1,7 @@
 //! The charts of a run.
 
-use lift_data::{
-    page::{Axis, Colour, Figure, Mark, Plot, Series, number::decimal},
-    split::Band,
-};
+use lift_data::split::Band;
+use lift_page::{Axis, Colour, Figure, Mark, Plot, Series, number::decimal};
 
 use crate::{
     consistency::{Consistency, QUANTILES},

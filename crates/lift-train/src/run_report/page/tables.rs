@@ -1,6 +1,6 @@
 //! The tables of a run.
 
-use lift_data::page::{Cell, Table, number};
+use lift_page::{Cell, Table, number};
 
 use crate::{
     consistency::{Consistency, Gap, QUANTILES},

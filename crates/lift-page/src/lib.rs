@@ -1,16 +1,23 @@
-//! Reports as one HTML file that needs nothing else, and the same content as Markdown.
+//! What people see: text on a terminal ([`terminal`], [`progress`], [`number`]), and reports as one HTML file that needs nothing
+//! else, or the same content as Markdown.
 //!
 //! A [`Page`] is data: sections of text, key figures, tables, charts and small images. [`Page::html`] and
 //! [`Page::markdown`] write it. It computes nothing about data sets or runs, and reads no file. Invariant:
 //! every character that comes from outside passes [`escape`] (the types leave no other way), the page asks
 //! no network for anything (its content security policy forbids it), and the same page gives the same bytes.
 
+#![forbid(unsafe_code)]
+// Only `terminal` prints.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
 pub mod chart;
 pub mod escape;
 mod html;
 mod markdown;
 pub mod number;
+pub mod progress;
 mod table;
+pub mod terminal;
 mod thumbnail;
 
 pub use chart::{Axis, Colour, Mark, Plot, Rule, Scale, Series};

@@ -14,7 +14,7 @@ use std::io::{self, Write as _};
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
-use crate::page::escape;
+use crate::escape;
 
 /// Prints a line, or several, on standard error, in one write. What cannot be written is lost.
 pub fn say(text: impl Display) {

@@ -12,7 +12,7 @@ mod bmp;
 mod budget;
 mod gif;
 mod ifd;
-pub(crate) mod jpeg;
+pub mod jpeg;
 mod other;
 #[cfg(not(feature = "turbojpeg"))]
 mod plain;
@@ -268,7 +268,7 @@ pub fn size(bytes: &[u8], rules: impl Into<Rules>) -> Result<(u32, u32), DecodeE
 }
 
 /// Whether an image's metadata turns it.
-pub(crate) fn is_turned(bytes: &[u8]) -> bool {
+pub fn is_turned(bytes: &[u8]) -> bool {
     let format = format_of(bytes);
     format.is_ok_and(|format| upright::turn(bytes, format) != Turn::NoTransforms)
 }
@@ -368,7 +368,7 @@ impl From<image::RgbImage> for RgbImage {
 }
 
 /// The name of the format that can be decoded which these bytes, the first of a file, begin as.
-pub(crate) fn begins_as(head: &[u8]) -> Option<&'static str> {
+pub fn begins_as(head: &[u8]) -> Option<&'static str> {
     format_of(head).ok().map(format_name)
 }
 

@@ -89,7 +89,7 @@ pub fn markdown(text: &str) -> String {
 }
 
 /// C1 controls, marks that change direction, line and paragraph separators, fillers and tags that are not seen.
-pub(crate) fn is_treacherous(character: char) -> bool {
+pub fn is_treacherous(character: char) -> bool {
     matches!(
         character,
         '\u{80}'..='\u{9f}'

@@ -99,7 +99,7 @@ fn address_space() -> Option<u64> {
 /// glibc reserves an arena of 64 MiB for each thread, of which next to nothing is used, and which counts.
 pub fn prepare() {
     if address_space().is_some() && env::var_os(ARENAS).is_none() {
-        lift_files::restart_with([(ARENAS, "2")]);
+        crate::restart_with([(ARENAS, "2")]);
     }
 }
 

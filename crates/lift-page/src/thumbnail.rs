@@ -3,10 +3,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::encode::JpegEncoder;
-use crate::error::{Error, Result};
-use crate::manifest::Subsampling;
-use crate::resize::{CropBox, Resizer, RgbView};
+use lift_image::Result;
+use lift_image::encode::{JpegEncoder, Subsampling};
+use lift_image::resize::{CropBox, Resizer, RgbView};
 
 /// JPEG quality: a few kilobytes an image.
 const QUALITY: u8 = 70;
@@ -39,9 +38,7 @@ impl Thumbnail {
             height,
             pixels: &pixels,
         };
-        let jpeg = JpegEncoder::default()
-            .encode(small, QUALITY, Subsampling::Quarter)
-            .map_err(|reason| Error::Resize { reason })?;
+        let jpeg = JpegEncoder::default().encode(small, QUALITY, Subsampling::Quarter)?;
         Ok(Self {
             width,
             height,

@@ -12,7 +12,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::scale::Fitted;
 use super::{Colour, Mark, Plot, Rule};
-use crate::page::escape::visible;
+use crate::escape::visible;
 
 /// Drawn units a shown pixel.
 const UNITS: u32 = 4;
@@ -23,7 +23,7 @@ const FONT_FACTOR: f64 = 1.24;
 
 /// How wide the chart is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::page) enum Width {
+pub(crate) enum Width {
     /// For a screen of a desk, and paper.
     Wide,
     /// For a phone.
@@ -91,7 +91,7 @@ type Canvas<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<Ticked, Ticked>>;
 
 /// The chart's elements and its view box, without the `svg` element around them: that one has a title,
 /// which the page escapes.
-pub(in crate::page) fn svg(plot: &Plot, width: Width) -> (String, (u32, u32)) {
+pub(crate) fn svg(plot: &Plot, width: Width) -> (String, (u32, u32)) {
     let size = width.size();
     let size = (size.0 * UNITS, size.1 * UNITS);
     let mut text = String::new();
@@ -289,7 +289,7 @@ fn rgb(colour: Colour) -> RGBColor {
 }
 
 /// Rules that exchange the drawn colours for the page's.
-pub(in crate::page) fn stylesheet() -> String {
+pub(crate) fn stylesheet() -> String {
     let colours = [
         Colour::Blue,
         Colour::Green,

@@ -12,7 +12,7 @@ use std::ptr::NonNull;
 use turbojpeg_sys as sys;
 
 use crate::decode::Damaged;
-use crate::manifest::Subsampling;
+use crate::encode::Subsampling;
 use crate::resize::{CropBox, RgbView};
 
 /// Scans that a progressive file may have; more is an attack on the decoder's time.

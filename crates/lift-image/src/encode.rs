@@ -9,15 +9,30 @@ use image::ImageEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 #[cfg(not(feature = "turbojpeg"))]
 use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
+use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
 #[cfg(feature = "turbojpeg")]
 use crate::libjpeg::Compressor;
-use crate::manifest::Subsampling;
 use crate::resize::RgbView;
+
+/// How a JPEG stores colour.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+pub enum Subsampling {
+    /// 4:2:0: one colour sample for four pixels, as nearly all photos have it.
+    #[default]
+    #[serde(rename = "420")]
+    #[value(name = "420")]
+    Quarter,
+    /// 4:4:4: one for each pixel; sharper coloured edges, larger files.
+    #[serde(rename = "444")]
+    #[value(name = "444")]
+    Full,
+}
 
 /// Encodes JPEGs one after the other: one a thread.
 #[derive(Debug, Default)]
-pub(crate) struct JpegEncoder {
+pub struct JpegEncoder {
     #[cfg(feature = "turbojpeg")]
     compressor: Option<Compressor>,
 }
@@ -25,33 +40,36 @@ pub(crate) struct JpegEncoder {
 impl JpegEncoder {
     /// A baseline JPEG in one scan, as every decoder knows it.
     #[cfg(feature = "turbojpeg")]
-    pub(crate) fn encode(
+    pub fn encode(
         &mut self,
         image: RgbView<'_>,
         quality: u8,
         subsampling: Subsampling,
-    ) -> Result<Vec<u8>, String> {
+    ) -> Result<Vec<u8>> {
         if self.compressor.is_none() {
             self.compressor = Compressor::new();
         }
         let compressor = self.compressor.as_mut();
-        let compressor = compressor.ok_or("libjpeg-turbo has no memory for an encoder")?;
-        let bytes = compressor.encode(image, quality, subsampling)?;
+        let compressor =
+            compressor.ok_or_else(|| failed("libjpeg-turbo has no memory for an encoder"))?;
+        let bytes = compressor
+            .encode(image, quality, subsampling)
+            .map_err(failed)?;
         Ok(bytes.to_vec())
     }
 
     /// A baseline JPEG in one scan, as every decoder knows it. (Huffman tables made for the image would make
     /// the encoder write a scan for each colour, which zune-jpeg reads wrongly.)
     #[cfg(not(feature = "turbojpeg"))]
-    pub(crate) fn encode(
+    pub fn encode(
         &mut self,
         image: RgbView<'_>,
         quality: u8,
         subsampling: Subsampling,
-    ) -> Result<Vec<u8>, String> {
+    ) -> Result<Vec<u8>> {
         let side = |pixels: u32| {
             u16::try_from(pixels)
-                .map_err(|_| format!("{pixels} pixels, a JPEG has at most 65535 a side"))
+                .map_err(|_| failed(format!("{pixels} pixels, a JPEG has at most 65535 a side")))
         };
         let (width, height) = (side(image.width)?, side(image.height)?);
         let mut bytes = Vec::new();
@@ -64,13 +82,13 @@ impl JpegEncoder {
         });
         encoder
             .encode(image.pixels, width, height, ColorType::Rgb)
-            .map_err(|err| err.to_string())?;
+            .map_err(failed)?;
         Ok(bytes)
     }
 }
 
 /// A PNG, packed for speed: a better packing saves a few per cent and takes many times as long.
-pub(crate) fn png(image: RgbView<'_>) -> Result<Vec<u8>, String> {
+pub fn png(image: RgbView<'_>) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Adaptive)
         .write_image(
@@ -79,8 +97,14 @@ pub(crate) fn png(image: RgbView<'_>) -> Result<Vec<u8>, String> {
             image.height,
             ExtendedColorType::Rgb8,
         )
-        .map_err(|err| err.to_string())?;
+        .map_err(failed)?;
     Ok(bytes)
+}
+
+fn failed(reason: impl std::fmt::Display) -> Error {
+    Error::Encode {
+        reason: reason.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -88,7 +112,7 @@ mod tests {
     use super::*;
     use crate::decode::{Orientation, RgbImage, decode_rgb};
 
-    fn jpeg(image: &RgbImage, quality: u8, subsampling: Subsampling) -> Result<Vec<u8>, String> {
+    fn jpeg(image: &RgbImage, quality: u8, subsampling: Subsampling) -> Result<Vec<u8>> {
         JpegEncoder::default().encode(image.view(), quality, subsampling)
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::page::escape;
+use crate::escape;
 use crate::terminal;
 
 /// Time between plain lines.

@@ -45,16 +45,6 @@ impl Colour {
         Colour::Orange,
         Colour::Sky,
     ];
-
-    /// The colour of a band, the same in every chart.
-    pub fn of_band(band: crate::split::Band) -> Self {
-        match band {
-            crate::split::Band::Many => Colour::Blue,
-            crate::split::Band::Medium => Colour::Green,
-            crate::split::Band::Few => Colour::Vermillion,
-        }
-    }
-
     pub(super) fn name(self) -> &'static str {
         match self {
             Colour::Blue => "blue",

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::DecodeError;
-use crate::memory;
+use lift_files::memory;
 
 /// Images that need less are not counted: 5 megapixels.
 const UNCOUNTED: u64 = 16 << 20;

@@ -63,7 +63,7 @@ impl Fitted {
         (first..=last)
             .map(|i| {
                 let value = i as f64 * step;
-                (value, crate::page::number::tick(value, step))
+                (value, crate::number::tick(value, step))
             })
             .collect()
     }
@@ -84,7 +84,7 @@ impl Fitted {
                 let value = lead * 10_f64.powi(power);
                 let at = value.log10();
                 if (self.from - 1e-9..=self.to + 1e-9).contains(&at) {
-                    ticks.push((at, crate::page::number::tick(value, value)));
+                    ticks.push((at, crate::number::tick(value, value)));
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! What a page promises: nothing from outside becomes markup, every number is there, all of it in one file.
 
 use super::*;
-use crate::resize::RgbView;
+use lift_image::resize::RgbView;
 
 const NASTY: &str = "<script>alert(\"x\")</script>' onload='y\n\u{202e}gpj";
 

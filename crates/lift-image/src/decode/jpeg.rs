@@ -28,7 +28,7 @@ pub(super) fn size(bytes: &[u8]) -> Option<(u32, u32)> {
 }
 
 /// How many channels a JPEG has; `None` for what is no JPEG or has no frame.
-pub(crate) fn channels(bytes: &[u8]) -> Option<u8> {
+pub fn channels(bytes: &[u8]) -> Option<u8> {
     let is_jpeg = bytes.starts_with(&[0xFF, SOI]);
     frame(bytes).filter(|_| is_jpeg)?.payload.get(5).copied()
 }
