@@ -12,11 +12,8 @@ use std::{
 
 use lift_clip::Head;
 use lift_data::{
-    BandEdges, ClassNames, Encoding, Split,
     build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, build},
     dataset::DatasetSpec,
-    manifest::Check,
-    order::Order,
     profile::{LongTail, Tail},
     sampling::Holdout,
     shapes::{ShapesOptions, write_dataset},
@@ -25,6 +22,7 @@ use lift_data::{
 use lift_image::decode::Orientation;
 use lift_image::encode::Subsampling;
 use lift_page::progress::Reporting;
+use lift_shards::{BandEdges, ClassNames, Encoding, Split, manifest::Check, order::Order};
 use lift_text::{ClassifierOptions, Prompts, build_head};
 use lift_train::config::{TrainArgs, TrainConfig};
 use tch::{Device, Kind, Tensor};

@@ -1,13 +1,12 @@
 //! Bands that a build was given decide what many, medium and few mean in every evaluation of its shards.
 
 use lift_data::{
-    BandEdges,
     build::{BuildOptions, Dataset, build},
     dataset::DatasetSpec,
-    manifest::Manifest,
     shapes::{ShapesOptions, write_dataset},
 };
 use lift_page::progress::Reporting;
+use lift_shards::{BandEdges, manifest::Manifest};
 use lift_tests::{build_options, demo_head, demo_model};
 use lift_train::{
     command::{self, EvalSettings, HeadFile},

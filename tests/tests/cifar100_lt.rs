@@ -1,14 +1,11 @@
 //! Real images end to end: CIFAR-100 from Hugging Face Parquet, cut to a long tail, built, checked, trained a few steps.
 
 use lift_data::{
-    Band, BandEdges, Split,
     build::{Dataset, build},
     dataset::DatasetSpec,
-    layout::split_dir,
-    manifest::Manifest,
-    verify::verify,
 };
 use lift_page::progress::Reporting;
+use lift_shards::{Band, BandEdges, Split, layout::split_dir, manifest::Manifest, verify::verify};
 use lift_tests::{build_options, demo_head, demo_model, shared};
 use lift_train::{command, config::TrainArgs, eval::Tte};
 

@@ -2,12 +2,9 @@
 
 use std::{fs, sync::Arc};
 
-use lift_data::{
-    Split,
-    build::{BuildOptions, Dataset, build},
-    shard::ShardReader,
-};
+use lift_data::build::{BuildOptions, Dataset, build};
 use lift_page::progress::Reporting;
+use lift_shards::{Split, shard::ShardReader};
 use lift_tests::{build_options, shared};
 use lift_train::loader::{Draws, Loader, View};
 

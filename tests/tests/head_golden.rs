@@ -1,7 +1,7 @@
 //! lift-text against the authors' semantic-aware initialisation.
 
 use lift_clip::TensorFile;
-use lift_data::classes::ClassNames;
+use lift_shards::classes::ClassNames;
 use lift_tests::{largest_difference, shared};
 use lift_text::{ClassifierOptions, Prompts, build_head};
 use tch::Device;

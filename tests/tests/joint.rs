@@ -1,7 +1,8 @@
 //! Class texts as the classifier: learned words against lift-text's prompts, gradients, and whole runs.
 
 use lift_clip::{Clip, Head, Tokenizer};
-use lift_data::{ClassNames, dataset::DatasetSpec};
+use lift_data::dataset::DatasetSpec;
+use lift_shards::ClassNames;
 use lift_tests::{demo_model, largest_difference, shapes_run};
 use lift_train::{
     classifier::ClassifierKind,

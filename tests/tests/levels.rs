@@ -3,7 +3,7 @@
 use std::fs;
 
 use arrow::{array::AsArray, datatypes::Int64Type};
-use lift_data::{Split, layout::split_dir, manifest::Manifest};
+use lift_shards::{Split, layout::split_dir, manifest::Manifest};
 use lift_tests::shapes_run;
 use lift_train::{
     command::{self, EvalSettings},

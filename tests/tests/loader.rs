@@ -4,12 +4,11 @@
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
 use lift_data::{
-    Encoding,
     build::{Dataset, build},
     shapes::{ShapesOptions, write_dataset},
-    shard::ShardReader,
 };
 use lift_page::progress::Reporting;
+use lift_shards::{Encoding, shard::ShardReader};
 use lift_tests::build_options;
 use lift_train::loader::{Bare, Draws, Loader, View};
 

@@ -9,13 +9,12 @@ use std::{
 };
 
 use lift_data::{
-    Encoding,
     build::{Dataset, build},
     shapes::{ShapesOptions, write_dataset},
-    shard::ShardReader,
 };
 use lift_image::decode::Decoder;
 use lift_page::progress::Reporting;
+use lift_shards::{Encoding, shard::ShardReader};
 use lift_tests::{build_options, root};
 
 /// Prints a row a line: its small columns, the sum of its stored bytes and the first of them.

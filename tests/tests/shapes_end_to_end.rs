@@ -13,14 +13,12 @@ use arrow::{
 };
 use lift_clip::{Head, Normalisation};
 use lift_data::{
-    ClassNames, Split,
     build::{BuildOptions, Dataset, build},
     dataset::DatasetSpec,
-    layout::split_dir,
     shapes::{ShapesOptions, write_dataset},
-    shard::ShardReader,
 };
 use lift_page::progress::Reporting;
+use lift_shards::{ClassNames, Split, layout::split_dir, shard::ShardReader};
 use lift_tests::{build_options, shapes_run};
 use lift_train::{
     command::{self, EvalSettings, HeadFile},

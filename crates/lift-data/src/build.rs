@@ -37,7 +37,7 @@ use rayon::prelude::*;
 pub use bare::{BareReport, bare};
 pub use choose::{Dataset, Repeats, read_source};
 pub use commit::commit;
-pub use effort::{Shares, cpu_seconds, peak_memory_bytes};
+pub use effort::Shares;
 pub use forecast::{Forecast, forecast};
 pub use part::Part;
 pub use pipeline::THREAD_NAME;
@@ -51,19 +51,19 @@ use plan::Plan;
 use record::Finished;
 use sample::Sample;
 
-use crate::atomic;
-use crate::classes::ClassNames;
 use crate::error::Result;
-use crate::manifest::{Check, Encoding, Manifest};
-use crate::order::Order;
 use crate::profile::LongTail;
 use crate::sampling::Holdout;
 use crate::source::{Columns, LeftOut, Reach, SplitList};
-use crate::split::{BandEdges, Split};
 use lift_image::decode::{Budget, Damaged, MAX_PIXELS, Orientation};
 use lift_image::encode::Subsampling;
 use lift_page::escape;
 use lift_page::progress::Reporting;
+use lift_shards::atomic;
+use lift_shards::classes::ClassNames;
+use lift_shards::manifest::{Check, Encoding, Manifest};
+use lift_shards::order::Order;
+use lift_shards::split::{BandEdges, Split};
 
 /// The default size of a shard's images: 256 MiB.
 pub const BYTES_PER_SHARD: u64 = 256 << 20;
@@ -182,7 +182,7 @@ pub fn build(options: &BuildOptions, reporting: Reporting) -> Result<BuildReport
         dataset: options.dataset.name(),
         splits,
         left_out: source.left_out,
-        peak_memory_bytes: peak_memory_bytes(),
+        peak_memory_bytes: lift_files::process::peak_memory_bytes(),
     })
 }
 

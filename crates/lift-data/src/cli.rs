@@ -97,6 +97,18 @@ pub enum CliError {
     Output(io::Error),
 }
 
+impl From<lift_shards::Error> for CliError {
+    fn from(error: lift_shards::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<lift_image::Error> for CliError {
+    fn from(error: lift_image::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 impl CliError {
     /// 2 for wrong usage, else 1.
     pub fn exit_code(&self) -> u8 {

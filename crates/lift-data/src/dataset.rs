@@ -12,11 +12,11 @@ use std::path::{Component, Path, PathBuf};
 use lift_files::Purpose;
 use serde::{Deserialize, Serialize};
 
-use crate::classes::ClassNames;
 use crate::error::{Error, Result};
 use crate::git_blob::GitBlob;
-use crate::split::{Band, BandEdges, Split};
 use lift_image::decode::Orientation;
+use lift_shards::classes::ClassNames;
+use lift_shards::split::{Band, BandEdges, Split};
 
 /// The compiled-in files, in the order in which they are shown.
 const FILES: [(&str, &str); 6] = [

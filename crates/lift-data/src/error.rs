@@ -5,9 +5,8 @@
 //! binary prints them once.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::split::Split;
 use lift_page::escape::{self, visible};
 
 /// The result of this crate's functions.
@@ -16,116 +15,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// A failure, with the file, row or class it happened at.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file or folder could not be read.
-    #[error("{}: cannot read: {source}{}", escape::path(path), read_hint(source))]
-    Read {
-        /// What was to be read.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A file or folder could not be written.
-    #[error("{}: cannot write: {source}{}", escape::path(path), write_hint(source))]
-    Write {
-        /// What was to be written.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Shards of a split are wanted, and this folder has none.
-    #[error("{}: {reason}\nhint: {hint}", escape::path(dir))]
-    NoShards {
-        /// The folder.
-        dir: PathBuf,
-        /// What there is instead.
-        reason: String,
-        /// What to give.
-        hint: String,
-    },
-    /// A build of a folder has not ended, so that what is in it is not the whole.
-    #[error(
-        "{}: not complete: {sign}\nhint: run the same `lift-data build` again, which goes on with it (parts: `lift-data commit`); of a copy, copy all of it again",
-        escape::path(dir)
-    )]
-    Unfinished {
-        /// The folder.
-        dir: PathBuf,
-        /// What shows it.
-        sign: &'static str,
-    },
-    /// A folder is called by another split than it holds.
-    #[error(
-        "{}: the folder is called {named} and holds the {holds} split\nhint: split folders were swapped, renamed or copied; call it {holds} again, or build again",
-        escape::path(dir)
-    )]
-    Misnamed {
-        /// The folder.
-        dir: PathBuf,
-        /// The split that its manifest names.
-        holds: Split,
-        /// The split that its name promises.
-        named: Split,
-    },
-    /// A manifest does not parse or contradicts itself.
-    #[error(
-        "{}: bad manifest: {reason}\nhint: build the dataset again",
-        escape::path(path)
-    )]
-    Manifest {
-        /// The manifest file.
-        path: PathBuf,
-        /// What is wrong in it.
-        reason: String,
-    },
-    /// A shard was written by a version of the format that this program does not know.
-    #[error(
-        "{}: format version {found}, this program reads version {supported}\nhint: build the dataset again, or use the lift-data that wrote it",
-        escape::path(path)
-    )]
-    FormatVersion {
-        /// The manifest file.
-        path: PathBuf,
-        /// The version in the file.
-        found: u64,
-        /// The version that this program reads.
-        supported: u32,
-    },
-    /// A shard cannot be read as the manifest describes it.
-    #[error(
-        "{}: bad shard: {reason}\nhint: run `lift-data verify` on its folder, and build it again",
-        escape::path(path)
-    )]
-    Shard {
-        /// The shard file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A row's stored bytes differ from its checksum.
-    #[error(
-        "{}: row {row} ({}): checksum mismatch: the stored bytes have changed since they were written\nhint: run `lift-data verify` on its folder, and build it again",
-        escape::path(path),
-        visible(source_path)
-    )]
-    Checksum {
-        /// The shard file.
-        path: PathBuf,
-        /// The row's position in that shard, from 0.
-        row: u64,
-        /// Where the image came from.
-        source_path: String,
-    },
-    /// A stored image cannot be decoded.
-    #[error(
-        "{}: cannot decode: {source}\nhint: build the shards again with --check decode, which finds such images, and --max-bad",
-        visible(path)
-    )]
-    Decode {
-        /// The image's path, as in the shard.
-        path: String,
-        /// What is wrong with it.
-        source: lift_image::decode::DecodeError,
-    },
+    /// Shards, or a file that cannot be read or written.
+    #[error(transparent)]
+    Shards(#[from] lift_shards::Error),
     /// A source image cannot be read or decoded, and none may be bad.
     #[error(
         "{}: {reason}\nhint: repair or remove the file, or leave out up to N bad ones with --max-bad N",
@@ -177,32 +69,6 @@ pub enum Error {
         how: &'static str,
         /// The source's folder.
         source_dir: PathBuf,
-    },
-    /// Pixels that cannot be resized or encoded as wanted.
-    #[error(transparent)]
-    Image(#[from] lift_image::Error),
-    /// A list of class names that cannot be one.
-    #[error(
-        "{}: bad class names: {reason}\nhint: give one non-blank name a class",
-        visible(origin)
-    )]
-    ClassNames {
-        /// Where the names came from.
-        origin: String,
-        /// What is wrong with them.
-        reason: String,
-    },
-    /// Two classes whose names are the same letters in other code points.
-    #[error(
-        "{origin}: class {first} and class {second} are one name in two spellings\nhint: write it the same way in both places, and it is one class; or give one of them another name"
-    )]
-    TwinNames {
-        /// Where the names came from.
-        origin: String,
-        /// The first, with its code points.
-        first: String,
-        /// The second.
-        second: String,
     },
     /// A class of the training split has no image.
     #[error(
@@ -343,25 +209,22 @@ pub enum Error {
 }
 
 impl Error {
-    /// An [`Error::Read`] of `path`, for `map_err`.
+    /// That `path` cannot be read, for `map_err`.
     pub(crate) fn read(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
-        let path = path.into();
-        move |source| Error::Read { path, source }
+        let error = lift_shards::Error::read(path);
+        |source| error(source).into()
     }
 
-    /// An [`Error::Write`] of a table; the library wraps what the system says, whose words are the ones to show.
-    pub(crate) fn write_csv(path: &Path, err: csv::Error) -> Error {
-        let source = match err.into_kind() {
-            csv::ErrorKind::Io(source) => source,
-            other => io::Error::other(format!("{other:?}")),
-        };
-        Error::write(path)(source)
-    }
-
-    /// An [`Error::Write`] of `path`, for `map_err`.
+    /// That `path` cannot be written, for `map_err`.
     pub(crate) fn write(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
-        let path = path.into();
-        move |source| Error::Write { path, source }
+        let error = lift_shards::Error::write(path);
+        |source| error(source).into()
+    }
+}
+
+impl From<lift_image::Error> for Error {
+    fn from(error: lift_image::Error) -> Self {
+        Self::Shards(error.into())
     }
 }
 
@@ -371,28 +234,5 @@ fn empty_class_hint(from_one: bool) -> &'static str {
             "every other class has images, as if labels began at 1: they count from 0, so take 1 off each label; or add images of it"
         }
         false => "add images of it, or take it out of the class names",
-    }
-}
-
-fn read_hint(source: &io::Error) -> &'static str {
-    match source.kind() {
-        io::ErrorKind::NotFound => "\nhint: check the path",
-        io::ErrorKind::PermissionDenied => "\nhint: check the permissions",
-        _ => "",
-    }
-}
-
-fn write_hint(source: &io::Error) -> &'static str {
-    match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "\nhint: make room and run the same command again; what is finished is kept"
-        }
-        io::ErrorKind::FileTooLarge => {
-            "\nhint: raise the limit (ulimit -f), or write to another file system, and run the same command again; what is finished is kept"
-        }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "\nhint: check the permissions, or write to another folder"
-        }
-        _ => "",
     }
 }

@@ -17,12 +17,12 @@ use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, Result};
-use crate::manifest::{Encoding, MANIFEST_FILE};
-use crate::shard::ShardReader;
 use folders::folder_names;
 use lift_image::encode;
 use lift_image::resize::RgbView;
 use lift_page::progress::Reporting;
+use lift_shards::manifest::{Encoding, MANIFEST_FILE};
+use lift_shards::shard::ShardReader;
 use unfinished::Unfinished;
 
 /// What an export writes.
@@ -172,7 +172,7 @@ pub fn export(
             checksum: format!("{:016x}", row.checksum),
             file,
         })
-        .map_err(|err| Error::write_csv(&path, err))?;
+        .map_err(|err| lift_shards::Error::write_csv(&path, err))?;
         progress.advance(1);
     }
     progress.finish();

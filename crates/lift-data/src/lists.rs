@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::atomic;
 use crate::build::{BuildOptions, read_source};
 use crate::error::{Error, Result};
 use crate::source::{CLASS_NAMES_FILE, Content, LeftOut, SplitList};
-use crate::split::{BandEdges, Split};
 use crate::stats::{Stats, describe};
 use lift_page::progress::Reporting;
+use lift_shards::atomic;
+use lift_shards::split::{BandEdges, Split};
 
 /// What [`write_lists`] wrote; `--json` prints it.
 #[derive(Debug, Clone, Serialize)]

@@ -207,8 +207,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::split::{Band, BandEdges};
     use crate::testing::shared;
+    use lift_shards::split::{Band, BandEdges};
 
     const IMAGENET_LT: Tail = Tail {
         imbalance_ratio: 256.0,

@@ -24,15 +24,15 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::classes::{ClassNames, told_apart};
 use crate::error::{Error, Result};
-use crate::layout::{require_shard_dirs, shard_dirs};
-use crate::manifest::Encoding;
-use crate::shard::ShardReader;
 use crate::source::{Columns, naming};
-use crate::split::{Band, BandEdges, Split};
 use crate::stats::{self, Listed};
 use lift_page::progress::Reporting;
+use lift_shards::classes::{ClassNames, told_apart};
+use lift_shards::layout::{require_shard_dirs, shard_dirs};
+use lift_shards::manifest::Encoding;
+use lift_shards::shard::ShardReader;
+use lift_shards::split::{Band, BandEdges, Split};
 
 use duplicates::Leakage;
 use quality::SplitQuality;
@@ -205,7 +205,8 @@ fn of_shards(options: &ReportOptions, reporting: Reporting) -> Result<(Report, V
 
 fn open(path: &Path) -> Result<Vec<(PathBuf, ShardReader)>> {
     let open = |dir: PathBuf| ShardReader::open(&dir).map(|reader| (dir, reader));
-    require_shard_dirs(path)?.into_iter().map(open).collect()
+    let readers: lift_shards::Result<_> = require_shard_dirs(path)?.into_iter().map(open).collect();
+    Ok(readers?)
 }
 
 /// `train`, `test`, and `other train` for what is compared with.

@@ -9,11 +9,11 @@ use std::str::FromStr;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::classes::ClassNames;
 use crate::error::{Error, Result};
 use crate::profile::LongTail;
 use crate::source::{Item, SplitList};
-use crate::split::Split;
+use lift_shards::classes::ClassNames;
+use lift_shards::split::Split;
 
 /// The shares of each class that become a validation and a test split; the default holds out none.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]

@@ -28,13 +28,14 @@ pub mod webdataset;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::classes::ClassNames;
 use crate::error::{Error, Result};
-use crate::split::Split;
+use lift_shards::classes::ClassNames;
+use lift_shards::classes::labels_begin_at_one;
+use lift_shards::split::Split;
 
 pub use hf::RowStore;
 pub use image_file::{Bounds, MAX_BYTES, Reach};
-pub(crate) use image_file::{ImageFiles, is_named_image, read_slice};
+pub(crate) use image_file::{ImageFiles, read_slice};
 pub use left_out::LeftOut;
 
 /// One image of a source.
@@ -129,11 +130,6 @@ impl SplitList {
     }
 }
 
-/// Whether labels that count from 0 seem to have been written from 1: the first class, and no other, has no image.
-pub fn labels_begin_at_one(counts: &[u64]) -> bool {
-    matches!(counts, [0, others @ ..] if !others.is_empty() && others.iter().all(|&n| n > 0))
-}
-
 /// A source as it was read: its classes and the splits that were asked for.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -171,7 +167,7 @@ fn absent(source: &Path) -> &'static str {
 fn class_names_beside(dir: &Path, given: Option<ClassNames>) -> Result<Option<ClassNames>> {
     let file = dir.join(CLASS_NAMES_FILE);
     if given.is_none() && file.is_file() {
-        return ClassNames::from_file(&file).map(Some);
+        return Ok(Some(ClassNames::from_file(&file)?));
     }
     Ok(given)
 }

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::error::Result;
-use crate::layout::{require_no_shards, shard_dirs};
-use crate::manifest::Manifest;
 use crate::source::{
     Columns, LeftOut, Reach, Source, SplitList, folder, hf, list, other_forms, table, webdataset,
 };
-use crate::split::{Band, BandEdges, Split};
+use lift_shards::layout::{require_no_shards, shard_dirs};
+use lift_shards::manifest::Manifest;
+use lift_shards::split::{Band, BandEdges, Split};
 
 /// The distribution of one split.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use lift_data::ShardReader;
-use lift_data::manifest::MANIFEST_FILE;
+use lift_shards::ShardReader;
+use lift_shards::manifest::MANIFEST_FILE;
 use support::Workplace;
 
 const BUILD: &str = "build folder --source photos --shard-mib 1 --threads 2";

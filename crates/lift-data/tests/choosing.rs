@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::fs;
 
-use lift_data::Split;
+use lift_shards::Split;
 use support::{Workplace, flat, rows};
 
 #[test]

@@ -540,7 +540,7 @@ fn small_images_are_enlarged_only_when_asked() {
         let out = format!("out{flags}").replace(' ', "");
         let build = format!("build folder --source photos --split train --out {out} {flags}");
         assert!(place.run(&build).starts_with("exit 0"));
-        let reader = lift_data::ShardReader::open(&place.path(&out).join("train")).unwrap();
+        let reader = lift_shards::ShardReader::open(&place.path(&out).join("train")).unwrap();
         let sizes = reader.rows().iter().map(|row| (row.width, row.height));
         sizes.collect::<Vec<_>>()
     };

@@ -7,9 +7,10 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use lift_data::verify::verify;
-use lift_data::{Error, ShardReader};
 use lift_image::decode::Decoder;
+use lift_shards::Error;
+use lift_shards::ShardReader;
+use lift_shards::verify::verify;
 use support::Workplace;
 
 /// What was found of how many changes.

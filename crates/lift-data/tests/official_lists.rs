@@ -8,8 +8,8 @@ use lift_data::dataset::{DatasetSpec, Taxonomy};
 use lift_data::profile::LongTail;
 use lift_data::source::Source;
 use lift_data::source::named::{Named, Request};
-use lift_data::{ClassNames, Split};
 use lift_page::progress::Reporting;
+use lift_shards::{ClassNames, Split};
 use support::shared;
 
 /// Reads the lists of a dataset whose images are not there, which is allowed here.

@@ -5,13 +5,13 @@ mod support;
 use std::num::NonZeroUsize;
 
 use lift_data::build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, build};
-use lift_data::order::Order;
 use lift_data::profile::{LongTail, Tail};
 use lift_data::sampling::Holdout;
 use lift_data::source::Columns;
-use lift_data::{Band, BandEdges, ShardReader, Split};
 use lift_image::decode::Decoder;
 use lift_page::progress::Reporting;
+use lift_shards::order::Order;
+use lift_shards::{Band, BandEdges, ShardReader, Split};
 use support::shared;
 
 #[test]

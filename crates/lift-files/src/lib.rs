@@ -7,8 +7,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod limits;
 pub mod memory;
 mod pace;
+pub mod process;
 mod restart;
 mod text;
 mod write;

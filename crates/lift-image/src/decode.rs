@@ -38,6 +38,11 @@ use upright::swaps_sides;
 
 use crate::resize::{CropBox, RgbView};
 
+/// Extensions that say that a file is meant as an image.
+const EXTENSIONS: [&str; 10] = [
+    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff",
+];
+
 /// Decoded pixels.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RgbImage {
@@ -365,6 +370,11 @@ impl From<image::RgbImage> for RgbImage {
             pixels: image.into_raw(),
         }
     }
+}
+
+/// Whether a name's extension says that it is an image.
+pub fn is_named_image(extension: Option<&str>) -> bool {
+    extension.is_some_and(|extension| EXTENSIONS.contains(&extension))
 }
 
 /// The name of the format that can be decoded which these bytes, the first of a file, begin as.

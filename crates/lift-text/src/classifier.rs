@@ -13,9 +13,9 @@ use lift_clip::{
     normalize,
     out_of_memory::halving,
 };
-use lift_data::classes::ClassNames;
 use lift_files::memory::total_bytes;
 use lift_page::{progress::Reporting, terminal};
+use lift_shards::classes::ClassNames;
 use tch::{Device, Kind, Tensor};
 
 use crate::{

@@ -10,17 +10,17 @@ use lift_clip::{
     DeviceChoice, Head,
     memory::{self, MemorySize},
 };
-use lift_data::{
+use lift_data::dataset::DatasetSpec;
+use lift_files::Purpose;
+use lift_page::{number::plain, terminal};
+use lift_shards::{
     classes::{ClassNames, told_apart},
-    dataset::DatasetSpec,
     layout::split_dir,
     manifest::Manifest,
     outputs,
     ranks::Ranks,
     split::Split,
 };
-use lift_files::Purpose;
-use lift_page::{number::plain, terminal};
 use serde::Deserialize;
 
 use crate::{
@@ -146,6 +146,9 @@ pub enum CliError {
     /// The class names cannot be read.
     #[error(transparent)]
     Data(#[from] lift_data::Error),
+    /// Shards cannot be read, or a file cannot be written.
+    #[error(transparent)]
+    Shards(#[from] lift_shards::Error),
     /// A recipe says what is not known.
     #[error("{}: bad recipe: {reason}", path.display())]
     Recipe {
@@ -168,6 +171,7 @@ impl CliError {
             | Self::Classifier(_)
             | Self::Prompts(_)
             | Self::Data(_)
+            | Self::Shards(_)
             | Self::Recipe { .. }
             | Self::Output(_) => 1,
         }

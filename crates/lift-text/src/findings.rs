@@ -10,8 +10,8 @@ use std::{
 };
 
 use lift_clip::{Encoded, Result, Tokenizer};
-use lift_data::classes::ClassNames;
 use lift_page::escape::visible;
+use lift_shards::classes::ClassNames;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::prompts::Prompts;

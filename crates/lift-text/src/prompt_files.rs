@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
-use lift_data::classes::ClassNames;
 use lift_files::Purpose;
+use lift_shards::classes::ClassNames;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
 use crate::prompts::Template;

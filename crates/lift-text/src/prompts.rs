@@ -5,11 +5,11 @@
 
 use std::str::FromStr;
 
-use lift_data::{
+use lift_page::number::plain;
+use lift_shards::{
     classes::ClassNames,
     ranks::{RANKS, Ranks},
 };
-use lift_page::number::plain;
 
 /// A text with one `{}` where the class name goes, and ranks such as `{family}` where wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]

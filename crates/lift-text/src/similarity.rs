@@ -4,8 +4,8 @@
 //! of the number of classes.
 
 use lift_clip::{Head, normalize};
-use lift_data::classes::told_apart;
 use lift_page::terminal::aligned;
+use lift_shards::classes::told_apart;
 use serde::Serialize;
 use tch::Tensor;
 

@@ -11,15 +11,10 @@ use std::{
 
 use divan::{Bencher, black_box, counter::ItemsCount};
 use lift_data::{
-    Encoding, ShardReader,
     build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, build},
-    manifest::Check,
-    order::Order,
     profile::LongTail,
     sampling::Holdout,
-    shard::row_checksum,
     source::Columns,
-    split::{BandEdges, Split},
 };
 use lift_image::encode::Subsampling;
 use lift_image::{
@@ -27,6 +22,13 @@ use lift_image::{
     decode::{Decoder, Orientation},
 };
 use lift_page::progress::Reporting;
+use lift_shards::{
+    Encoding, ShardReader,
+    manifest::Check,
+    order::Order,
+    shard::row_checksum,
+    split::{BandEdges, Split},
+};
 use lift_train::loader::{Draws, Loader, View, image_rng, mda_crop};
 use tempfile::TempDir;
 

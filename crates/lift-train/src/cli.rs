@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use lift_clip::{DeviceChoice, Precision, memory::MemorySize};
-use lift_data::{Split, ranks::RANKS};
 use lift_page::terminal;
+use lift_shards::{Split, ranks::RANKS};
 
 use crate::{
     command::{self, EvalSettings, Form, HeadFile, InitSettings, Output},

@@ -13,13 +13,13 @@ mod distances;
 use std::sync::Arc;
 
 use lift_clip::{NoHooks, Normalisation, memory::MemorySize};
-use lift_data::{
-    shard::ShardReader,
-    split::{Band, BandEdges},
-};
 use lift_page::{
     progress::{Progress, Reporting},
     terminal::aligned,
+};
+use lift_shards::{
+    shard::ShardReader,
+    split::{Band, BandEdges},
 };
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};

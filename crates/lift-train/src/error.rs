@@ -12,10 +12,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     /// Shards are missing, damaged or not what they should be.
     #[error(transparent)]
-    Data(#[from] lift_data::error::Error),
-    /// An image cannot be cut or resized as wanted.
-    #[error(transparent)]
-    Image(#[from] lift_image::Error),
+    Shards(#[from] lift_shards::Error),
     /// The model or the classifier file cannot be used.
     #[error(transparent)]
     Clip(#[from] lift_clip::Error),
@@ -127,6 +124,12 @@ pub enum Error {
         "the loader stopped before its last image\nhint: this is a bug of lift-train; the lines above say where"
     )]
     LoaderStopped,
+}
+
+impl From<lift_image::Error> for Error {
+    fn from(error: lift_image::Error) -> Self {
+        Self::Shards(error.into())
+    }
 }
 
 impl Error {

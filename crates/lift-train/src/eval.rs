@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use lift_clip::VisionConfig;
-use lift_data::Split;
 use lift_page::progress::Reporting;
+use lift_shards::Split;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -347,7 +347,7 @@ mod tests {
         let classes = Classes {
             count: 9,
             train_counts: Some(&[200; 9]),
-            edges: lift_data::BandEdges::default(),
+            edges: lift_shards::BandEdges::default(),
         };
         let metrics = Metrics::new(&pending.judged, classes, 0);
         let figures = [

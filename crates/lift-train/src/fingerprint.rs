@@ -10,7 +10,7 @@ use std::{
 };
 
 use lift_clip::{Normalisation, TextTower, Tokenizer, VisionTower};
-use lift_data::{Split, layout::split_dir, manifest::MANIFEST_FILE};
+use lift_shards::{Split, layout::split_dir, manifest::MANIFEST_FILE};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 use xxhash_rust::xxh3::Xxh3;

@@ -10,8 +10,9 @@ mod probe;
 use std::{fmt, path::Path, sync::Arc};
 
 use lift_clip::{Head, NoHooks, Normalisation, VisionTower, hub, memory::MemorySize, normalize};
-use lift_data::{manifest::Manifest, shard::ShardReader, source::labels_begin_at_one};
 use lift_page::{number::plain, progress::Reporting, terminal};
+use lift_shards::classes::labels_begin_at_one;
+use lift_shards::{manifest::Manifest, shard::ShardReader};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use lift_data::{ClassNames, ranks::Ranks};
+use lift_shards::{ClassNames, ranks::Ranks};
 use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Result};
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 /// A rank, and the file that says which class has which.
 #[derive(Clone, Debug)]
 pub struct Level {
-    /// One of [`lift_data::ranks::RANKS`].
+    /// One of [`lift_shards::ranks::RANKS`].
     pub rank: String,
     /// A `categories.json` as iNaturalist 2018 has it.
     pub taxonomy: PathBuf,

@@ -6,7 +6,7 @@
 mod bootstrap;
 mod wilson;
 
-use lift_data::split::{Band, BandEdges};
+use lift_shards::split::{Band, BandEdges};
 use serde::{Deserialize, Serialize};
 
 pub use bootstrap::Intervals;

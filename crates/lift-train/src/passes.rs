@@ -11,8 +11,8 @@ use lift_clip::{
     memory::{MemorySize, there},
     out_of_memory::halving,
 };
-use lift_data::shard::ShardReader;
 use lift_files::memory::total_bytes;
+use lift_shards::shard::ShardReader;
 use tch::{Device, Kind, Tensor};
 
 use crate::{

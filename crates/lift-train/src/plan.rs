@@ -3,8 +3,8 @@
 use std::fmt;
 
 use lift_clip::device_name;
-use lift_data::manifest::Manifest;
 use lift_page::number::plain;
+use lift_shards::manifest::Manifest;
 use tch::Device;
 
 use crate::{

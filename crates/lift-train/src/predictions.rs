@@ -11,7 +11,7 @@ use arrow::{
     datatypes::{Float32Type, Int32Type},
     error::ArrowError,
 };
-use lift_data::{
+use lift_shards::{
     ClassNames, pages,
     shard::ShardReader,
     table_file::{self, TableForm},

@@ -5,7 +5,7 @@
 
 use std::{fs, path::Path};
 
-use lift_data::atomic;
+use lift_shards::atomic;
 use serde::{Deserialize, Serialize};
 
 use crate::{

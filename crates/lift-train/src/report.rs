@@ -5,7 +5,7 @@ mod table;
 use std::{fs, path::Path};
 
 use lift_clip::Precision;
-use lift_data::{atomic, split::BandEdges};
+use lift_shards::{atomic, split::BandEdges};
 use serde::{Deserialize, Serialize};
 
 pub use table::{Columns, class_table, table};

@@ -9,8 +9,8 @@ use std::{
 };
 
 use lift_clip::{Head, TensorFile, hub, not_finite};
-use lift_data::atomic;
 use lift_files::Purpose;
+use lift_shards::atomic;
 
 use crate::{
     checkpoint,

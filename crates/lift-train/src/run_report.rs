@@ -10,7 +10,7 @@ pub mod page;
 pub mod smooth;
 mod summary;
 
-use lift_data::{
+use lift_shards::{
     classes::told_apart,
     split::{Band, BandEdges},
 };

@@ -43,10 +43,7 @@ use std::{
 
 use lift_clip::Head;
 use lift_data::{
-    BandEdges, ClassNames, Encoding, Split,
     build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, build},
-    manifest::Check,
-    order::Order,
     profile::LongTail,
     sampling::Holdout,
     shapes::{ShapesOptions, class_names, write_dataset},
@@ -55,6 +52,7 @@ use lift_data::{
 use lift_image::decode::Orientation;
 use lift_image::encode::Subsampling;
 use lift_page::progress::Reporting;
+use lift_shards::{BandEdges, ClassNames, Encoding, Split, manifest::Check, order::Order};
 use tch::{Tensor, kind::FLOAT_CPU};
 
 fn lift_train(args: &[&str]) -> Output {

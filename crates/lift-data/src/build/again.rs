@@ -14,13 +14,13 @@ use super::part::Part;
 use super::plan::Plan;
 use super::record::Finished;
 use crate::error::{Error, Result};
-use crate::layout::shard_name;
-use crate::manifest::{Manifest, ShardEntry};
-use crate::order::Positions;
-use crate::quarantine::{self, Quarantined};
-use crate::verify::{check_shard, wrong_counts};
 use lift_page::escape;
 use lift_page::progress::Reporting;
+use lift_shards::layout::shard_name;
+use lift_shards::manifest::{Manifest, ShardEntry};
+use lift_shards::order::Positions;
+use lift_shards::quarantine::{self, Quarantined};
+use lift_shards::verify::{check_shard, wrong_counts};
 
 /// What was found of a finished dataset.
 struct Look<'a> {

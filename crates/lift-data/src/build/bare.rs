@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::effort::{Effort, Shares, cpu_seconds};
+use lift_files::process::cpu_seconds;
+
+use super::effort::{Effort, Shares};
 use super::prepare::Preparer;
 use super::{BuildOptions, read_source};
 use crate::error::{Error, Result};

@@ -7,14 +7,14 @@ use std::path::Path;
 use super::BuildOptions;
 use crate::dataset::{DatasetSpec, SourceKind};
 use crate::error::{Error, Result};
-use crate::layout::require_no_shards;
 use crate::report::duplicates::{self, DuplicatePair};
 use crate::sampling;
 use crate::source::named::{Named, Request};
 use crate::source::{Source, SplitList, folder, hf, list, other_forms, table, webdataset};
-use crate::split::Split;
 use lift_page::escape::visible;
 use lift_page::progress::Reporting;
+use lift_shards::layout::require_no_shards;
+use lift_shards::split::Split;
 
 /// How many repeated images a message shows.
 const SHOWN: usize = 5;

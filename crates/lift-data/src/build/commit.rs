@@ -17,10 +17,10 @@ use super::lock::Holder;
 use super::plan::Plan;
 use super::record::Finished;
 use crate::error::{Error, Result};
-use crate::layout;
-use crate::manifest::{MANIFEST_FILE, Manifest};
-use crate::quarantine::{self, Quarantined};
-use crate::shard::ShardIndex;
+use lift_shards::layout;
+use lift_shards::manifest::{MANIFEST_FILE, Manifest};
+use lift_shards::quarantine::{self, Quarantined};
+use lift_shards::shard::ShardIndex;
 
 /// Joins what parts have built in `root`, one split's folder or a folder with several: checks every
 /// shard against its record and writes the manifests. Splits that are complete stay as they are.
@@ -77,11 +77,12 @@ fn check(dir: &Path) -> Result<Checked> {
     }
     let plan = folder::read_plan(dir)?;
     if let Some(named) = plan.manifest().misnamed(dir) {
-        return Err(Error::Misnamed {
+        return Err(lift_shards::Error::Misnamed {
             dir: dir.to_owned(),
             holds: plan.manifest().split,
             named,
-        });
+        }
+        .into());
     }
     let folder = match BuildFolder::open(dir, &plan, Holder::Commit)? {
         Found::Complete(manifest) => return complete(&manifest),

@@ -5,7 +5,6 @@
 use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{UsageWho, getrusage};
 use serde::Serialize;
 
 /// Time that threads spent in each step.
@@ -68,23 +67,6 @@ pub(crate) fn timed<T>(spent: &mut Duration, step: impl FnOnce() -> T) -> T {
     value
 }
 
-/// User and system time of this process so far, in seconds.
-pub fn cpu_seconds() -> f64 {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("a process may ask for its own usage");
-    [usage.user_time(), usage.system_time()]
-        .map(|time| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6)
-        .iter()
-        .sum()
-}
-
-/// The most memory that this process has had, in bytes; `None` where the system does not say.
-pub fn peak_memory_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib * 1024)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,11 +87,5 @@ mod tests {
             (shares.decode, shares.resize, shares.write),
             (0.75, 0.25, 0.0)
         );
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn this_process_has_some_memory() {
-        assert!(peak_memory_bytes().unwrap() > 1 << 20);
     }
 }

@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use super::lock::{COMMIT_LOCK, Holder, LOCK_FILE, lock};
 use super::plan::Plan;
 use super::record::Finished;
-use crate::atomic;
 use crate::error::{Error, Result};
-use crate::layout::{BUILDING, is_shard_name, shard_name};
-use crate::manifest::{MANIFEST_FILE, MAX_BYTES, Manifest};
-use crate::verify::check_shard;
+use lift_shards::atomic;
+use lift_shards::layout::{BUILDING, is_shard_name, shard_name};
+use lift_shards::manifest::{MANIFEST_FILE, MAX_BYTES, Manifest};
+use lift_shards::verify::check_shard;
 
 const PLAN_FILE: &str = "plan.json";
 
@@ -213,7 +213,7 @@ impl BuildFolder {
     /// Writes the plan.
     fn begin(&self, plan: &Plan) -> Result<()> {
         self.write(&plan_file(&self.dir), plan.text())?;
-        atomic::sync_dir(&self.dir)
+        Ok(atomic::sync_dir(&self.dir)?)
     }
 
     /// The split's folder.
@@ -316,7 +316,7 @@ impl BuildFolder {
             Err(err) if err.kind() != io::ErrorKind::DirectoryNotEmpty => {
                 Err(Error::write(&self.building)(err))
             }
-            _ => atomic::sync_dir(&self.dir),
+            _ => Ok(atomic::sync_dir(&self.dir)?),
         }
     }
 
@@ -332,7 +332,8 @@ impl BuildFolder {
 
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        atomic::write_through(&self.temporary(&name), path, bytes)
+        let temporary = self.temporary(&name);
+        Ok(atomic::write_through(&temporary, path, bytes)?)
     }
 }
 
@@ -353,7 +354,7 @@ fn check_complete(dir: &Path, plan: &Plan) -> Result<Found> {
 mod tests {
     use super::super::part::Part;
     use super::*;
-    use crate::split::Split;
+    use lift_shards::split::Split;
 
     #[test]
     fn a_build_knows_its_own_files() {

@@ -10,9 +10,9 @@ use super::plan::Plan;
 use super::sample::Sample;
 use super::{BuildOptions, check_output, pipeline, read_source};
 use crate::error::Result;
-use crate::split::Split;
 use lift_image::decode::Budget;
 use lift_page::progress::Reporting;
+use lift_shards::split::Split;
 
 /// What the build of one split would do; `--dry-run --json` prints it.
 #[derive(Debug, Clone, PartialEq, Serialize)]

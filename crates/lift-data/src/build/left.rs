@@ -4,9 +4,9 @@
 //! or measured there. Invariant: that is known at the bad image that was the last, and not after all shards.
 
 use crate::error::Error;
-use crate::manifest::Manifest;
-use crate::quarantine::Quarantined;
-use crate::split::Split;
+use lift_shards::manifest::Manifest;
+use lift_shards::quarantine::Quarantined;
+use lift_shards::split::Split;
 
 /// The images of a plan that are not known to be bad.
 pub(super) struct Left<'a> {

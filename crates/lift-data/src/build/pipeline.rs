@@ -21,12 +21,12 @@ use super::prepare::{BadImage, Prepared, Preparer};
 use super::queue::OrderedQueue;
 use super::record::Finished;
 use crate::error::{Error, Result};
-use crate::order::{Order, Positions};
-use crate::quarantine::Quarantined;
-use crate::shard::{NewRow, ShardSchema, ShardWriter};
 use crate::source::{Item, SplitList};
 use lift_image::decode::Budget;
 use lift_page::progress::Progress;
+use lift_shards::order::{Order, Positions};
+use lift_shards::quarantine::Quarantined;
+use lift_shards::shard::{NewRow, ShardSchema, ShardWriter};
 
 /// Prepared images that may wait for the writer.
 const QUEUE_BYTES: usize = 64 << 20;

@@ -13,11 +13,11 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::BuildOptions;
 use super::sample::Sample;
-use crate::classes::ClassNames;
-use crate::manifest::{Encoding, FORMAT_VERSION, Manifest};
-use crate::sealed;
 use crate::source::SplitList;
 use lift_image::decode::MAX_PIXELS;
+use lift_shards::classes::ClassNames;
+use lift_shards::manifest::{Encoding, FORMAT_VERSION, Manifest};
+use lift_shards::sealed;
 
 /// The fields of a manifest that come out of a build and do not go into it.
 const OUTCOME: [&str; 7] = [

@@ -11,14 +11,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::effort::{Effort, timed};
-use crate::manifest::{Check, Encoding};
-use crate::shard::MAX_IMAGE_BYTES;
 use crate::source::{Content, ImageFiles, Item, SplitList, read_slice};
 use lift_image::decode::{
     self, Budget, Damaged, DecodeError, Decoder, Orientation, Part, RgbImage, Rules, Wanted,
 };
 use lift_image::encode::{self, JpegEncoder, Subsampling};
 use lift_image::resize::{Resizer, short_side_size};
+use lift_shards::manifest::{Check, Encoding};
+use lift_shards::shard::MAX_IMAGE_BYTES;
 
 /// What is done to every image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,10 +8,10 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use super::plan::Plan;
-use crate::layout::shard_name;
-use crate::manifest::ShardEntry;
-use crate::quarantine::Quarantined;
-use crate::sealed;
+use lift_shards::layout::shard_name;
+use lift_shards::manifest::ShardEntry;
+use lift_shards::quarantine::Quarantined;
+use lift_shards::sealed;
 
 /// The record of a finished shard.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

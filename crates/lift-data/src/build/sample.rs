@@ -16,9 +16,9 @@ use super::ahead;
 use super::effort::Effort;
 use super::left::Left;
 use super::prepare::{BadImage, Prepared, Preparer, Preprocess};
-use crate::manifest::Manifest;
 use crate::source::SplitList;
 use lift_image::decode::Budget;
+use lift_shards::manifest::Manifest;
 
 /// Bytes of prepared images that are kept for the build, so that it need not prepare them again: a huge image takes
 /// long to decode.

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use lift_data::build::{BareReport, bare};
-use lift_data::limits;
+use lift_files::limits;
 use lift_page::progress::Reporting;
 
 use super::data_table::DataTable;

@@ -11,19 +11,20 @@ use clap::{Args, ValueEnum};
 use lift_files::Purpose;
 use serde::Deserialize;
 
+use lift_data::Error;
 use lift_data::build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, Repeats};
 use lift_data::dataset::{DatasetSpec, SourceKind, Taxonomy};
-use lift_data::limits::Threads;
-use lift_data::manifest::{Check, MOST_PIXELS};
-use lift_data::order::Order;
 use lift_data::profile::{LongTail, PARETO_POWER, Profile, Tail};
 use lift_data::sampling::Holdout;
 use lift_data::source::named::Named;
 use lift_data::source::official::ListCheck;
 use lift_data::source::{Columns, Reach, table};
-use lift_data::{BandEdges, ClassNames, Encoding, Error, Split};
+use lift_files::limits::Threads;
 use lift_image::decode::{Damaged, MAX_PIXELS, Orientation};
 use lift_image::encode::Subsampling;
+use lift_shards::manifest::{Check, MOST_PIXELS};
+use lift_shards::order::Order;
+use lift_shards::{BandEdges, ClassNames, Encoding, Split};
 
 use super::CliError;
 use super::no_effect;
@@ -248,10 +249,7 @@ pub(super) fn read_recipe(path: &Path) -> Result<DataTable, Error> {
         path: path.to_owned(),
         reason,
     };
-    let text = lift_files::text(path, Purpose::Settings).map_err(|source| Error::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = lift_files::text(path, Purpose::Settings).map_err(lift_shards::Error::read(path))?;
     let recipe: Recipe = toml::from_str(&text).map_err(|err| {
         let line = err
             .span()

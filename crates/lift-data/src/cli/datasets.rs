@@ -4,8 +4,8 @@ use clap::Args;
 use serde::Serialize;
 
 use lift_data::dataset::{self, DatasetSpec, Expected, SourceKind};
-use lift_data::{BandEdges, Split};
 use lift_page::terminal::aligned;
+use lift_shards::{BandEdges, Split};
 
 use super::{CliError, grouped, print, print_json};
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use lift_data::Error;
-use lift_data::limits::Threads;
 use lift_data::shapes::{ShapesOptions, write_dataset};
+use lift_files::limits::Threads;
 use lift_page::terminal;
 
 use super::CliError;

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 
 use lift_data::export::{ClassFolder, ExportFormat, ExportReport, export};
-use lift_data::layout::require_shard_dirs;
-use lift_data::{ShardReader, Split};
 use lift_page::escape::visible;
 use lift_page::progress::Reporting;
 use lift_page::terminal;
+use lift_shards::layout::require_shard_dirs;
+use lift_shards::{ShardReader, Split};
 
 use super::stopped;
 use super::{CliError, grouped, print_json};

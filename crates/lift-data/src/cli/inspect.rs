@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use lift_data::layout::require_shard_dirs;
-use lift_data::shard::{ShardShape, shard_shape};
-use lift_data::{Manifest, ShardReader, atomic};
 use lift_image::decode::Decoder;
 use lift_image::encode::png;
 use lift_page::terminal;
+use lift_shards::layout::require_shard_dirs;
+use lift_shards::shard::{ShardShape, shard_shape};
+use lift_shards::{Manifest, ShardReader, atomic};
 
 use super::{CliError, grouped, print, print_json, size};
 
@@ -79,7 +79,7 @@ pub fn run(args: &InspectArgs) -> Result<(), CliError> {
         let mut decoder = Decoder::default();
         let image = reader.rgb(row, &mut decoder)?;
         let (width, height) = (image.width, image.height);
-        atomic::write(path, &png(image).map_err(lift_data::Error::from)?)?;
+        atomic::write(path, &png(image)?)?;
         terminal::say(format_args!(
             "row {row}: {width}x{height} pixels -> {}",
             path.display()

@@ -2,7 +2,7 @@
 //!
 //! Invariant: what is typed is refused; of a recipe, what a typed flag makes void goes with what the flag replaces.
 
-use lift_data::Encoding;
+use lift_shards::Encoding;
 
 use super::CliError;
 use super::data_table::DataTable;

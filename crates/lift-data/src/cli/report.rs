@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use lift_data::limits::Threads;
 use lift_data::report::expression::Expression;
 use lift_data::report::quality::Flag;
 use lift_data::report::{Report, ReportOptions, croissant, duplicates, flags, near, report, view};
 use lift_data::source::Columns;
-use lift_data::{BandEdges, atomic, outputs};
+use lift_files::limits::Threads;
 use lift_page::number::grouped;
 use lift_page::progress::Reporting;
 use lift_page::terminal::aligned;
+use lift_shards::{BandEdges, atomic, outputs};
 
 use super::stats::table;
 use super::{CliError, print};
@@ -94,7 +94,7 @@ pub fn run(args: &ReportArgs) -> Result<(), CliError> {
         distance: args.distance,
         threads: args.threads.unwrap_or_else(Threads::all_cores).number(),
     };
-    if args.croissant.is_some() && lift_data::layout::shard_dirs(&args.path)?.is_empty() {
+    if args.croissant.is_some() && lift_shards::layout::shard_dirs(&args.path)?.is_empty() {
         return Err(CliError::Usage(format!(
             "--croissant describes shards; {} is none",
             args.path.display()
@@ -179,7 +179,7 @@ fn prepare_files(args: &ReportArgs) -> Result<(), CliError> {
 fn write_files(args: &ReportArgs, report: &Report, pairs: &[view::Pair]) -> Result<(), CliError> {
     let page = view::page(report, pairs);
     let write = |path: &Option<PathBuf>, bytes: &dyn Fn() -> Vec<u8>| match path {
-        Some(path) => atomic::write(path, &bytes()),
+        Some(path) => Ok(atomic::write(path, &bytes())?),
         None => Ok(()),
     };
     let croissant = || -> lift_data::Result<()> {
@@ -187,7 +187,8 @@ fn write_files(args: &ReportArgs, report: &Report, pairs: &[view::Pair]) -> Resu
             return Ok(());
         };
         let name = report.dataset.clone().unwrap_or_default();
-        atomic::write(path, &json(&croissant::croissant(&args.path, &name)?))
+        let text = json(&croissant::croissant(&args.path, &name)?);
+        Ok(atomic::write(path, &text)?)
     };
     let all = [
         write(&args.html, &|| page.html().into_bytes()),

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use lift_data::BandEdges;
 use lift_data::lists::{without_images, write_lists};
 use lift_data::sampling::Holdout;
 use lift_page::progress::Reporting;
 use lift_page::terminal;
+use lift_shards::BandEdges;
 
 use super::data_table::{DataTable, DatasetName, ProfileName, Typed};
 use super::stats::table;

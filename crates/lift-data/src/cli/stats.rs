@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use lift_data::BandEdges;
 use lift_data::source::Columns;
 use lift_data::stats::{Stats, stats};
 use lift_page::escape;
 use lift_page::terminal::{aligned, say};
+use lift_shards::BandEdges;
 
 use super::{CliError, grouped, print, print_json};
 

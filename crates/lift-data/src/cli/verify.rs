@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use lift_data::layout::require_shard_dirs;
-use lift_data::verify::verify;
 use lift_page::escape;
 use lift_page::terminal;
+use lift_shards::layout::require_shard_dirs;
+use lift_shards::verify::verify;
 
 use super::{CliError, counted, print, size};
 

@@ -5,8 +5,8 @@
 //! not count get their label behind them: `missile (657)`. Invariant: no two classes share a folder, none
 //! leads out of the folder that it is made in, and each fits a file name of 255 bytes.
 
-use crate::classes::distinct;
 use lift_page::escape::is_treacherous;
+use lift_shards::classes::distinct;
 
 /// The longest name that file systems hold, in bytes.
 const MOST_BYTES: usize = 255;

@@ -8,8 +8,8 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::atomic;
 use crate::error::{Error, Result};
+use lift_shards::atomic;
 
 const PLAN: &str = "export.json";
 

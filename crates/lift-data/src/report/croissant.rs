@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::layout::require_shard_dirs;
-use crate::manifest::{Encoding, Manifest};
+use lift_shards::layout::require_shard_dirs;
+use lift_shards::manifest::{Encoding, Manifest};
 
 /// The metadata of the splits at `root`; `name` is the data set's, addresses are relative to `root`.
 pub fn croissant(root: &Path, name: &str) -> Result<Value> {

@@ -19,14 +19,14 @@ use super::measure::difference;
 use super::near::{self, NearIndex};
 use super::quality::Image;
 use super::view::Pair;
-use crate::classes::{ClassNames, told_apart};
 use crate::error::Result;
-use crate::shard::ShardReader;
 use crate::source::SplitList;
-use crate::split::Split;
 use found::{Edge, Found, Rank, Seen};
 use lift_image::decode::Decoder;
 use lift_page::Thumbnail;
+use lift_shards::classes::{ClassNames, told_apart};
+use lift_shards::shard::ShardReader;
+use lift_shards::split::Split;
 
 /// The distance of perceptual hashes that is searched by default.
 pub const DISTANCE: u32 = 7;

@@ -10,9 +10,9 @@ use arrow::record_batch::RecordBatch;
 use serde::Serialize;
 
 use super::{Report, names};
-use crate::atomic;
 use crate::error::{Error, Result};
-use crate::table_file::{self, TableForm};
+use lift_shards::atomic;
+use lift_shards::table_file::{self, TableForm};
 
 #[derive(Debug, Serialize)]
 struct FlagLine<'a> {
@@ -149,7 +149,7 @@ const PAIR_COLUMNS: [&str; 13] = [
 ];
 
 fn csv(lines: &[impl Serialize], columns: &[&str], path: &Path) -> Result<Vec<u8>> {
-    let failed = |err: csv::Error| Error::write_csv(path, err);
+    let failed = |err: csv::Error| lift_shards::Error::write_csv(path, err);
     let mut writer = csv::WriterBuilder::new()
         .has_headers(false)
         .from_writer(Vec::new());
@@ -210,5 +210,5 @@ fn whole<L>(lines: &[L], of: impl Fn(&L) -> i64) -> ArrayRef {
 fn write_parquet(columns: Columns, path: &Path) -> Result<()> {
     let table = RecordBatch::try_from_iter_with_nullable(columns);
     let table = table.map_err(|err| table_file::unmade(path, err))?;
-    table_file::write(path, TableForm::Parquet, &table)
+    Ok(table_file::write(path, TableForm::Parquet, &table)?)
 }

@@ -10,13 +10,13 @@ use serde::Serialize;
 
 use super::facts::{Facts, facts};
 use super::measure::{Measured, measure};
-use crate::error::{Error, Result};
-use crate::manifest::Encoding;
-use crate::quarantine::{self, Quarantined};
-use crate::shard::ShardReader;
+use crate::error::Result;
 use lift_image::decode::{Budget, DecodeError, Decoder};
 use lift_page::escape;
 use lift_page::progress::Reporting;
+use lift_shards::manifest::Encoding;
+use lift_shards::quarantine::{self, Quarantined};
+use lift_shards::shard::ShardReader;
 
 /// Images that cannot be decoded and are named on standard error.
 const NAMED: usize = 5;
@@ -293,12 +293,12 @@ pub fn of(
                     match reader.rgb(row, decoder) {
                         Ok(image) => Ok(Ok((measure(image), known))),
                         // The image is at fault, not the shard: the others are measured.
-                        Err(Error::Decode { source, .. }) => Ok(Err(source)),
+                        Err(lift_shards::Error::Decode { source, .. }) => Ok(Err(source)),
                         Err(err) => Err(err),
                     }
                 },
             )
-            .collect::<Result<_>>()?;
+            .collect::<lift_shards::Result<_>>()?;
         for (&row, measured) in chunk.iter().zip(measured) {
             let (image, facts) = match measured {
                 Ok(measured) => measured,

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::fit::{Fits, fit};
-use crate::split::BandEdges;
 use crate::stats::{self, Counted, Stats};
+use lift_shards::split::BandEdges;
 
 /// A split's class counts, described.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -80,7 +80,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::split::Split;
+    use lift_shards::split::Split;
 
     fn tails(train: &[u64], test: &[u64]) -> Vec<Tail> {
         let splits = [(Split::Train, train), (Split::Test, test)]

@@ -9,11 +9,11 @@ use super::fit::POWERS;
 use super::quality::{Distribution, Flag, SplitQuality};
 use super::tail::Tail;
 use super::{Report, names};
-use crate::split::Band;
 use lift_page::{
     Axis, Cell, Colour, Figure, Gallery, Group, KeyFigure, Mark, Page, Part, Plot, Rule, Section,
     Series, Table, Thumbnail, number,
 };
+use lift_shards::split::Band;
 
 /// Files of a flag that the page lists.
 const LISTED_FILES: usize = 40;

@@ -13,11 +13,11 @@ mod raw;
 use std::path::{Path, PathBuf};
 
 use super::{Bounds, LeftOut, Source, SplitList};
-use crate::classes::ClassNames;
 use crate::error::{Error, Result};
 use crate::longtail;
 use crate::profile::{LongTail, Rounding};
-use crate::split::Split;
+use lift_shards::classes::ClassNames;
+use lift_shards::split::Split;
 
 /// Which of the two datasets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use super::image_file::{Bounds, Reach};
 use super::left_out::{LeftOut, extension};
 use super::split_names::{FileName, Named, SplitPlaces, pick, speaks_of_a_split, split_of};
 use crate::error::{Error, Result};
-use crate::split::Split;
+use lift_shards::split::Split;
 
 /// Folders below folders that are looked into: `data/SUBSET/SPLIT/PART`.
 const MAX_DEPTH: usize = 4;

@@ -7,17 +7,18 @@
 //! Invariant: classes are the sub-folders' names and images the files below them, both sorted
 //! bytewise, so that the list does not depend on the file system.
 
+use lift_image::decode::is_named_image;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::entries::{Entry, Folder, Kind};
-use super::image_file::{Bounds, Reach, file_is_image, is_named_image};
+use super::image_file::{Bounds, Reach, file_is_image};
 use super::left_out::{LeftOut, extension};
 use super::split_names::{SplitPlaces, split_of};
 use super::{Content, Item, Source, SplitList};
-use crate::classes::ClassNames;
 use crate::error::{Error, Result};
-use crate::split::Split;
+use lift_shards::classes::ClassNames;
+use lift_shards::split::Split;
 
 /// Lists `splits` of the image folder `dir`.
 ///
@@ -229,7 +230,10 @@ fn names_of(root: &Path, bounds: &Bounds) -> Result<ClassNames> {
         let hint = "every class is a sub-folder that holds its images";
         return Err(missing(root, "there is no class folder in it", hint));
     }
-    ClassNames::with_origin(folders, &root.display().to_string())
+    Ok(ClassNames::with_origin(
+        folders,
+        &root.display().to_string(),
+    )?)
 }
 
 /// The images of a split while they are listed.

@@ -24,9 +24,9 @@ use super::labels::{FoundList, Place, resolve};
 use super::listed::Root;
 use super::table::{LabelBuilder, column_batches, no_column, open_parquet};
 use super::{Columns, Content, Item, Source, absent};
-use crate::classes::ClassNames;
 use crate::error::{Error, Result};
-use crate::split::Split;
+use lift_shards::classes::ClassNames;
+use lift_shards::split::Split;
 
 /// The splits that `dir` has Parquet files of (`train-*.parquet` and so on, also below `data/`).
 pub fn splits_in(dir: &Path, subset: Option<&str>) -> Result<Vec<Split>> {
@@ -317,9 +317,11 @@ impl Layout {
     }
 
     fn names(self, file: &Path) -> Result<Option<ClassNames>> {
-        self.names
-            .map(|names| ClassNames::with_origin(names, &file.display().to_string()))
-            .transpose()
+        let origin = file.display().to_string();
+        let names = self
+            .names
+            .map(|names| ClassNames::with_origin(names, &origin));
+        Ok(names.transpose()?)
     }
 }
 

@@ -17,11 +17,6 @@ pub const MAX_BYTES: u64 = 1 << 30;
 /// Enough of a file to tell its format.
 pub(super) const HEAD_BYTES: u64 = 64;
 
-/// Extensions that say that a file is meant as an image.
-pub(super) const EXTENSIONS: [&str; 10] = [
-    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff",
-];
-
 /// Where a source's files may lie.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Reach {
@@ -138,11 +133,6 @@ pub(crate) fn read_slice(
         read if read < num_bytes => Err(ErrorKind::UnexpectedEof.into()),
         _ => Ok(()),
     }
-}
-
-/// Whether a name's extension says that it is an image.
-pub(crate) fn is_named_image(extension: Option<&str>) -> bool {
-    extension.is_some_and(|extension| EXTENSIONS.contains(&extension))
 }
 
 /// Whether a file whose name does not say so is an image, by how it begins.

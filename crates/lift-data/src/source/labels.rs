@@ -11,9 +11,9 @@ use super::image_file::Bounds;
 use super::list::MAX_CLASSES;
 use super::table::line_at;
 use super::{Item, SplitList};
-use crate::classes::ClassNames;
 use crate::error::{Error, Result};
-use crate::split::Split;
+use lift_shards::classes::ClassNames;
+use lift_shards::split::Split;
 
 /// One list of images whose labels are as they were found.
 pub(super) struct FoundList {
@@ -215,7 +215,10 @@ fn names_found(source: &Path, lists: &[FoundList]) -> Result<ClassNames> {
         names.dedup();
         names.into_iter().map(str::to_owned).collect()
     };
-    ClassNames::with_origin(names, &source.display().to_string())
+    Ok(ClassNames::with_origin(
+        names,
+        &source.display().to_string(),
+    )?)
 }
 
 fn check_number(

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::is_named_image;
+use lift_image::decode::is_named_image;
 
 /// How many names a note shows.
 const SHOWN: usize = 5;

@@ -11,9 +11,9 @@ use super::image_file::Reach;
 use super::list_files::{ListFiles, ListKind};
 use super::listed::{OF_A_LIST, Root};
 use super::{Item, Source, SplitList, class_names_beside};
-use crate::classes::ClassNames;
 use crate::error::{Error, Result};
-use crate::split::Split;
+use lift_shards::classes::ClassNames;
+use lift_shards::split::Split;
 
 /// More classes than any list has; a larger number is a typing error, not a label.
 pub(super) const MAX_CLASSES: i64 = 1 << 20;

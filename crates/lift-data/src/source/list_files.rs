@@ -11,7 +11,7 @@ use super::left_out::{LeftOut, extension};
 use super::split_names::{FileName, SplitPlaces};
 use super::{CLASS_NAMES_FILE, absent};
 use crate::error::{Error, Result};
-use crate::split::Split;
+use lift_shards::split::Split;
 
 /// The lists of a folder, or its tables.
 pub(super) struct ListFiles {

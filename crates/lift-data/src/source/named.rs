@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use super::listed::{OF_A_LIST, Root};
 use super::official::{self, Found, ListCheck, Places, Wanted};
 use super::{Content, LeftOut, Reach, Source, SplitList, cifar, folder, list, naming, tree};
-use crate::classes::ClassNames;
 use crate::dataset::{ClassNamesFrom, DatasetSpec, SourceKind, Taxonomy};
 use crate::error::{Error, Result};
 use crate::profile::{LongTail, Tail};
-use crate::split::Split;
 use lift_page::progress::Reporting;
+use lift_shards::classes::ClassNames;
+use lift_shards::split::Split;
 
 /// A named dataset and the choices that only such datasets have.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,9 +9,9 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::SplitList;
-use crate::classes::ClassNames;
 use crate::dataset::Taxonomy;
 use crate::error::{Error, Result};
+use lift_shards::classes::ClassNames;
 
 /// The folder that holds each class's images, in label order.
 ///

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use lift_files::{Pace, Purpose};
 
-use crate::atomic;
 use crate::error::{Error, Result};
 use crate::git_blob::GitBlob;
+use lift_shards::atomic;
 
 /// Larger than any list: what is read is held in memory.
 const MAX_BYTES: u64 = Purpose::List.max_bytes();

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::split::Split;
+use lift_shards::split::Split;
 
 /// The words for a split; those that the hub's data sets are found by.
 fn words(split: Split) -> &'static [&'static str] {

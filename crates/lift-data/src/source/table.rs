@@ -17,10 +17,10 @@ use super::labels::{FoundLabels, FoundList, Place, Words, resolve};
 use super::list_files::{ListFiles, ListKind};
 use super::listed::{OF_A_LIST, Root};
 use super::{Columns, Item, Source, class_names_beside};
-use crate::classes::ClassNames;
 use crate::error::{Error, Result};
-use crate::pages;
-use crate::split::Split;
+use lift_shards::classes::ClassNames;
+use lift_shards::pages;
+use lift_shards::split::Split;
 
 const KIND: ListKind = ListKind {
     word: "table",

@@ -195,7 +195,7 @@ fn child_with(root: &Path, path: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::source::Item;
-    use crate::split::Split;
+    use lift_shards::split::Split;
 
     fn list(root: &Path, paths: &[String]) -> SplitList {
         let item = |path: &String| Item {

@@ -7,6 +7,7 @@
 mod metered;
 mod sample;
 
+use lift_image::decode::is_named_image;
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::io::Read;
@@ -20,15 +21,15 @@ use metered::{MAX_BYTES, Metered};
 use sample::{Image, ImageName, Index, Json, LabelFile, Sample, SampleWriter};
 
 use super::container::ContainerFiles;
-use super::image_file::{HEAD_BYTES, is_image, is_named_image};
+use super::image_file::{HEAD_BYTES, is_image};
 use super::labels::{FoundLabels, FoundList, Place, resolve};
 use super::left_out::LeftOut;
 use super::other_forms::refuse_compressed_tars;
 use super::{Bounds, Columns, Source, absent, class_names_beside};
-use crate::classes::ClassNames;
 use crate::error::{Error, Result};
-use crate::split::Split;
 use lift_page::escape::visible;
+use lift_shards::classes::ClassNames;
+use lift_shards::split::Split;
 
 /// More than any label file has.
 const MAX_LABEL_BYTES: u64 = 1 << 20;

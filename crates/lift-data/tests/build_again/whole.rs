@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use lift_data::{Manifest, Split, verify::verify};
+use lift_shards::{Manifest, Split, verify::verify};
 
 use super::support::Workplace;
 

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use lift_data::ShardReader;
 use lift_image::decode::Decoder;
+use lift_shards::ShardReader;
 
 use crate::support::Workplace;
 

@@ -163,7 +163,7 @@ fn shuffled_rows_are_those_of_the_list_and_so_are_the_bad_ones() {
     build("shuffled-3", "--order shuffled --threads 3");
     assert_eq!(place.files("shuffled-1"), place.files("shuffled-3"));
     let by_id = |out: &str| {
-        let reader = lift_data::ShardReader::open(&place.path(&format!("{out}/train"))).unwrap();
+        let reader = lift_shards::ShardReader::open(&place.path(&format!("{out}/train"))).unwrap();
         let row = |at: usize| (reader.row(at).id, reader.bytes(at).unwrap().to_vec());
         (0..reader.len()).map(row).collect::<Vec<_>>()
     };

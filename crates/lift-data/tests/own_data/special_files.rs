@@ -109,7 +109,7 @@ fn lists_stay_below_their_root_and_ids_are_relative() {
     let build = "build list --root photos --split train --encoding original";
     place.run(&format!("{build} --source list.txt --out out"));
     let ids = |out: &str| {
-        let reader = lift_data::ShardReader::open(&place.path(out)).unwrap();
+        let reader = lift_shards::ShardReader::open(&place.path(out)).unwrap();
         let ids = (0..reader.len()).map(|index| reader.path(index).to_owned());
         ids.collect::<Vec<_>>()
     };

@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use lift_data::ShardReader;
 use lift_data::shapes::{Dice, Domain, Drawing, Pair, Purpose, draw};
+use lift_shards::ShardReader;
 
 /// `name` in the shared folder (`LIFT_SHARED`, or `shared` beside the repository). Without it the
 /// reason is printed and the caller skips.

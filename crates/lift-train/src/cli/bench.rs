@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lift_clip::{DeviceChoice, Precision};
-use lift_data::Split;
+use lift_shards::Split;
 
 use crate::{
     command::{self, BenchSettings, Form, Length, Stage, StageSettings},

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use lift_clip::memory::MemorySize;
-use lift_data::atomic;
 use lift_page::terminal;
+use lift_shards::atomic;
 
 use crate::{
     command::{self, ConsistencySettings, IMAGES_PER_CLASS, ReportSettings},

@@ -5,14 +5,9 @@
 
 use std::{hint::black_box, path::PathBuf, sync::Arc, time::Instant};
 
-use lift_data::{
-    Split,
-    build::{cpu_seconds, peak_memory_bytes},
-    layout::split_dir,
-    manifest::Encoding,
-    shard::ShardReader,
-};
+use lift_files::process::{cpu_seconds, peak_memory_bytes};
 use lift_page::terminal::aligned;
+use lift_shards::{Split, layout::split_dir, manifest::Encoding, shard::ShardReader};
 use serde::Serialize;
 
 use super::{print_json, print_text};

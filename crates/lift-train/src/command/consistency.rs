@@ -7,8 +7,8 @@ use std::{
 };
 
 use lift_clip::hub;
-use lift_data::{atomic, layout::split_dir, outputs, shard::ShardReader, split::Split};
 use lift_page::terminal;
+use lift_shards::{atomic, layout::split_dir, outputs, shard::ShardReader, split::Split};
 use tch::Device;
 
 use super::{check_classes, evaluation::load_tuned, print_json, print_text};

@@ -7,7 +7,7 @@ use std::{
 };
 
 use lift_clip::{Head, Normalisation, Precision, hub};
-use lift_data::{
+use lift_shards::{
     layout::split_dir, manifest::Manifest, shard::ShardReader, split::Split, table_file::TableForm,
 };
 use tch::{Device, Kind, Tensor};

@@ -6,8 +6,8 @@
 use std::path::Path;
 
 use lift_clip::{Head, hub};
-use lift_data::ClassNames;
 use lift_page::{escape::visible, terminal};
+use lift_shards::ClassNames;
 
 use crate::error::{Error, Result};
 

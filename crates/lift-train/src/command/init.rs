@@ -6,8 +6,8 @@ use std::{
 };
 
 use lift_clip::{NoHooks, Normalisation, Precision, hub};
-use lift_data::{layout::split_dir, shard::ShardReader, split::Split};
 use lift_page::{number::plain, terminal};
+use lift_shards::{layout::split_dir, shard::ShardReader, split::Split};
 use tch::Device;
 
 use super::{load_tower, prepare_outputs};

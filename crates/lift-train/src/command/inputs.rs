@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, path::Path};
 
 use lift_clip::{Clip, Head, Normalisation, TextTower, Tokenizer, VisionTower, hub};
-use lift_data::{
+use lift_page::{escape::visible, terminal};
+use lift_shards::{
     layout::split_dir, manifest::Manifest, order::Order, shard::ShardReader, split::Split,
 };
-use lift_page::{escape::visible, terminal};
 use tch::{Device, Tensor, kind::FLOAT_CPU};
 
 use super::{

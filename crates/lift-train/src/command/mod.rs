@@ -21,8 +21,8 @@ use lift_clip::{
     memory::{self, MemorySize},
     runtime,
 };
-use lift_data::{manifest::Manifest, outputs};
 use lift_page::{number::counted, terminal};
+use lift_shards::{manifest::Manifest, outputs};
 use tch::{Device, Tensor};
 
 pub use bench::{BenchReport, BenchSettings, Form, Length, Speed, bench, print_bench};

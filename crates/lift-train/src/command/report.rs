@@ -11,9 +11,9 @@ use std::{
 };
 
 use lift_clip::Head;
-use lift_data::{layout::split_dir, outputs, shard::ShardReader, split::Split};
 use lift_image::decode::Decoder;
 use lift_page::{Group, Thumbnail, escape::visible, terminal};
+use lift_shards::{layout::split_dir, outputs, shard::ShardReader, split::Split};
 use tch::Device;
 
 use super::{

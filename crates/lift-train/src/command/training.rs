@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use lift_clip::{Head, Normalisation, memory::there};
-use lift_data::{build::peak_memory_bytes, shard::ShardReader};
 use lift_files::memory::total_bytes;
+use lift_files::process::peak_memory_bytes;
 use lift_page::terminal;
+use lift_shards::shard::ShardReader;
 use tch::Device;
 
 use super::{

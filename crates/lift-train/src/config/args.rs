@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use lift_clip::{Precision, memory::MemorySize};
-use lift_data::{Manifest, Split, layout::split_dir};
 use lift_files::Purpose;
+use lift_shards::{Manifest, Split, layout::split_dir};
 use serde::Deserialize;
 
 use super::{TrainConfig, checkpoint_every, checkpoint_minutes, one_part};

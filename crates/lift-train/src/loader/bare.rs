@@ -2,11 +2,11 @@
 //!
 //! It reads no file and hands nothing over. Invariant: an image of a draw becomes the bytes that the loader makes of it.
 
-use lift_data::{ShardReader, manifest::Encoding, shard::Row};
 use lift_image::{
     RgbView,
     decode::{Decoder, Part, Rules, Wanted},
 };
+use lift_shards::{ShardReader, manifest::Encoding, shard::Row};
 
 use super::view::{Cutter, View};
 use crate::error::Result;
@@ -84,7 +84,7 @@ impl Bare {
                     }),
                     _ => {
                         let part = decoder.part(bytes, self.rules, wanted);
-                        let failed = |source| lift_data::Error::Decode {
+                        let failed = |source| lift_shards::Error::Decode {
                             path: format!("image {}", row.id),
                             source,
                         };

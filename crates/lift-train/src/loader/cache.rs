@@ -1,8 +1,8 @@
 //! Where training shards are while they are read: in the system's cache, as far as it keeps them, or in memory of our own.
 
-use lift_data::shard::ShardReader;
 use lift_files::memory;
 use lift_page::progress::Reporting;
+use lift_shards::shard::ShardReader;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};

@@ -13,9 +13,9 @@ use std::{
     thread,
 };
 
-use lift_data::shard::ShardReader;
 use lift_files::memory;
 use lift_image::decode::{Budget, Decoder};
+use lift_shards::shard::ShardReader;
 use rayon::prelude::*;
 
 use super::{

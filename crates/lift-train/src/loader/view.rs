@@ -3,11 +3,11 @@
 //! Mirror images are the pixels as they are and a flag; who reads the pixels for the last time turns them.
 //! Invariant: what comes out is a function of the image, the view and the draw.
 
-use lift_data::Row;
 use lift_image::{
     decode::{Part, Wanted},
     resize::{CropBox, Resizer, short_side_size},
 };
+use lift_shards::Row;
 
 use super::{
     augment::mda_crop,

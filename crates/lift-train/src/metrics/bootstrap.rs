@@ -3,7 +3,7 @@
 //! Within a class a resample of right and wrong images is a binomial draw, so images need not be kept. Invariant: the
 //! same counts and seed give the same interval.
 
-use lift_data::split::Band;
+use lift_shards::split::Band;
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},

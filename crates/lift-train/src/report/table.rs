@@ -2,8 +2,8 @@
 //!
 //! Invariant: figures are percent with one digit, and `-` stands where there is nothing to measure.
 
-use lift_data::classes::told_apart;
 use lift_page::terminal::aligned;
+use lift_shards::classes::told_apart;
 
 use super::Report;
 use crate::eval::Evaluation;
@@ -108,7 +108,7 @@ mod tests {
         metrics::{Intervals, Metrics},
     };
     use lift_clip::Precision;
-    use lift_data::Split;
+    use lift_shards::Split;
 
     fn report() -> Report {
         let metrics = Metrics {

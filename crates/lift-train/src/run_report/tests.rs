@@ -1,7 +1,7 @@
 use std::{env, fs, path::Path};
 
 use lift_clip::Precision;
-use lift_data::Split;
+use lift_shards::Split;
 
 use super::*;
 use crate::{

@@ -215,7 +215,7 @@ fn a_zero_row_is_refused() {
 #[test]
 fn passes_go_on_with_fewer_crops_where_memory_does_not_suffice() {
     use lift_clip::{Footprint, NoHooks, Normalisation, VisionTower};
-    use lift_data::shard::ShardReader;
+    use lift_shards::shard::ShardReader;
     use lift_train::{
         loader::{Draws, Target, Transfer, View},
         passes::{Passes, Passing},

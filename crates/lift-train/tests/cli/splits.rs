@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Output};
 
-use lift_data::Manifest;
+use lift_shards::Manifest;
 use serde_json::Value;
 
 use super::{demo_model, lift_train, prepare, stderr, stdout};

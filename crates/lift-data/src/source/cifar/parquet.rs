@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::source::container::ContainerFiles;
 use crate::source::table::{bad_parquet, open_parquet};
 use crate::source::{Content, Item};
-use crate::split::Split;
+use lift_shards::split::Split;
 
 /// Whether `dir` has files of any split.
 pub fn is_there(dir: &Path) -> Result<bool> {

@@ -22,7 +22,7 @@ use arrow::datatypes::DataType;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
-use crate::pages;
+use lift_shards::pages;
 
 use super::is_binary;
 use fetched::{Fetched, Footers};

@@ -1,7 +1,7 @@
 //! The charts of a run.
 
-use lift_data::split::Band;
 use lift_page::{Axis, Colour, Figure, Mark, Plot, Series, number::decimal};
+use lift_shards::split::Band;
 
 use crate::{
     consistency::{Consistency, QUANTILES},

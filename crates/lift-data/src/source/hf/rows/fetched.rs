@@ -10,7 +10,7 @@ use std::path::Path;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection, RowSelectionPolicy};
 
-use crate::pages;
+use lift_shards::pages;
 
 use super::{Images, image_leaf, invalid, of_parquet};
 

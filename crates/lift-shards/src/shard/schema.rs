@@ -92,7 +92,7 @@ impl ShardSchema {
 }
 
 /// Whether the file at `path` is a Parquet file with a shard's columns.
-pub(crate) fn is_shard(path: &Path) -> bool {
+pub fn is_shard(path: &Path) -> bool {
     let is_parquet = path.extension().is_some_and(|found| found == "parquet");
     let columns = |file: File| -> Option<Vec<String>> {
         // A library is not trusted with a file that is not known to be whole.

@@ -27,7 +27,7 @@ pub const FORMAT_VERSION: u32 = 2;
 pub const MANIFEST_FILE: &str = "manifest.json";
 
 /// More than any manifest has: a shard takes some 300 bytes of it, a class its name.
-pub(crate) const MAX_BYTES: u64 = 1 << 30;
+pub const MAX_BYTES: u64 = 1 << 30;
 
 /// The largest `max_pixels`.
 pub const MOST_PIXELS: u64 = 1 << 28;
@@ -48,7 +48,7 @@ pub enum Encoding {
 
 impl Encoding {
     /// Whether an image is stored as a file that image libraries open, not as bare pixels.
-    pub(crate) fn is_file(self) -> bool {
+    pub fn is_file(self) -> bool {
         match self {
             Encoding::Rgb8 => false,
             Encoding::Jpeg | Encoding::Png | Encoding::Original => true,
@@ -219,19 +219,19 @@ impl Manifest {
     }
 
     /// The split that the folder's name promises, where it holds another.
-    pub(crate) fn misnamed(&self, dir: &Path) -> Option<Split> {
+    pub fn misnamed(&self, dir: &Path) -> Option<Split> {
         layout::promised_split(dir).filter(|named| *named != self.split)
     }
 
     /// Whether the `manifest.json` in `dir` is one of ours, whole or damaged: other programs have files of that name.
-    pub(crate) fn is_in(dir: &Path) -> bool {
+    pub fn is_in(dir: &Path) -> bool {
         let has = |text: &[u8], key: &[u8]| text.windows(key.len()).any(|window| window == key);
         lift_files::bytes(&dir.join(MANIFEST_FILE), MAX_BYTES)
             .is_ok_and(|text| has(&text, b"\"format_version\"") || has(&text, b"\"class_hash\""))
     }
 
     /// As [`Manifest::load`], wherever it lies.
-    pub(crate) fn read(dir: &Path) -> Result<Self> {
+    pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(MANIFEST_FILE);
         let bytes = match lift_files::bytes(&path, MAX_BYTES) {
             Ok(bytes) => bytes,
@@ -335,7 +335,7 @@ impl Manifest {
     }
 
     /// As [`Manifest::check`], of what is known before the first shard.
-    pub(crate) fn check_settings(&self) -> std::result::Result<(), String> {
+    pub fn check_settings(&self) -> std::result::Result<(), String> {
         if self.format_version != FORMAT_VERSION {
             let found = self.format_version;
             return Err(format!(
@@ -386,7 +386,7 @@ impl Manifest {
 
 impl ShardEntry {
     /// What cannot be, with the field's name.
-    pub(crate) fn check(&self) -> std::result::Result<(), String> {
+    pub fn check(&self) -> std::result::Result<(), String> {
         if !is_plain_name(&self.file) {
             return Err(format!("file: `{}` is not a file name", self.file));
         }

@@ -69,7 +69,7 @@ pub fn verify(dirs: &[PathBuf]) -> Result<Vec<Verdict>> {
 
 /// Reads all of the shard that `entry` describes: how many images of each class are in it, or the first thing that is
 /// wrong with it.
-pub(crate) fn check_shard(
+pub fn check_shard(
     dir: &Path,
     manifest: &Manifest,
     entry: &ShardEntry,
@@ -84,7 +84,7 @@ pub(crate) fn check_shard(
 }
 
 /// What is wrong where the images of each class in whole shards are not those that the manifest promises.
-pub(crate) fn wrong_counts(manifest: &Manifest, counts: &[u64]) -> Option<String> {
+pub fn wrong_counts(manifest: &Manifest, counts: &[u64]) -> Option<String> {
     (counts != manifest.class_counts)
         .then(|| format!("{MANIFEST_FILE}: class_counts differ from the labels in the shards"))
 }

@@ -202,7 +202,7 @@ impl ShardReader {
 
 /// What can be wrong with one stored image.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum RowFault {
+pub enum RowFault {
     #[error("cannot read: {0}")]
     Read(std::io::Error),
     #[error("checksum mismatch")]
@@ -210,11 +210,7 @@ pub(crate) enum RowFault {
 }
 
 /// Reads and verifies one image's stored bytes without a map.
-pub(crate) fn read_row(
-    file: &File,
-    row: &Row,
-    buf: &mut Vec<u8>,
-) -> std::result::Result<(), RowFault> {
+pub fn read_row(file: &File, row: &Row, buf: &mut Vec<u8>) -> std::result::Result<(), RowFault> {
     buf.resize(row.num_bytes as usize, 0);
     file.read_exact_at(buf, row.offset)
         .map_err(RowFault::Read)?;

@@ -25,21 +25,18 @@ use crate::manifest::{Encoding, Manifest, ShardEntry};
 
 /// One shard's file and its small columns.
 #[derive(Debug)]
-pub(crate) struct ShardIndex {
+pub struct ShardIndex {
     pub(crate) path: PathBuf,
     pub(crate) file: File,
-    pub(crate) rows: Vec<Row>,
-    pub(crate) paths: Paths,
+    /// The rows of its images.
+    pub rows: Vec<Row>,
+    /// The paths of its images.
+    pub paths: Paths,
 }
 
 impl ShardIndex {
     /// Opens the shard that `entry` describes; it becomes shard `number` of its rows.
-    pub(crate) fn open(
-        dir: &Path,
-        manifest: &Manifest,
-        entry: &ShardEntry,
-        number: u32,
-    ) -> Result<Self> {
+    pub fn open(dir: &Path, manifest: &Manifest, entry: &ShardEntry, number: u32) -> Result<Self> {
         let path = dir.join(&entry.file);
         let file = footer::open(&path).map_err(Error::read(&path))?;
         let bytes = file.metadata().map_err(Error::read(&path))?.len();
@@ -239,7 +236,7 @@ fn place_images(
 
 /// Many short strings in one allocation.
 #[derive(Debug, Default)]
-pub(crate) struct Paths {
+pub struct Paths {
     text: String,
     ends: Vec<usize>,
 }
@@ -250,13 +247,13 @@ impl Paths {
         self.ends.push(self.text.len());
     }
 
-    pub(crate) fn append(&mut self, other: &Paths) {
+    pub fn append(&mut self, other: &Paths) {
         let start = self.text.len();
         self.text.push_str(&other.text);
         self.ends.extend(other.ends.iter().map(|end| start + end));
     }
 
-    pub(crate) fn get(&self, index: usize) -> &str {
+    pub fn get(&self, index: usize) -> &str {
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
         &self.text[start..self.ends[index]]
     }

@@ -13,7 +13,7 @@ const DIGITS: usize = 16;
 const END: &[u8] = b"\"\n}\n";
 
 /// `value`, which must serialise as an object with members, as a sealed document.
-pub(crate) fn seal(value: &impl Serialize) -> Vec<u8> {
+pub fn seal(value: &impl Serialize) -> Vec<u8> {
     let mut text = serde_json::to_vec_pretty(value).expect("plain data into memory");
     let members = text.len() - b"\n}".len();
     text.truncate(members);
@@ -26,7 +26,7 @@ pub(crate) fn seal(value: &impl Serialize) -> Vec<u8> {
 
 /// The object that was sealed. `value` is `text` parsed: callers look at it first, because another
 /// version of a file may be sealed otherwise.
-pub(crate) fn unseal(text: &[u8], mut value: Value) -> Result<Value, String> {
+pub fn unseal(text: &[u8], mut value: Value) -> Result<Value, String> {
     let (hashed, digits) = text
         .strip_suffix(END)
         .and_then(|text| text.split_last_chunk::<DIGITS>())
@@ -42,7 +42,7 @@ pub(crate) fn unseal(text: &[u8], mut value: Value) -> Result<Value, String> {
 }
 
 /// Parses and unseals in one step.
-pub(crate) fn open(text: &[u8]) -> Result<Value, String> {
+pub fn open(text: &[u8]) -> Result<Value, String> {
     let value = serde_json::from_slice(text).map_err(|err| err.to_string())?;
     unseal(text, value)
 }

@@ -20,13 +20,14 @@ pub enum Order {
 
 /// Which image becomes which row.
 #[derive(Debug)]
-pub(crate) struct Positions {
+pub struct Positions {
     /// `None`: row n is image n.
     shuffled: Option<Vec<usize>>,
 }
 
 impl Positions {
-    pub(crate) fn new(order: Order, seed: u64, images: usize) -> Self {
+    /// The order of so many images.
+    pub fn new(order: Order, seed: u64, images: usize) -> Self {
         let shuffled = match order {
             Order::List => None,
             Order::Shuffled => Some(shuffled(seed, images)),
@@ -35,7 +36,7 @@ impl Positions {
     }
 
     /// The position in the list of the image that comes `nth`.
-    pub(crate) fn image(&self, nth: usize) -> usize {
+    pub fn image(&self, nth: usize) -> usize {
         self.shuffled.as_ref().map_or(nth, |order| order[nth])
     }
 }

@@ -20,9 +20,9 @@ use lift_page::number::plain;
 const MAX_BYTES: u64 = 1 << 30;
 
 /// A listing, beside the manifest.
-pub(crate) struct Kind {
+pub struct Kind {
     /// Its name.
-    pub(crate) file: &'static str,
+    pub file: &'static str,
     /// What is in it.
     what: &'static str,
     count: fn(&Manifest) -> u64,
@@ -30,7 +30,7 @@ pub(crate) struct Kind {
 }
 
 /// The bad images.
-pub(crate) const BAD: Kind = Kind {
+pub const BAD: Kind = Kind {
     file: "quarantine.jsonl",
     what: "bad images that were left out",
     count: |manifest| manifest.quarantined,
@@ -38,7 +38,7 @@ pub(crate) const BAD: Kind = Kind {
 };
 
 /// The damaged images that were kept.
-pub(crate) const DAMAGED: Kind = Kind {
+pub const DAMAGED: Kind = Kind {
     file: "damaged.jsonl",
     what: "damaged images that were kept",
     count: |manifest| manifest.kept_damaged,
@@ -60,7 +60,7 @@ pub struct Quarantined {
 }
 
 /// Writes a listing, and says what the manifest needs to know of it. Without an image there is none.
-pub(crate) fn write(dir: &Path, kind: &Kind, images: &[Quarantined]) -> Result<Option<Listing>> {
+pub fn write(dir: &Path, kind: &Kind, images: &[Quarantined]) -> Result<Option<Listing>> {
     let path = dir.join(kind.file);
     if images.is_empty() {
         // A run that was cut off here may have had one.
@@ -82,16 +82,15 @@ pub(crate) fn write(dir: &Path, kind: &Kind, images: &[Quarantined]) -> Result<O
 }
 
 /// The bad images of a split, from a listing that is the manifest's.
-pub(crate) fn read(dir: &Path, manifest: &Manifest) -> Result<Vec<Quarantined>> {
-    listed(dir, manifest, &BAD).map_err(|reason| Error::Source {
+pub fn read(dir: &Path, manifest: &Manifest) -> Result<Vec<Quarantined>> {
+    listed(dir, manifest, &BAD).map_err(|reason| Error::Listing {
         path: dir.join(BAD.file),
         reason,
-        hint: "run `lift-data verify` on its folder, and build it again".to_owned(),
     })
 }
 
 /// The images of a listing that is the manifest's, or what is wrong with it.
-pub(crate) fn listed(
+pub fn listed(
     dir: &Path,
     manifest: &Manifest,
     kind: &Kind,
@@ -104,7 +103,7 @@ pub(crate) fn listed(
 }
 
 /// The listing's bytes, empty where there is none and shall be none; or what is wrong with it.
-pub(crate) fn checked(
+pub fn checked(
     dir: &Path,
     manifest: &Manifest,
     kind: &Kind,
@@ -140,7 +139,7 @@ pub(crate) fn checked(
 }
 
 /// Whether a listing is there whose hash the manifest does not have.
-pub(crate) fn is_unchecked(manifest: &Manifest, kind: &Kind) -> bool {
+pub fn is_unchecked(manifest: &Manifest, kind: &Kind) -> bool {
     (kind.count)(manifest) > 0 && (kind.recorded)(manifest).is_none()
 }
 

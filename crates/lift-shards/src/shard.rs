@@ -16,15 +16,15 @@ mod writer;
 use xxhash_rust::xxh3::Xxh3;
 
 pub use describe::{ShardShape, shard_shape};
-pub(crate) use index::ShardIndex;
+pub use index::ShardIndex;
 pub use reader::ShardReader;
-pub(crate) use reader::read_row;
+pub use reader::read_row;
 pub use schema::ShardSchema;
-pub(crate) use schema::is_shard;
+pub use schema::is_shard;
 pub use writer::{NewRow, ShardWriter};
 
 /// The most bytes one image may have, so that a page's 32-bit size never overflows.
-pub(crate) const MAX_IMAGE_BYTES: usize = 1 << 30;
+pub const MAX_IMAGE_BYTES: usize = 1 << 30;
 
 /// One image's row, without its path and its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,9 +42,9 @@ pub struct Row {
     /// [`row_checksum`] of the stored bytes.
     pub checksum: u64,
     /// Which shard of the manifest holds it.
-    pub(crate) shard: u32,
+    pub shard: u32,
     /// Where its bytes start in that file.
-    pub(crate) offset: u64,
+    pub offset: u64,
 }
 
 /// XXH3-64 over the stored bytes, then the id (64 bits), label, width and height (32 bits each), all

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::manifest::{MANIFEST_FILE, Manifest};
 use crate::shard::is_shard;
-use crate::source::is_named_image;
 use crate::split::Split;
+use lift_image::decode::is_named_image;
 use lift_page::escape;
 
 /// The folder within a split's folder that is there during a build only. It is hidden, so that no reader of images takes
 /// it for a class, and no camera, dataset or person gives a folder this name.
-pub(crate) const BUILDING: &str = ".lift-building";
+pub const BUILDING: &str = ".lift-building";
 
 /// How far a folder is that may be one split's.
 enum State {
@@ -48,12 +48,12 @@ fn unfinished(dir: &Path, sign: &'static str) -> Error {
 }
 
 /// The name of a shard's file.
-pub(crate) fn shard_name(split: Split, shard: u64) -> String {
+pub fn shard_name(split: Split, shard: u64) -> String {
     format!("{split}-{shard:05}.parquet")
 }
 
 /// Whether a shard's file may be called so.
-pub(crate) fn is_shard_name(name: &str) -> bool {
+pub fn is_shard_name(name: &str) -> bool {
     let numbered = |split: Split| {
         let number = name.strip_prefix(split.as_str())?.strip_prefix('-')?;
         let number = number.strip_suffix(".parquet")?;
@@ -268,11 +268,7 @@ pub fn require_no_shards(source: &Path) -> Result<()> {
     for dir in dirs {
         match state(&dir) {
             State::Unfinished(sign) => return Err(unfinished(&dir, sign)),
-            State::Finished if Manifest::is_in(&dir) => return Err(Error::Source {
-                path: dir,
-                reason: "holds shards that `lift-data build` wrote, where a source of images is wanted".to_owned(),
-                hint: "name the source that they were built from, or write their images out first with `lift-data export`".to_owned(),
-            }),
+            State::Finished if Manifest::is_in(&dir) => return Err(Error::NoSource { dir }),
             State::Finished | State::Other => {}
         }
     }
@@ -280,13 +276,13 @@ pub fn require_no_shards(source: &Path) -> Result<()> {
 }
 
 /// The split that a folder's name promises: its name as given, or else the name that it has behind `.` or a link.
-pub(crate) fn promised_split(dir: &Path) -> Option<Split> {
+pub fn promised_split(dir: &Path) -> Option<Split> {
     let named = |dir: &Path| dir.file_name()?.to_str()?.parse().ok();
     named(dir).or_else(|| named(&fs::canonicalize(dir).ok()?))
 }
 
 /// Where the splits of `root` would lie.
-pub(crate) fn split_dirs(root: &Path) -> [PathBuf; 3] {
+pub fn split_dirs(root: &Path) -> [PathBuf; 3] {
     Split::ALL.map(|split| root.join(split.as_str()))
 }
 

@@ -52,7 +52,7 @@ pub struct NewRow<'a> {
 
 impl NewRow<'_> {
     /// Of the row with these bytes as its image.
-    pub(crate) fn checksum(&self, bytes: &[u8]) -> u64 {
+    pub fn checksum(&self, bytes: &[u8]) -> u64 {
         row_checksum(bytes, self.id, self.label, self.width, self.height)
     }
 }
@@ -95,12 +95,7 @@ impl ShardWriter {
     }
 
     /// As [`ShardWriter::push`] where the row's checksum is known already.
-    pub(crate) fn push_hashed(
-        &mut self,
-        row: NewRow<'_>,
-        bytes: Vec<u8>,
-        checksum: u64,
-    ) -> Result<()> {
+    pub fn push_hashed(&mut self, row: NewRow<'_>, bytes: Vec<u8>, checksum: u64) -> Result<()> {
         let pushed = self.group.push(row, bytes, checksum);
         pushed.map_err(|reason| Error::Shard {
             path: self.path.clone(),

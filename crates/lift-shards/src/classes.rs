@@ -34,7 +34,7 @@ impl ClassNames {
     }
 
     /// As [`ClassNames::new`], with `origin` named in the error.
-    pub(crate) fn with_origin(names: Vec<String>, origin: &str) -> Result<Self> {
+    pub fn with_origin(names: Vec<String>, origin: &str) -> Result<Self> {
         let wrong = |reason| Error::ClassNames {
             origin: origin.to_owned(),
             reason,
@@ -122,7 +122,7 @@ pub fn told_apart(names: &[String]) -> Vec<String> {
 
 /// `names`, and instead of those with a `key` that others have too what `labelled` makes of them, which ends
 /// in the label in parentheses.
-pub(crate) fn distinct(
+pub fn distinct(
     names: &[String],
     key: impl Fn(&str) -> String,
     labelled: impl Fn(usize) -> String,
@@ -165,6 +165,11 @@ impl From<ClassNames> for Vec<String> {
     fn from(names: ClassNames) -> Self {
         names.0
     }
+}
+
+/// Whether labels that count from 0 seem to have been written from 1: the first class, and no other, has no image.
+pub fn labels_begin_at_one(counts: &[u64]) -> bool {
+    matches!(counts, [0, others @ ..] if !others.is_empty() && others.iter().all(|&n| n > 0))
 }
 
 #[cfg(test)]

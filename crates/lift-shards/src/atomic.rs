@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 
 /// Gives a written and synced temporary file its final name.
-pub(crate) fn publish(temporary: &Path, path: &Path) -> Result<()> {
+pub fn publish(temporary: &Path, path: &Path) -> Result<()> {
     fs::rename(temporary, path).map_err(Error::write(path))?;
     sync_dir(lift_files::folder_of(path))
 }
@@ -23,12 +23,12 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// As [`write`], where a lock keeps other writers of this file away: one that was killed leaves a name that the next one, which
 /// goes on with its work, writes over.
-pub(crate) fn write_locked(path: &Path, bytes: &[u8]) -> Result<()> {
+pub fn write_locked(path: &Path, bytes: &[u8]) -> Result<()> {
     write_through(&temporary_name(path), path, bytes)
 }
 
 /// What [`write_locked`] writes `path` through: hidden, and of a name that nobody gives.
-pub(crate) fn temporary_name(path: &Path) -> PathBuf {
+pub fn temporary_name(path: &Path) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(".lift-tmp");
@@ -36,7 +36,7 @@ pub(crate) fn temporary_name(path: &Path) -> PathBuf {
 }
 
 /// As [`write`], with the temporary name given; it is this writer's alone.
-pub(crate) fn write_through(temporary: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
+pub fn write_through(temporary: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || {
         let mut file = File::create(temporary)?;
         file.write_all(bytes)?;
@@ -53,6 +53,6 @@ pub(crate) fn write_through(temporary: &Path, path: &Path, bytes: &[u8]) -> Resu
 }
 
 /// Makes the names in `dir` durable.
-pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
+pub fn sync_dir(dir: &Path) -> Result<()> {
     lift_files::sync_folder(dir).map_err(Error::write(dir))
 }
