@@ -10,18 +10,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lift_clip::Head;
 use lift_data::{
     build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, build},
     dataset::DatasetSpec,
     profile::{LongTail, Tail},
     sampling::Holdout,
-    shapes::{ShapesOptions, write_dataset},
     source::Columns,
 };
 use lift_image::decode::Orientation;
 use lift_image::encode::Subsampling;
+use lift_models::Head;
 use lift_page::progress::Reporting;
+use lift_shapes::{ShapesOptions, write_dataset};
 use lift_shards::{BandEdges, ClassNames, Encoding, Split, manifest::Check, order::Order};
 use lift_text::{ClassifierOptions, Prompts, build_head};
 use lift_train::config::{TrainArgs, TrainConfig};

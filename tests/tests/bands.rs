@@ -3,9 +3,9 @@
 use lift_data::{
     build::{BuildOptions, Dataset, build},
     dataset::DatasetSpec,
-    shapes::{ShapesOptions, write_dataset},
 };
 use lift_page::progress::Reporting;
+use lift_shapes::{ShapesOptions, write_dataset};
 use lift_shards::{BandEdges, manifest::Manifest};
 use lift_tests::{build_options, demo_head, demo_model};
 use lift_train::{

@@ -1,8 +1,8 @@
-//! lift-clip against OpenAI's CLIP package: both checkpoint layouts, both towers, the tokenizer.
+//! lift-models against OpenAI's CLIP package: both checkpoint layouts, both towers, the tokenizer.
 
 use std::collections::BTreeMap;
 
-use lift_clip::{Clip, ClipConfig, NoHooks, Normalisation, TensorFile, Tokenizer, VisionTower};
+use lift_models::{Clip, ClipConfig, NoHooks, Normalisation, TensorFile, Tokenizer, VisionTower};
 use lift_tests::{largest_difference, shared};
 use tch::Tensor;
 

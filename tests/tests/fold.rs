@@ -1,6 +1,6 @@
 //! Folding changes what a block computes with, not what it computes.
 
-use lift_clip::{Clip, NoHooks, Parameter, Place, Tokenizer, VisionTower};
+use lift_models::{Clip, NoHooks, Parameter, Place, Tokenizer, VisionTower};
 use lift_tests::{demo_model, largest_difference, shared};
 use lift_train::{
     classifier::{Classifier, ClassifierKind},

@@ -1,6 +1,6 @@
 //! lift-text against the authors' semantic-aware initialisation.
 
-use lift_clip::TensorFile;
+use lift_models::TensorFile;
 use lift_shards::classes::ClassNames;
 use lift_tests::{largest_difference, shared};
 use lift_text::{ClassifierOptions, Prompts, build_head};

@@ -1,7 +1,7 @@
 //! Class texts as the classifier: learned words against lift-text's prompts, gradients, and whole runs.
 
-use lift_clip::{Clip, Head, Tokenizer};
 use lift_data::dataset::DatasetSpec;
+use lift_models::{Clip, Head, Tokenizer};
 use lift_shards::ClassNames;
 use lift_tests::{demo_model, largest_difference, shapes_run};
 use lift_train::{
@@ -67,7 +67,7 @@ fn the_words_of_a_phrase_make_lift_texts_prompts() {
         ("a photo of a", ContextPosition::Middle, "a photo {} of a."),
         ("in a picture", ContextPosition::Front, "{} in a picture."),
     ] {
-        let ours = lift_clip::normalize(&texts(&joint(phrase, position)));
+        let ours = lift_models::normalize(&texts(&joint(phrase, position)));
         let difference = largest_difference(&ours, &prompted(template));
         assert!(difference < 1e-5, "{template}: {difference}");
     }

@@ -1,6 +1,6 @@
 //! The kernel that makes patches, run on the CPU, against libtorch: normalise, mirror, cut, to the last bit.
 
-use lift_clip::Normalisation;
+use lift_models::Normalisation;
 use lift_tests::kernels::Crops;
 use lift_train::loader::{Batch, Layout};
 use tch::{Device, Kind, Tensor};

@@ -3,11 +3,9 @@
 
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
-use lift_data::{
-    build::{Dataset, build},
-    shapes::{ShapesOptions, write_dataset},
-};
+use lift_data::build::{Dataset, build};
 use lift_page::progress::Reporting;
+use lift_shapes::{ShapesOptions, write_dataset};
 use lift_shards::{Encoding, shard::ShardReader};
 use lift_tests::build_options;
 use lift_train::loader::{Bare, Draws, Loader, View};

@@ -2,7 +2,7 @@
 //!
 //! Tolerances: values 1e-5 relative, gradients 1e-6 absolute; both are fp32 in the reference.
 
-use lift_clip::TensorFile;
+use lift_models::TensorFile;
 use lift_tests::{largest_difference, shared};
 use lift_train::loss::{Loss, LossKind};
 use tch::{Device, Tensor};

@@ -8,12 +8,10 @@ use std::{
     process::Command,
 };
 
-use lift_data::{
-    build::{Dataset, build},
-    shapes::{ShapesOptions, write_dataset},
-};
+use lift_data::build::{Dataset, build};
 use lift_image::decode::Decoder;
 use lift_page::progress::Reporting;
+use lift_shapes::{ShapesOptions, write_dataset};
 use lift_shards::{Encoding, shard::ShardReader};
 use lift_tests::{build_options, root};
 

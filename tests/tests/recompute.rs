@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use lift_clip::{Clip, Hooks, MlpInput, Parameter, Place};
+use lift_models::{Clip, Hooks, MlpInput, Parameter, Place};
 use lift_tests::{demo_model, largest_difference};
 use lift_train::{
     classifier::{Classifier, ClassifierKind},

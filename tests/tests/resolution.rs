@@ -1,6 +1,6 @@
 //! Runs at another resolution than the model's.
 
-use lift_clip::VisionTower;
+use lift_models::VisionTower;
 use lift_tests::{demo_model, shapes_run};
 use lift_train::{
     command::{self, EvalSettings},
@@ -55,7 +55,7 @@ fn a_tower_at_its_own_resolution_is_left_as_it_is() {
     assert_eq!(tower.positional_embedding, before);
     tower.set_resolution(96).unwrap();
     let images = Tensor::randn([2, 3, 96, 96], FLOAT_CPU);
-    let features = tower.features(&images, &lift_clip::NoHooks);
+    let features = tower.features(&images, &lift_models::NoHooks);
     assert_eq!(features.size(), [2, tower.config().width]);
     assert_eq!(tower.positional_embedding.size()[0], 145);
 }

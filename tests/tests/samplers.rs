@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use lift_data::{
-    build::{Dataset, build},
-    shapes::{ShapesOptions, write_dataset},
-};
+use lift_data::build::{Dataset, build};
 use lift_page::progress::Reporting;
+use lift_shapes::{ShapesOptions, write_dataset};
 use lift_shards::shard::ShardReader;
 use lift_tests::build_options;
 use lift_train::loader::{Batch, Draw, Draws, Loader, Sampler, View};

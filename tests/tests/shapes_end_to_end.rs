@@ -11,13 +11,13 @@ use arrow::{
     array::AsArray,
     datatypes::{DataType, Int64Type},
 };
-use lift_clip::{Head, Normalisation};
 use lift_data::{
     build::{BuildOptions, Dataset, build},
     dataset::DatasetSpec,
-    shapes::{ShapesOptions, write_dataset},
 };
+use lift_models::{Head, Normalisation};
 use lift_page::progress::Reporting;
+use lift_shapes::{ShapesOptions, write_dataset};
 use lift_shards::{ClassNames, Split, layout::split_dir, shard::ShardReader};
 use lift_tests::{build_options, shapes_run};
 use lift_train::{

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use lift_clip::{Clip, Precision, TensorFile, VisionTower};
+use lift_models::{Clip, Precision, TensorFile, VisionTower};
 use lift_tests::{largest_difference, shared};
 use lift_train::{
     classifier::ClassifierKind,

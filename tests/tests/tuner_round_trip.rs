@@ -1,6 +1,6 @@
 //! A tuned model written to a run's folder and read back gives the same logits, whatever was tuned.
 
-use lift_clip::{Clip, Head};
+use lift_models::{Clip, Head};
 use lift_tests::{demo_model, largest_difference};
 use lift_train::{
     classifier::{Classifier, ClassifierKind},
@@ -61,7 +61,7 @@ fn every_tuner_and_classifier_comes_back_from_its_file() {
             Kind::Float,
         )
     };
-    let frozen = tch::no_grad(|| frozen.visual.features(&images, &lift_clip::NoHooks));
+    let frozen = tch::no_grad(|| frozen.visual.features(&images, &lift_models::NoHooks));
 
     let mut cases: Vec<(TunerOptions, ClassifierKind)> = TunerKind::ALL
         .iter()

@@ -369,7 +369,7 @@ fn stays_below(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::longtail::exponential_counts;
+    use lift_shards::longtail::exponential_counts;
 
     #[test]
     fn every_file_parses_and_bears_its_name() {
@@ -385,7 +385,7 @@ mod tests {
     #[test]
     fn shapes_are_named_as_they_are_drawn() {
         let names = DatasetSpec::find("shapes-lt").unwrap().class_names.unwrap();
-        assert_eq!(names.as_slice(), crate::shapes::class_names());
+        assert_eq!(names.as_slice(), lift_shapes::class_names());
     }
 
     #[test]

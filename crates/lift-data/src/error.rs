@@ -130,15 +130,6 @@ pub enum Error {
         /// What went wrong.
         reason: String,
     },
-    /// The output folder already holds something.
-    #[error(
-        "{}: already exists and is not empty\nhint: remove it, or choose another --out",
-        escape::path(path)
-    )]
-    OutputExists {
-        /// The folder.
-        path: PathBuf,
-    },
     /// The output folder belongs to a build with other settings.
     #[error("{}: holds {what} with other settings: {}\nhint: give the same settings to go on with it, remove it, or choose another --out", escape::path(dir), differences.join("; "))]
     OtherBuild {

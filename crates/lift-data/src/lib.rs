@@ -15,11 +15,9 @@ pub mod error;
 pub mod export;
 pub mod git_blob;
 pub mod lists;
-pub mod longtail;
 pub mod profile;
 pub mod report;
 pub mod sampling;
-pub mod shapes;
 pub mod source;
 pub mod stats;
 #[cfg(test)]

@@ -131,9 +131,10 @@ fn check_vacant(dir: &Path) -> Result<()> {
     };
     match vacant {
         true => Ok(()),
-        false => Err(Error::OutputExists {
+        false => Err(lift_shards::Error::OutputExists {
             path: dir.to_owned(),
-        }),
+        }
+        .into()),
     }
 }
 

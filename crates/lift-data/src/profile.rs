@@ -1,13 +1,13 @@
 //! Long-tail profiles: how many images each class keeps of what a source has.
 //!
-//! It knows counts only; which images are kept is [`crate::longtail`]'s (CIFAR) or
+//! It knows counts only; which images are kept is [`lift_shards::longtail`]'s (CIFAR) or
 //! [`crate::sampling`]'s affair. Invariant: counts never grow along the ranking of the classes (largest
 //! first, ties by label), and none is more than its class has.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::longtail::exponential_counts;
+use lift_shards::longtail::exponential_counts;
 
 /// The power of ImageNet-LT.
 pub const PARETO_POWER: f64 = 6.0;

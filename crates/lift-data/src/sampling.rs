@@ -1,7 +1,7 @@
 //! Which images a split keeps: hold-outs and long tails of a source's training list.
 //!
 //! It draws by a hash of the seed and the image's path, so the choice depends neither on the order of
-//! the list nor on the machine. CIFAR's long tail is not drawn here (see [`crate::longtail`]).
+//! the list nor on the machine. CIFAR's long tail is not drawn here (see [`lift_shards::longtail`]).
 //! Invariant: every kept list stays in source order, and no class that had a training image loses its
 //! last one.
 

@@ -111,6 +111,23 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The output folder already holds something.
+    #[error(
+        "{}: already exists and is not empty\nhint: remove it, or choose another --out",
+        escape::path(path)
+    )]
+    OutputExists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// No long tail has such a ratio.
+    #[error(
+        "imbalance ratio {ratio} is out of range\nhint: it is the largest class over the smallest, so at least 1"
+    )]
+    ImbalanceRatio {
+        /// As asked for.
+        ratio: f64,
+    },
     /// Shards lie where a source of images is wanted.
     #[error(
         "{}: holds shards that `lift-data build` wrote, where a source of images is wanted\nhint: name the source that they were built from, or write their images out first with `lift-data export`",

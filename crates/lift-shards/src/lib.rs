@@ -11,6 +11,7 @@ pub mod classes;
 pub mod error;
 pub mod footer;
 pub mod layout;
+pub mod longtail;
 pub mod manifest;
 pub mod order;
 pub mod outputs;
@@ -21,6 +22,9 @@ pub mod sealed;
 pub mod shard;
 pub mod split;
 pub mod table_file;
+#[cfg(test)]
+#[path = "../../../tests/src/shared_folder.rs"]
+mod testing;
 mod thrift;
 pub mod verify;
 

@@ -7,13 +7,13 @@
 
 use std::path::Path;
 
-use lift_clip::{
+use lift_files::memory::total_bytes;
+use lift_models::{
     Clip, Footprint, Head, TextConfig, Tokenizer, hub, is_finite,
     memory::{MemorySize, there},
     normalize,
     out_of_memory::halving,
 };
-use lift_files::memory::total_bytes;
 use lift_page::{progress::Reporting, terminal};
 use lift_shards::classes::ClassNames;
 use tch::{Device, Kind, Tensor};
@@ -43,7 +43,7 @@ pub struct ClassifierOptions {
 pub enum Error {
     /// The model or its tokenizer cannot be used, or memory does not suffice.
     #[error(transparent)]
-    Clip(#[from] lift_clip::Error),
+    Clip(#[from] lift_models::Error),
     /// Texts that cannot classify.
     #[error("{0}")]
     Texts(String),
@@ -188,12 +188,12 @@ fn token_ids(
     tokenizer: &Tokenizer,
     texts: &[String],
     config: &TextConfig,
-) -> Result<Tensor, lift_clip::Error> {
+) -> Result<Tensor, lift_models::Error> {
     let encode = |text: &String| {
         let ids = tokenizer.encode(text, config.context_length as usize)?;
         config
             .check_ids(&ids)
-            .map_err(|reason| lift_clip::Error::Tokenizer {
+            .map_err(|reason| lift_models::Error::Tokenizer {
             path: tokenizer.path().into(),
             reason: format!(
                 "{text:?}: {reason}\nhint: tokenizer.json and config.json must be the same model's"
@@ -202,7 +202,7 @@ fn token_ids(
         Ok(ids)
     };
     let rows = texts.iter().map(encode);
-    let rows = rows.collect::<Result<Vec<_>, lift_clip::Error>>()?;
+    let rows = rows.collect::<Result<Vec<_>, lift_models::Error>>()?;
     let longest = rows.iter().map(Vec::len).max().unwrap_or(1);
     let mut flat = vec![0i64; rows.len() * longest];
     for (row, ids) in flat.chunks_mut(longest).zip(&rows) {

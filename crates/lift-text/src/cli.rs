@@ -6,12 +6,12 @@ use std::{
 };
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use lift_clip::{
+use lift_data::dataset::DatasetSpec;
+use lift_files::Purpose;
+use lift_models::{
     DeviceChoice, Head,
     memory::{self, MemorySize},
 };
-use lift_data::dataset::DatasetSpec;
-use lift_files::Purpose;
 use lift_page::{number::plain, terminal};
 use lift_shards::{
     classes::{ClassNames, told_apart},
@@ -136,7 +136,7 @@ pub enum CliError {
     Usage(String),
     /// The model cannot be used, or the classifier file not written.
     #[error(transparent)]
-    Clip(#[from] lift_clip::Error),
+    Clip(#[from] lift_models::Error),
     /// There is no classifier that tells the classes apart.
     #[error(transparent)]
     Classifier(#[from] classifier::Error),
@@ -258,7 +258,7 @@ fn classifier(args: ClassifierArgs) -> Result<()> {
         allow_identical: args.allow_identical.unwrap_or(false),
         device,
     };
-    let head = build_head(&lift_clip::hub::fetch(&model)?, &classes, &options)?;
+    let head = build_head(&lift_models::hub::fetch(&model)?, &classes, &options)?;
     head.write(&out)?;
     terminal::say(format_args!(
         "{}: {} x {}, prompt {:?}",
@@ -403,7 +403,7 @@ fn read_table(path: &Path) -> Result<ClassifierArgs> {
     struct Recipe {
         text: ClassifierArgs,
     }
-    let text = lift_files::text(path, Purpose::Settings).map_err(lift_clip::Error::io(path))?;
+    let text = lift_files::text(path, Purpose::Settings).map_err(lift_models::Error::io(path))?;
     let recipe: Recipe = toml::from_str(&text).map_err(|error| CliError::Recipe {
         path: path.into(),
         reason: error.to_string().trim_end().into(),

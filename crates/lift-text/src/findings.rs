@@ -9,7 +9,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use lift_clip::{Encoded, Result, Tokenizer};
+use lift_models::{Encoded, Result, Tokenizer};
 use lift_page::escape::visible;
 use lift_shards::classes::ClassNames;
 use unicode_normalization::UnicodeNormalization;

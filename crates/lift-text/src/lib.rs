@@ -1,7 +1,7 @@
 //! Class names -> classifier weights, by semantic-aware initialisation (arXiv 2309.10019, section 4.2).
 //!
 //! A prompt is made for each class, encoded by CLIP's text tower and carried back into the space of the image
-//! tower's class token. The rows go into a classifier file ([`lift_clip::Head`]) that lift-train starts from.
+//! tower's class token. The rows go into a classifier file ([`lift_models::Head`]) that lift-train starts from.
 
 #![forbid(unsafe_code)]
 // Only `lift_page::terminal` prints.

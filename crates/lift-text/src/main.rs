@@ -5,14 +5,14 @@
 
 use std::process::ExitCode;
 
-use lift_clip::out_of_memory::caught;
+use lift_models::out_of_memory::caught;
 use lift_page::terminal;
 use lift_text::cli::Cli;
 
 /// Exit codes: 0 done, 1 failed, 2 wrong usage (clap exits with 2 by itself).
 fn main() -> ExitCode {
     let cli = terminal::arguments::<Cli>();
-    lift_clip::runtime::prepare();
+    lift_models::runtime::prepare();
     match caught(|| cli.run()) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Err(refused) => {

@@ -3,7 +3,7 @@
 //! It reads a [`Head`] and no model. Invariant: memory is bounded by a block of rows, not by the square
 //! of the number of classes.
 
-use lift_clip::{Head, normalize};
+use lift_models::{Head, normalize};
 use lift_page::terminal::aligned;
 use lift_shards::classes::told_apart;
 use serde::Serialize;

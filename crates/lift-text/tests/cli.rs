@@ -10,7 +10,7 @@ use std::{
     process::{Command, Output},
 };
 
-use lift_clip::Head;
+use lift_models::Head;
 
 fn lift_text(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_lift-text"))
@@ -229,7 +229,7 @@ fn several_texts_are_ensembled_whatever_the_batch() {
         embeds("--template|a photo of a {}."),
     );
     // Radford et al. 2021: the mean of normalised embeddings, normalised again.
-    let mean = lift_clip::normalize(&(&one + &two));
+    let mean = lift_models::normalize(&(&one + &two));
     let largest = |a: &tch::Tensor, b: &tch::Tensor| (a - b).abs().max().double_value(&[]);
     assert!(largest(&one, &two) > 1e-3, "the templates differ");
 

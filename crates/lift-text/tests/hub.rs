@@ -1,6 +1,6 @@
 //! `lift-text` with a model that is given by its name on the hub, which is a server on the loopback interface.
 
-#[path = "../../lift-clip/tests/hub_server/mod.rs"]
+#[path = "../../lift-models/tests/hub_server/mod.rs"]
 mod hub_server;
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
 };
 
 use hub_server::{COMMIT, Model, Server};
-use lift_clip::Head;
+use lift_models::Head;
 
 /// Makes `out` in `dir` with the cache in `dir`; each of `env` is a variable and its value.
 fn classifier(dir: &Path, model: &str, out: &str, env: &[(&str, &str)]) -> Output {

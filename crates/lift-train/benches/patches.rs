@@ -4,7 +4,7 @@
 //! (copy, permute, to float, divide, subtract, divide), for a tower that cuts patches itself.
 
 use divan::{Bencher, counter::ItemsCount};
-use lift_clip::Normalisation;
+use lift_models::Normalisation;
 use lift_train::loader::{Batch, Batches, Layout, Pixels, Target, Transfer};
 use tch::{Device, Kind};
 

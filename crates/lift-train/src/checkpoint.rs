@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lift_clip::TensorFile;
+use lift_models::TensorFile;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tch::Tensor;
@@ -103,7 +103,7 @@ impl Checkpoint {
             ));
         }
         let mut file = TensorFile::read(&path).map_err(|error| match error {
-            lift_clip::Error::BadSafetensors { reason, .. } => bad(format!(
+            lift_models::Error::BadSafetensors { reason, .. } => bad(format!(
                 "not a whole checkpoint: {reason}\nhint: remove the folder and start the run again"
             )),
             other => other.into(),

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use lift_clip::normalize;
+use lift_models::normalize;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 

@@ -6,7 +6,7 @@ mod report;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use lift_clip::{DeviceChoice, Precision, memory::MemorySize};
+use lift_models::{DeviceChoice, Precision, memory::MemorySize};
 use lift_page::terminal;
 use lift_shards::{Split, ranks::RANKS};
 

@@ -4,7 +4,7 @@ mod args;
 
 use std::path::PathBuf;
 
-use lift_clip::{DeviceChoice, Precision, memory::MemorySize};
+use lift_models::{DeviceChoice, Precision, memory::MemorySize};
 use lift_page::number::plain;
 use serde::{Deserialize, Serialize};
 use tch::Device;

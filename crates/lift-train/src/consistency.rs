@@ -12,7 +12,7 @@ mod distances;
 
 use std::sync::Arc;
 
-use lift_clip::{NoHooks, Normalisation, memory::MemorySize};
+use lift_models::{NoHooks, Normalisation, memory::MemorySize};
 use lift_page::{
     progress::{Progress, Reporting},
     terminal::aligned,
@@ -251,9 +251,11 @@ impl Features {
     }
 
     fn append(&mut self, features: &Tensor, labels: &[i64]) -> Result<()> {
-        let features = lift_clip::normalize(&features.to_kind(Kind::Float)).to_device(Device::Cpu);
+        let features =
+            lift_models::normalize(&features.to_kind(Kind::Float)).to_device(Device::Cpu);
         let values = Vec::<f32>::try_from(features.contiguous().view([-1]));
-        self.values.extend(values.map_err(lift_clip::Error::from)?);
+        self.values
+            .extend(values.map_err(lift_models::Error::from)?);
         self.labels.extend(labels.iter().map(|&label| label as u32));
         Ok(())
     }

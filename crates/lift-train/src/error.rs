@@ -15,7 +15,7 @@ pub enum Error {
     Shards(#[from] lift_shards::Error),
     /// The model or the classifier file cannot be used.
     #[error(transparent)]
-    Clip(#[from] lift_clip::Error),
+    Clip(#[from] lift_models::Error),
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     Io {
@@ -136,11 +136,11 @@ impl Error {
     /// Says of memory that did not suffice in a run how it can be gone on with.
     pub fn in_run(self, run: &Path) -> Self {
         match self {
-            Self::Clip(lift_clip::Error::OutOfMemory {
+            Self::Clip(lift_models::Error::OutOfMemory {
                 device,
                 reason,
                 hint,
-            }) => Self::Clip(lift_clip::Error::OutOfMemory {
+            }) => Self::Clip(lift_models::Error::OutOfMemory {
                 device,
                 reason,
                 hint: format!(

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lift_clip::VisionConfig;
+use lift_models::VisionConfig;
 use lift_page::progress::Reporting;
 use lift_shards::Split;
 use serde::{Deserialize, Serialize};
@@ -225,7 +225,7 @@ impl Pending {
             return Ok(());
         }
         let all = Tensor::cat(&self.said, 0).view([-1]);
-        let all = Vec::<f32>::try_from(all).map_err(lift_clip::Error::from)?;
+        let all = Vec::<f32>::try_from(all).map_err(lift_models::Error::from)?;
         for (&label, said) in self.labels.iter().zip(all.chunks_exact(4)) {
             if said[3] == 0.0 && self.first_not_finite.is_none() {
                 self.first_not_finite = Some(self.judged.len());
@@ -280,7 +280,7 @@ mod tests {
                 heads: 1,
                 mlp_width: 64,
                 layer_norm_eps: 1e-5,
-                activation: lift_clip::Activation::QuickGelu,
+                activation: lift_models::Activation::QuickGelu,
             })
         };
         // (resolution, patch): the papers' models, the demo's, a multiple of the patch size, the smallest.

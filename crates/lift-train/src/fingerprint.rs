@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-use lift_clip::{Normalisation, TextTower, Tokenizer, VisionTower};
+use lift_models::{Normalisation, TextTower, Tokenizer, VisionTower};
 use lift_shards::{Split, layout::split_dir, manifest::MANIFEST_FILE};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
@@ -147,7 +147,7 @@ pub fn of_tensors<'a>(
         bytes.resize(tensor.numel() * tensor.kind().elt_size_in_bytes(), 0);
         tensor
             .f_copy_data_u8(&mut bytes, tensor.numel())
-            .map_err(lift_clip::Error::from)?;
+            .map_err(lift_models::Error::from)?;
         hash.update(&bytes);
     }
     Ok(digits(&hash))

@@ -3,12 +3,12 @@
 //!
 //! It counts tensors and no allocator's waste. Invariant: more images never take less.
 
-use lift_clip::{
+use lift_files::memory::total_bytes;
+use lift_models::{
     Error, Footprint, Hooks, PASSING, Place, VisionTower,
     memory::{MemorySize, there},
     out_of_memory::Refused,
 };
-use lift_files::memory::total_bytes;
 use tch::{Device, Kind};
 
 use crate::{config::TrainConfig, model::TunedModel, optim::OptimiserKind};
@@ -127,7 +127,7 @@ pub(crate) fn step_error(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lift_clip::out_of_memory::caught;
+    use lift_models::out_of_memory::caught;
     use tch::{Tensor, kind::FLOAT_CPU};
 
     #[test]

@@ -9,7 +9,7 @@ mod probe;
 
 use std::{fmt, path::Path, sync::Arc};
 
-use lift_clip::{Head, NoHooks, Normalisation, VisionTower, hub, memory::MemorySize, normalize};
+use lift_models::{Head, NoHooks, Normalisation, VisionTower, hub, memory::MemorySize, normalize};
 use lift_page::{number::plain, progress::Reporting, terminal};
 use lift_shards::classes::labels_begin_at_one;
 use lift_shards::{manifest::Manifest, shard::ShardReader};

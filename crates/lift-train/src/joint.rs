@@ -8,7 +8,7 @@ mod context;
 
 use std::collections::BTreeMap;
 
-use lift_clip::VisionTower;
+use lift_models::VisionTower;
 use tch::{Device, Kind, Tensor};
 
 pub use context::{Context, ContextPosition, Encoder, USUAL_LENGTH};

@@ -5,13 +5,13 @@
 
 use std::process::ExitCode;
 
-use lift_clip::out_of_memory::caught;
+use lift_models::out_of_memory::caught;
 use lift_page::terminal;
 use lift_train::{cli::Cli, error::Error};
 
 fn main() -> ExitCode {
     let cli = terminal::arguments::<Cli>();
-    lift_clip::runtime::prepare();
+    lift_models::runtime::prepare();
     match caught(|| cli.run()) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Err(refused) => {

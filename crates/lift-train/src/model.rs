@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lift_clip::{VisionTower, out_of_memory::Refused};
+use lift_models::{VisionTower, out_of_memory::Refused};
 use tch::{Device, Kind, Tensor};
 
 use crate::{

@@ -13,7 +13,7 @@ pub mod sgd;
 
 use std::{collections::BTreeMap, fmt};
 
-use lift_clip::Precision;
+use lift_models::Precision;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 

@@ -8,7 +8,7 @@ mod reference;
 
 use std::{collections::BTreeMap, path::Path};
 
-use lift_clip::{Precision, VisionTower, device_name};
+use lift_models::{Precision, VisionTower, device_name};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 

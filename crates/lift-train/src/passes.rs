@@ -6,12 +6,12 @@
 
 use std::sync::Arc;
 
-use lift_clip::{
+use lift_files::memory::total_bytes;
+use lift_models::{
     Footprint, VisionTower,
     memory::{MemorySize, there},
     out_of_memory::halving,
 };
-use lift_files::memory::total_bytes;
 use lift_shards::shard::ShardReader;
 use tch::{Device, Kind, Tensor};
 
@@ -145,7 +145,7 @@ pub fn require_finite(
 ) -> Result<()> {
     let finite = rows.isfinite().all_dim(1, false).to_kind(Kind::Uint8);
     let finite = Vec::<u8>::try_from(finite.to_device(Device::Cpu));
-    let finite = finite.map_err(lift_clip::Error::from)?;
+    let finite = finite.map_err(lift_models::Error::from)?;
     match finite.iter().position(|&is| is == 0) {
         Some(place) => Err(image_not_finite(values, reader, row_of(place))),
         None => Ok(()),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use lift_clip::device_name;
+use lift_models::device_name;
 use lift_page::number::plain;
 use lift_shards::manifest::Manifest;
 use tch::Device;

@@ -2,7 +2,7 @@
 //! is computed again when its gradients are wanted. Memory falls from all activations to those of one block; time grows
 //! by one forward pass of the tuned blocks.
 
-use lift_clip::VisionTower;
+use lift_models::VisionTower;
 use tch::{Kind, Tensor};
 
 use crate::tuner::Tuner;

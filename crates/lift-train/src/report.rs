@@ -4,7 +4,7 @@ mod table;
 
 use std::{fs, path::Path};
 
-use lift_clip::Precision;
+use lift_models::Precision;
 use lift_shards::{atomic, split::BandEdges};
 use serde::{Deserialize, Serialize};
 

@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use lift_clip::{Head, TensorFile, hub, not_finite};
 use lift_files::Purpose;
+use lift_models::{Head, TensorFile, hub, not_finite};
 use lift_shards::atomic;
 
 use crate::{

@@ -360,7 +360,7 @@ impl RunReport {
             format: "lift-run-report/1".into(),
             name: report.name.clone(),
             dataset: report.dataset.clone(),
-            model: lift_clip::hub::short_name(report.model.as_ref()),
+            model: lift_models::hub::short_name(report.model.as_ref()),
             template: report.template.clone(),
             device: format!("{}, {}", report.device, report.precision),
             num_classes: report.num_classes,

@@ -1,6 +1,6 @@
 //! One step of training: forward, loss, backward, update. Nothing in it waits for the device.
 
-use lift_clip::{
+use lift_models::{
     Footprint,
     memory::MemorySize,
     out_of_memory::{Refused, caught},

@@ -2,7 +2,7 @@
 
 mod log;
 
-use lift_clip::{Precision, is_finite, libtorch};
+use lift_models::{Precision, is_finite, libtorch};
 use lift_page::progress::Reporting;
 
 pub use log::Figures;

@@ -6,7 +6,7 @@ mod bench;
 mod check_device;
 #[path = "cli/hub.rs"]
 mod hub;
-#[path = "../../lift-clip/tests/hub_server/mod.rs"]
+#[path = "../../lift-models/tests/hub_server/mod.rs"]
 mod hub_server;
 #[path = "cli/init.rs"]
 mod init;
@@ -41,17 +41,17 @@ use std::{
     process::{Command, Output},
 };
 
-use lift_clip::Head;
 use lift_data::{
     build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, build},
     profile::LongTail,
     sampling::Holdout,
-    shapes::{ShapesOptions, class_names, write_dataset},
     source::Columns,
 };
 use lift_image::decode::Orientation;
 use lift_image::encode::Subsampling;
+use lift_models::Head;
 use lift_page::progress::Reporting;
+use lift_shapes::{ShapesOptions, class_names, write_dataset};
 use lift_shards::{BandEdges, ClassNames, Encoding, Split, manifest::Check, order::Order};
 use tch::{Tensor, kind::FLOAT_CPU};
 

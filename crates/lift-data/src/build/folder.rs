@@ -60,9 +60,10 @@ pub(super) fn check_usable(dir: &Path) -> Result<()> {
     };
     match is_ours {
         true => Ok(()),
-        false => Err(Error::OutputExists {
+        false => Err(lift_shards::Error::OutputExists {
             path: dir.to_owned(),
-        }),
+        }
+        .into()),
     }
 }
 
@@ -73,7 +74,7 @@ fn names_in(dir: &Path) -> Result<Vec<String>> {
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(err) if err.kind() == io::ErrorKind::NotADirectory => {
             let path = dir.to_owned();
-            return Err(Error::OutputExists { path });
+            return Err(lift_shards::Error::OutputExists { path }.into());
         }
         Err(err) => return Err(Error::read(dir)(err)),
     };

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use lift_data::Error;
-use lift_data::shapes::{ShapesOptions, write_dataset};
 use lift_files::limits::Threads;
 use lift_page::terminal;
+use lift_shapes::{ShapesOptions, write_dataset};
 
 use super::CliError;
 

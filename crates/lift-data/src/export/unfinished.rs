@@ -47,7 +47,7 @@ impl Unfinished {
         if !exists(&dir.join(TABLE)) {
             let finished = [&out.join(split), &out.join(format!("{split}.csv"))];
             if let Some(path) = finished.into_iter().find(|path| exists(path)) {
-                return Err(Error::OutputExists { path: path.clone() });
+                return Err(lift_shards::Error::OutputExists { path: path.clone() }.into());
             }
         }
         fs::create_dir_all(&dir).map_err(Error::write(&dir))?;
@@ -76,7 +76,7 @@ impl Unfinished {
                 let ours = atomic::temporary_name(&path);
                 for entry in fs::read_dir(&dir).map_err(Error::read(&dir))? {
                     if entry.map_err(Error::read(&dir))?.path() != ours {
-                        return Err(Error::OutputExists { path: dir });
+                        return Err(lift_shards::Error::OutputExists { path: dir }.into());
                     }
                 }
                 atomic::write_locked(&path, plan.as_bytes())?;

@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 
 use super::{Bounds, LeftOut, Source, SplitList};
 use crate::error::{Error, Result};
-use crate::longtail;
 use crate::profile::{LongTail, Rounding};
 use lift_shards::classes::ClassNames;
+use lift_shards::longtail;
 use lift_shards::split::Split;
 
 /// Which of the two datasets.

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use lift_data::shapes::{Dice, Domain, Drawing, Pair, Purpose, draw};
+use lift_shapes::{Dice, Domain, Drawing, Pair, Purpose, draw};
 use lift_shards::ShardReader;
 
 /// `name` in the shared folder (`LIFT_SHARED`, or `shared` beside the repository). Without it the

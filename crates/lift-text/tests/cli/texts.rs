@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use lift_clip::{Head, TensorFile, normalize};
+use lift_models::{Head, TensorFile, normalize};
 use tch::Tensor;
 
 use super::{lift_text, model, stderr};

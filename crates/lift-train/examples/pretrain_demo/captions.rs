@@ -1,6 +1,6 @@
 //! Captions for drawings, the words they are made of, and which caption fits which drawing.
 
-use lift_data::shapes::{Background, Colour, Dice, Drawing, Shape};
+use lift_shapes::{Background, Colour, Dice, Drawing, Shape};
 
 /// Every word of the captions and of the usual prompts; the place is the token id. The text's start and end follow.
 const WORDS: [&str; 30] = [

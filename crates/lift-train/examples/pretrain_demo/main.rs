@@ -12,9 +12,9 @@ use std::{path::PathBuf, sync::mpsc::sync_channel, thread, time::Instant};
 use anyhow::{Result, bail};
 use captions::Caption;
 use clap::Parser;
-use lift_clip::{Clip, NoHooks, Normalisation, Tokenizer, normalize};
-use lift_data::shapes::{Dice, Domain, Drawing, Pair, Purpose, draw, held_out_pairs};
 use lift_image::resize::{Resizer, RgbView};
+use lift_models::{Clip, NoHooks, Normalisation, Tokenizer, normalize};
+use lift_shapes::{Dice, Domain, Drawing, Pair, Purpose, draw, held_out_pairs};
 use lift_train::loader::{image_rng, mda_crop};
 use rayon::prelude::*;
 use tch::{
@@ -176,7 +176,7 @@ fn images(batch: &Batch, resolution: i64) -> Tensor {
 fn tokenize(
     tokenizer: &Tokenizer,
     texts: &[String],
-    config: &lift_clip::ClipConfig,
+    config: &lift_models::ClipConfig,
 ) -> Result<Tensor> {
     let context = config.text.context_length as usize;
     let mut flat = vec![0i64; texts.len() * context];

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::Result;
-use lift_clip::{Activation, Clip, ClipConfig, TensorFile, TextConfig, VisionConfig};
+use lift_models::{Activation, Clip, ClipConfig, TensorFile, TextConfig, VisionConfig};
 use tch::{Device, Kind, Tensor, nn};
 
 use crate::captions;
@@ -160,7 +160,7 @@ pub fn save(clip: &Clip, out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The reverse of what lift-clip does on loading.
+/// The reverse of what lift-models does on loading.
 fn to_hugging_face(name: &str, tensor: Tensor) -> Vec<(String, Tensor)> {
     if let Some((block, end)) = name.split_once(".attn.in_proj_") {
         let parts = tensor.chunk(3, 0);

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use lift_clip::{DeviceChoice, Precision};
+use lift_models::{DeviceChoice, Precision};
 use lift_shards::Split;
 
 use crate::{

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use lift_clip::memory::MemorySize;
+use lift_models::memory::MemorySize;
 use lift_page::terminal;
 use lift_shards::atomic;
 

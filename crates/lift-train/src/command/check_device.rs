@@ -1,6 +1,6 @@
 //! `lift-train check-device`: whether batches come to a device as the CPU makes them.
 
-use lift_clip::device_name;
+use lift_models::device_name;
 use serde::Serialize;
 use tch::Device;
 

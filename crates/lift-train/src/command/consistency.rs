@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use lift_clip::hub;
+use lift_models::hub;
 use lift_page::terminal;
 use lift_shards::{atomic, layout::split_dir, outputs, shard::ShardReader, split::Split};
 use tch::Device;

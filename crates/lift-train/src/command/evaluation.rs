@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use lift_clip::{Head, Normalisation, Precision, hub};
+use lift_models::{Head, Normalisation, Precision, hub};
 use lift_shards::{
     layout::split_dir, manifest::Manifest, shard::ShardReader, split::Split, table_file::TableForm,
 };

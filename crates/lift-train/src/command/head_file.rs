@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use lift_clip::{Head, hub};
+use lift_models::{Head, hub};
 use lift_page::{escape::visible, terminal};
 use lift_shards::ClassNames;
 

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use lift_clip::{NoHooks, Normalisation, Precision, hub};
+use lift_models::{NoHooks, Normalisation, Precision, hub};
 use lift_page::{number::plain, terminal};
 use lift_shards::{layout::split_dir, shard::ShardReader, split::Split};
 use tch::Device;

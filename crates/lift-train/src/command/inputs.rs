@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use lift_clip::{Clip, Head, Normalisation, TextTower, Tokenizer, VisionTower, hub};
+use lift_models::{Clip, Head, Normalisation, TextTower, Tokenizer, VisionTower, hub};
 use lift_page::{escape::visible, terminal};
 use lift_shards::{
     layout::split_dir, manifest::Manifest, order::Order, shard::ShardReader, split::Split,

@@ -16,7 +16,7 @@ mod training;
 
 use std::path::{Path, PathBuf};
 
-use lift_clip::{
+use lift_models::{
     DeviceChoice, Head, VisionTower, device_name,
     memory::{self, MemorySize},
     runtime,
@@ -187,7 +187,7 @@ fn load_tower(model: &Path, resolution: Option<u32>) -> Result<VisionTower> {
 fn set_resolution(tower: &mut VisionTower, model: &Path, resolution: Option<u32>) -> Result<()> {
     let asked = resolution.map_or(Ok(()), |resolution| tower.set_resolution(resolution));
     asked.map_err(|e| match e {
-        lift_clip::Error::Resolution { .. } => Error::Usage(format!("{}: {e}", model.display())),
+        lift_models::Error::Resolution { .. } => Error::Usage(format!("{}: {e}", model.display())),
         other => other.into(),
     })
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, path::Path};
 
-use lift_clip::{Precision, hub};
+use lift_models::{Precision, hub};
 use tch::Device;
 
 use super::{Output, print_json, print_text};

@@ -10,8 +10,8 @@ use std::{
     sync::Arc,
 };
 
-use lift_clip::Head;
 use lift_image::decode::Decoder;
+use lift_models::Head;
 use lift_page::{Group, Thumbnail, escape::visible, terminal};
 use lift_shards::{layout::split_dir, outputs, shard::ShardReader, split::Split};
 use tch::Device;

@@ -6,7 +6,7 @@
 
 use std::{path::PathBuf, time::Instant};
 
-use lift_clip::{Precision, VisionTower, device_name, hub, libtorch, memory::MemorySize};
+use lift_models::{Precision, VisionTower, device_name, hub, libtorch, memory::MemorySize};
 use lift_page::terminal::aligned;
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use lift_clip::{Head, Normalisation, memory::there};
 use lift_files::memory::total_bytes;
 use lift_files::process::peak_memory_bytes;
+use lift_models::{Head, Normalisation, memory::there};
 use lift_page::terminal;
 use lift_shards::shard::ShardReader;
 use tch::Device;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use lift_clip::{Precision, memory::MemorySize};
 use lift_files::Purpose;
+use lift_models::{Precision, memory::MemorySize};
 use lift_shards::{Manifest, Split, layout::split_dir};
 use serde::Deserialize;
 

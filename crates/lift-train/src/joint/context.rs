@@ -6,7 +6,7 @@
 
 use std::{cell::Cell, collections::BTreeMap};
 
-use lift_clip::{
+use lift_models::{
     TextTower, Tokenizer,
     out_of_memory::{Refused, halving},
 };

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use lift_clip::Normalisation;
+use lift_models::Normalisation;
 use tch::{Device, Tensor};
 
 use super::{buffers::Pixels, transfer::Layout};

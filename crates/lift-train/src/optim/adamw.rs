@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lift_clip::libtorch::{self, AdamWConstants};
+use lift_models::libtorch::{self, AdamWConstants};
 use tch::{Kind, Tensor};
 
 use super::{flat::Flat, none_left, take_state};

@@ -4,7 +4,7 @@
 //! gradients where they lie: an update is one kernel however many tensors there are, and gradients are forgotten in one
 //! pass. Invariant: pieces lie in the order of the tensors; what is between them stays zero.
 
-use lift_clip::libtorch;
+use lift_models::libtorch;
 use tch::{Device, Kind, Tensor};
 
 /// Pieces begin at multiples of so many numbers, which vector loads want.

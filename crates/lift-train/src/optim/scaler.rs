@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use lift_clip::libtorch;
+use lift_models::libtorch;
 use tch::{Device, Kind, Tensor};
 
 use super::take_state;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lift_clip::libtorch;
+use lift_models::libtorch;
 use tch::Tensor;
 
 use super::{flat::Flat, none_left, take_state};

@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use lift_clip::TensorFile;
+use lift_models::TensorFile;
 use tch::{Device, Kind, Tensor};
 
 use crate::{
@@ -38,7 +38,7 @@ impl Batches {
         let labels = file.tensor("train_labels", &[Some(steps), Some(images)])?;
         let counts = file.tensor("class_counts", &[Some(classes)])?;
         let counts: Vec<i64> =
-            Vec::try_from(&counts.to_kind(Kind::Int64)).map_err(lift_clip::Error::from)?;
+            Vec::try_from(&counts.to_kind(Kind::Int64)).map_err(lift_models::Error::from)?;
         if let Some(class) = counts.iter().position(|&n| n < 1) {
             return Err(file.bad(format!("class_counts: class {class} has no image")));
         }

@@ -107,7 +107,7 @@ mod tests {
         eval::Tte,
         metrics::{Intervals, Metrics},
     };
-    use lift_clip::Precision;
+    use lift_models::Precision;
     use lift_shards::Split;
 
     fn report() -> Report {

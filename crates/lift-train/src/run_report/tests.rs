@@ -1,6 +1,6 @@
 use std::{env, fs, path::Path};
 
-use lift_clip::Precision;
+use lift_models::Precision;
 use lift_shards::Split;
 
 use super::*;

@@ -2,7 +2,7 @@
 //!
 //! `mlp(norm2(x)) + s * bottleneck(x)`, with a learned scalar s that starts at 1.
 
-use lift_clip::MlpInput;
+use lift_models::MlpInput;
 use tch::Tensor;
 
 use super::{

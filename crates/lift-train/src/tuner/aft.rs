@@ -3,7 +3,7 @@
 //! A mask (bool, the tensor's shape) says which entries are tuned; they are kept as a vector in row-major order and
 //! scattered into the frozen tensor. By default the fraction makes the module as large as the classifier.
 
-use lift_clip::{Parameter, Place, VisionTower};
+use lift_models::{Parameter, Place, VisionTower};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 

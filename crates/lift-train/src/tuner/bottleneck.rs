@@ -2,7 +2,7 @@
 //!
 //! `up` and all biases start at zero, so that training starts at the frozen model.
 
-use lift_clip::Place;
+use lift_models::Place;
 use tch::Tensor;
 
 use super::slots::{

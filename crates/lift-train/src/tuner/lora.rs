@@ -2,7 +2,7 @@
 //!
 //! On query and value by default. `up` starts at zero, so that training starts at the frozen model.
 
-use lift_clip::Place;
+use lift_models::Place;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 

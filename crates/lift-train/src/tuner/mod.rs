@@ -1,6 +1,6 @@
 //! Lightweight modules in the frozen tower: which there are, how large they are, how they are kept.
 //!
-//! A [`Tuner`] is a list of modules, one file each, that see the tower's blocks through [`lift_clip::Hooks`].
+//! A [`Tuner`] is a list of modules, one file each, that see the tower's blocks through [`lift_models::Hooks`].
 //! Their tensors are fp32 leaves with gradients; nothing else in the tower has one. Names in files are the authors'
 //! (`image_encoder.blocks.0.adaptformer.down.weight`).
 //!
@@ -23,7 +23,7 @@ mod vpt;
 
 use std::{collections::BTreeMap, fmt};
 
-use lift_clip::{Hooks, MlpInput, Parameter, Place, VisionTower};
+use lift_models::{Hooks, MlpInput, Parameter, Place, VisionTower};
 use tch::{Device, Kind, Tensor};
 
 pub use aft::AftPlace;

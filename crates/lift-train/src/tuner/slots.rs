@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use lift_clip::{Parameter, Place, VisionTower};
+use lift_models::{Parameter, Place, VisionTower};
 use tch::{Kind, Tensor};
 
 use super::init::Init;

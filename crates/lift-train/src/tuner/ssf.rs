@@ -1,6 +1,6 @@
 //! Scaling and shifting features (Lian et al. 2022, arXiv 2210.08823): `y * scale + shift` after every linear.
 
-use lift_clip::Place;
+use lift_models::Place;
 use tch::Tensor;
 
 use super::slots::{

@@ -4,7 +4,7 @@
 //! The tower stays as it is; copies in fp32 are tuned and used in the place of the frozen tensors. With `--layers
 //! last:k` full fine-tuning is the papers' last-k-layers.
 
-use lift_clip::{Parameter, Place, VisionTower};
+use lift_models::{Parameter, Place, VisionTower};
 use tch::{Kind, Tensor};
 
 use super::slots::Slots;

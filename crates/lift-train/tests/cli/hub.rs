@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
-use lift_clip::Head;
+use lift_models::Head;
 
 use super::{
     hub_server::{COMMIT, Model, Server},

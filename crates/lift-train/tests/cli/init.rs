@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use lift_clip::{Head, NoHooks, Normalisation, VisionTower, normalize};
+use lift_models::{Head, NoHooks, Normalisation, VisionTower, normalize};
 use lift_shards::shard::ShardReader;
 use lift_train::loader::{Draws, Loader, View};
 use tch::{Kind, Tensor};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lift_clip::{Head, TensorFile};
+use lift_models::{Head, TensorFile};
 use tch::{Tensor, kind::FLOAT_CPU};
 
 use super::{demo_model, lift_train, prepare, stderr, stdout};

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use lift_clip::{Head, TensorFile};
+use lift_models::{Head, TensorFile};
 use lift_train::{
     classifier::ClassifierKind, command, config::TrainConfig, error::Error, stop::Stop,
 };
@@ -214,7 +214,7 @@ fn a_zero_row_is_refused() {
 
 #[test]
 fn passes_go_on_with_fewer_crops_where_memory_does_not_suffice() {
-    use lift_clip::{Footprint, NoHooks, Normalisation, VisionTower};
+    use lift_models::{Footprint, NoHooks, Normalisation, VisionTower};
     use lift_shards::shard::ShardReader;
     use lift_train::{
         loader::{Draws, Target, Transfer, View},

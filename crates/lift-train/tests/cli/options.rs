@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use lift_clip::TensorFile;
+use lift_models::TensorFile;
 use lift_train::{
     command,
     config::TrainConfig,

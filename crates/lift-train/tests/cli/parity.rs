@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lift_clip::{TensorFile, VisionTower};
+use lift_models::{TensorFile, VisionTower};
 use lift_train::{
     classifier::{Classifier, ClassifierKind},
     loss::{Loss, LossKind},

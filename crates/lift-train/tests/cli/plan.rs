@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use lift_data::shapes::class_names;
+use lift_shapes::class_names;
 
 use super::{lift_train, prepare, prepare_classes, stderr, stdout, streams::recipe};
 

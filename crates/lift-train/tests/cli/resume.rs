@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use lift_clip::{Head, Precision};
+use lift_models::{Head, Precision};
 use lift_train::{
     command,
     config::{TrainArgs, TrainConfig},

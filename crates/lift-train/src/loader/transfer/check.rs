@@ -2,7 +2,7 @@
 //!
 //! It needs no file. What is compared was made in other ways: by [`Normalisation::apply`], a flip and a permutation.
 
-use lift_clip::Normalisation;
+use lift_models::Normalisation;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;

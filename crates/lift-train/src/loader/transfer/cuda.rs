@@ -14,7 +14,7 @@ use cudarc::driver::{
     CudaContext, CudaEvent, CudaFunction, CudaSlice, CudaStream, DevicePtr, DriverError,
     LaunchConfig, PinnedHostSlice, PushKernelArg, result, sys,
 };
-use lift_clip::device_name;
+use lift_models::device_name;
 use tch::{Device, Kind, Tensor};
 
 use compile::{ARCHITECTURE, ENTRIES, compile, load_nvrtc, nvrtc_folder};
@@ -269,9 +269,9 @@ impl Engine for Cuda {
         let columns = i64::from(layout.side / patch);
         let words = 3 * i64::from(*patch).pow(2);
         let size = [layout.crops as i64, columns * columns, words];
-        let patches = Tensor::f_empty(size, (*kind, device)).map_err(lift_clip::Error::from)?;
+        let patches = Tensor::f_empty(size, (*kind, device)).map_err(lift_models::Error::from)?;
         let labels = Tensor::f_empty([layout.images as i64], (Kind::Int64, device))
-            .map_err(lift_clip::Error::from)?;
+            .map_err(lift_models::Error::from)?;
 
         let crop_words = layout.crop_bytes() as u32;
         let (start, _) = from.device_ptr(compute);

@@ -24,7 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lift_clip::{Normalisation, VisionTower};
+use lift_models::{Normalisation, VisionTower};
 use tch::{Device, Kind, Tensor};
 
 pub use check::{Checked, check};

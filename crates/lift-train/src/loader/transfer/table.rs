@@ -2,7 +2,7 @@
 //!
 //! Whoever looks values up here has those of [`Normalisation::apply`] on the CPU to the last bit, whatever it runs on.
 
-use lift_clip::Normalisation;
+use lift_models::Normalisation;
 use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Result};

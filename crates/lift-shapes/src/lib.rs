@@ -5,6 +5,9 @@
 //! seeds and in a calmer style. It does not read or write shards.
 //! Invariant: options and seed give the same files on any number of threads.
 
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
 mod dataset;
 mod dice;
 mod drawing;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use lift_clip::{Activation, Clip, ClipConfig, NoHooks, TensorFile};
+use lift_models::{Activation, Clip, ClipConfig, NoHooks, TensorFile};
 use serde_json::{Value, json};
 use tch::{Kind, Tensor, kind::FLOAT_CPU};
 

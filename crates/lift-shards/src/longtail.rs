@@ -14,10 +14,7 @@ use crate::error::{Error, Result};
 /// A ratio below 1 or not finite is an error.
 pub fn exponential_counts(max_count: u64, num_classes: usize, ratio: f64) -> Result<Vec<u64>> {
     if !(ratio.is_finite() && ratio >= 1.0) {
-        return Err(Error::Setting {
-            reason: format!("imbalance ratio {ratio} is out of range"),
-            hint: "it is the largest class over the smallest, so at least 1".to_owned(),
-        });
+        return Err(Error::ImbalanceRatio { ratio });
     }
     let last = num_classes.saturating_sub(1).max(1) as f64;
     Ok((0..num_classes)

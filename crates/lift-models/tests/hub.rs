@@ -12,7 +12,7 @@ use std::{
 };
 
 use hub_server::{COMMIT, Manner, Model, Reply, Request, Server, git_blob, sha256};
-use lift_clip::{
+use lift_models::{
     Clip, TensorFile,
     hub::{Hub, ModelId},
 };

@@ -13,7 +13,7 @@ use super::drawing::Drawing;
 use super::plan::train_counts;
 use super::render::draw_jpeg;
 use super::{Domain, Pair};
-use crate::error::{Error, Result};
+use lift_shards::{Error, Result};
 
 /// What is to be drawn.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,7 +91,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::shapes::{LONGEST_SIDE, SHORTEST_SIDE, class_names};
+    use crate::{LONGEST_SIDE, SHORTEST_SIDE, class_names};
 
     const SMALL: ShapesOptions = ShapesOptions {
         seed: 5,

@@ -5,8 +5,8 @@
 
 use super::dice::{Dice, Purpose};
 use super::{Colour, Pair, Shape};
-use crate::error::Result;
-use crate::longtail::exponential_counts;
+use lift_shards::Result;
+use lift_shards::longtail::exponential_counts;
 
 const HELD_OUT: usize = 28;
 

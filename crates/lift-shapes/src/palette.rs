@@ -135,8 +135,8 @@ fn from_hsl(hue: f32, saturation: f32, lightness: f32) -> Rgb {
 
 #[cfg(test)]
 mod tests {
-    use super::super::dice::Purpose;
     use super::*;
+    use crate::dice::Purpose;
 
     #[test]
     fn hsl_of_known_colours() {

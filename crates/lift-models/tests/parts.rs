@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lift_clip::{Clip, TensorFile};
+use lift_models::{Clip, TensorFile};
 use serde_json::json;
 use tempfile::TempDir;
 
