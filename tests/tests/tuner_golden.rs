@@ -44,9 +44,10 @@ const RUNS: [(&str, &str); 24] = [
 ];
 
 fn replay_golden(golden: &Path, name: &str, precision: Precision) -> Parity {
-    let model = match name.starts_with("timm-") {
-        true => "vit-timm-layout.safetensors",
-        false => "clip-openai-layout.safetensors",
+    let model = if name.starts_with("timm-") {
+        "vit-timm-layout.safetensors"
+    } else {
+        "clip-openai-layout.safetensors"
     };
     let inputs = golden.join("train-inputs.safetensors");
     let run = golden.join(format!("tuners/{name}.safetensors"));

@@ -220,10 +220,9 @@ impl From<lift_image::Error> for Error {
 }
 
 fn empty_class_hint(from_one: bool) -> &'static str {
-    match from_one {
-        true => {
-            "every other class has images, as if labels began at 1: they count from 0, so take 1 off each label; or add images of it"
-        }
-        false => "add images of it, or take it out of the class names",
+    if from_one {
+        "every other class has images, as if labels began at 1: they count from 0, so take 1 off each label; or add images of it"
+    } else {
+        "add images of it, or take it out of the class names"
     }
 }

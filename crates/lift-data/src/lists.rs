@@ -129,12 +129,13 @@ fn check_vacant(dir: &Path) -> Result<()> {
         Ok(mut entries) => entries.next().is_none(),
         Err(err) => err.kind() == std::io::ErrorKind::NotFound,
     };
-    match vacant {
-        true => Ok(()),
-        false => Err(lift_shards::Error::OutputExists {
+    if vacant {
+        Ok(())
+    } else {
+        Err(lift_shards::Error::OutputExists {
             path: dir.to_owned(),
         }
-        .into()),
+        .into())
     }
 }
 

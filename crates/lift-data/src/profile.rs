@@ -106,9 +106,10 @@ impl Tail {
                 let first = quantile(0);
                 let share = |class: usize| {
                     // One class alone is the largest; a large power rounds all quantiles to 0.
-                    let above = match first > 0.0 {
-                        true => quantile(class) / first,
-                        false => 1.0,
+                    let above = if first > 0.0 {
+                        quantile(class) / first
+                    } else {
+                        1.0
                     };
                     above + (1.0 - above) / ratio
                 };
@@ -128,9 +129,10 @@ impl Tail {
 
 /// The nearest whole number, and none of less than one: half an image is no image.
 fn nearest(images: f64) -> u64 {
-    match images < 1.0 {
-        true => 0,
-        false => images.round() as u64,
+    if images < 1.0 {
+        0
+    } else {
+        images.round() as u64
     }
 }
 
@@ -240,10 +242,7 @@ mod tests {
             prop_assert_eq!(counts[0], max);
             let smallest = max as f64 / imbalance_ratio;
             let last = counts[num_classes - 1];
-            match smallest < 1.0 {
-                true => prop_assert_eq!(last, 0),
-                false => prop_assert!((last as f64 - smallest).abs() <= 0.5),
-            }
+            if smallest < 1.0 { prop_assert_eq!(last, 0) } else { prop_assert!((last as f64 - smallest).abs() <= 0.5) }
         }
 
         #[test]

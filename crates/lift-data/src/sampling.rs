@@ -76,9 +76,10 @@ impl FromStr for Holdout {
                 .trim()
                 .parse()
                 .map_err(|_| format!("`{text}` is not a share such as 0.1"))?;
-            match share > 0.0 {
-                true => Ok(share),
-                false => Err(format!("a share of {share} holds nothing out")),
+            if share > 0.0 {
+                Ok(share)
+            } else {
+                Err(format!("a share of {share} holds nothing out"))
             }
         };
         if !text.contains('=') {

@@ -106,9 +106,10 @@ impl SplitList {
     /// Fails on a split without images and on a training class without images. The split's folder is named, or
     /// `source`, the list that it comes from.
     pub fn check_not_empty(&self, source: &Path, class_names: &ClassNames) -> Result<()> {
-        let path = match self.root.starts_with(source) {
-            true => &self.root,
-            false => source,
+        let path = if self.root.starts_with(source) {
+            &self.root
+        } else {
+            source
         };
         if self.items.is_empty() {
             return Err(Error::Source {
@@ -157,9 +158,10 @@ pub struct Columns {
 
 /// Why a source that is neither file nor folder cannot be read.
 fn absent(source: &Path) -> &'static str {
-    match source.exists() {
-        true => "neither a file nor a folder",
-        false => "no such file or folder",
+    if source.exists() {
+        "neither a file nor a folder"
+    } else {
+        "no such file or folder"
     }
 }
 

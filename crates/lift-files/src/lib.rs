@@ -110,12 +110,13 @@ pub fn open(path: &Path) -> io::Result<File> {
 }
 
 fn check(kind: FileType) -> io::Result<()> {
-    match kind.is_file() {
-        true => Ok(()),
-        false => Err(io::Error::new(
+    if kind.is_file() {
+        Ok(())
+    } else {
+        Err(io::Error::new(
             ErrorKind::InvalidInput,
             format!("{}, not a file", name_of(kind)),
-        )),
+        ))
     }
 }
 
@@ -134,9 +135,10 @@ fn name_of(kind: FileType) -> &'static str {
             return "a socket";
         }
     }
-    match kind.is_dir() {
-        true => "a folder",
-        false => "something special",
+    if kind.is_dir() {
+        "a folder"
+    } else {
+        "something special"
     }
 }
 

@@ -73,9 +73,10 @@ fn groups_of(lines: &str, mount: &Path) -> Vec<Group> {
         if !is_first_version && !controllers.is_empty() {
             continue;
         }
-        let root = match is_first_version {
-            true => mount.join("memory"),
-            false => mount.to_owned(),
+        let root = if is_first_version {
+            mount.join("memory")
+        } else {
+            mount.to_owned()
         };
         // A container may see its group as the root, and its path as it is outside.
         let path = Path::new(path.trim_start_matches('/'));

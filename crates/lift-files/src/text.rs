@@ -24,9 +24,10 @@ pub fn decode(bytes: Vec<u8>) -> Result<String> {
         let line = line_after(&text.as_bytes()[..zero]);
         return Err(wrong(line, "has a zero byte, which no text has"));
     }
-    Ok(match text.contains(MARK) {
-        true => without_marks(&text),
-        false => text,
+    Ok(if text.contains(MARK) {
+        without_marks(&text)
+    } else {
+        text
     })
 }
 

@@ -1,21 +1,16 @@
-//! A whole CLIP from a folder or a file.
+//! A whole CLIP from a folder or a file, or its image tower alone.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use tch::Tensor;
 
 use crate::{
-    checkpoint::{Layout, Weights, layout, to_openai_names},
+    checkpoint::{Layout, Weights, to_openai_names},
     config::{ClipConfig, OpenClipConfig},
     error::{Error, Result},
-    hub,
-    parts::{Index, is_index},
-    pickle,
-    tensor_file::TensorFile,
+    read::read_model,
     text::TextTower,
+    timm,
     vision::VisionTower,
 };
 
@@ -40,7 +35,7 @@ pub struct Clip {
 impl Clip {
     /// Loads a model folder (`config.json`, `model.safetensors` or `pytorch_model.bin`), a single file with tensors
     /// (`.safetensors`, or a state dict of `torch.save`: `.bin`, `.pt`, `.pth`), the index of several
-    /// (`.index.json`), or a name on the hub that was fetched before ([`hub::fetch`]).
+    /// (`.index.json`), or a name on the hub that was fetched before ([`crate::hub::fetch`]).
     ///
     /// Hugging Face and OpenAI / open_clip names are recognised by themselves. Where a `config.json` lies beside the
     /// tensors it gives the sizes; tensors in OpenAI's names that have an `open_clip_config.json` beside them, or
@@ -137,51 +132,20 @@ impl Clip {
     }
 }
 
-/// The tensors of a model folder or file, in the file's own names, and which layout that is.
-pub(crate) fn read_model(model: &Path) -> Result<(PathBuf, Layout, BTreeMap<String, Tensor>)> {
-    let file = model_file(model)?;
-    let tensors = match is_index(&file) {
-        true => Index::read(&file)?.tensors(&file, read_tensors)?,
-        false => read_tensors(&file)?,
-    };
-    let layout = layout(&file, &tensors)?;
-    Ok((file, layout, tensors))
-}
-
-fn read_tensors(file: &Path) -> Result<BTreeMap<String, Tensor>> {
-    match pickle::is_pickle(file) {
-        true => pickle::read(file),
-        false => Ok(TensorFile::read(file)?.tensors),
+impl VisionTower {
+    /// Loads the image tower of a CLIP or a ViT in timm's layout, from what [`Clip::load`] takes.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged, or a tensor is missing, left over or wrongly shaped.
+    pub fn open(model: &Path) -> Result<Self> {
+        let (file, layout, tensors) = read_model(model)?;
+        if layout != Layout::Timm {
+            return Ok(Clip::from_file(&file, layout, tensors)?.visual);
+        }
+        let config = timm::config(&file, &tensors)?;
+        let mut weights = Weights::new(&file, layout, timm::to_openai_names(tensors));
+        let tower = Self::load(&mut weights, &config, None);
+        weights.finish()?;
+        Ok(tower)
     }
-}
-
-/// The file of `model` that has the tensors, or the index of those that have them.
-fn model_file(model: &Path) -> Result<PathBuf> {
-    let model = hub::find(model)?;
-    if model.is_file() {
-        return Ok(model);
-    }
-    let files = hub::WEIGHTS.map(|name| model.join(name));
-    if let Some(file) = files.into_iter().find(|file| file.is_file()) {
-        return Ok(file);
-    }
-    Err(match part_of_a_model(&model) {
-        Some(part) => Error::BadConfig {
-            path: part,
-            reason: "one of several files of tensors, and the index that belongs to them is not beside it\n\
-                     hint: fetch model.safetensors.index.json (or pytorch_model.bin.index.json) too"
-                .into(),
-        },
-        None => Error::MissingFile {
-            path: model.join(hub::WEIGHTS[0]),
-            hint: hub::MODEL_HINT.into(),
-        },
-    })
-}
-
-/// The first file of a model that was published in several.
-fn part_of_a_model(folder: &Path) -> Option<PathBuf> {
-    let entries = std::fs::read_dir(folder).ok()?;
-    let mut files = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    files.find(|file| file.to_string_lossy().contains("-00001-of-"))
 }

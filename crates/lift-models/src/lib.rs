@@ -30,6 +30,7 @@ mod parts;
 mod pickle;
 mod positions;
 mod preprocess;
+mod read;
 mod rows;
 pub mod runtime;
 mod say;

@@ -145,9 +145,12 @@ mod tests {
     #[test]
     fn work_goes_on_with_half_as_much_and_gradients_are_kept_track_of_after_it() {
         let fits = |most: usize| {
-            move |n: usize| match n > most {
-                true => Tensor::zeros([1 << 48], FLOAT_CPU),
-                false => Tensor::full([], n as i64, (Kind::Int64, Device::Cpu)),
+            move |n: usize| {
+                if n > most {
+                    Tensor::zeros([1 << 48], FLOAT_CPU)
+                } else {
+                    Tensor::full([], n as i64, (Kind::Int64, Device::Cpu))
+                }
             }
         };
         let mut at_once = 100;

@@ -159,9 +159,10 @@ fn load<R: Read + Seek>(
             };
             // No two tensors share memory here, and none keeps more of it alive than it needs.
             let is_all = users.len() == 1 && tensor.numel() as i64 == storage.numel;
-            let tensor = match tensor.is_contiguous() && !is_all {
-                true => tensor.copy(),
-                false => tensor.f_contiguous()?,
+            let tensor = if tensor.is_contiguous() && !is_all {
+                tensor.copy()
+            } else {
+                tensor.f_contiguous()?
             };
             tensors.insert((*name).to_owned(), tensor);
         }

@@ -65,9 +65,10 @@ mod tests {
         let before = tch::get_num_threads();
         compute_with(0);
         assert_eq!(tch::get_num_threads(), before);
-        let expected = match COUNTS.into_iter().any(is_set) {
-            true => before,
-            false => 3,
+        let expected = if COUNTS.into_iter().any(is_set) {
+            before
+        } else {
+            3
         };
         compute_with(3);
         assert_eq!(tch::get_num_threads(), expected);

@@ -6,20 +6,16 @@
 //! The classifier of LIFT sits on [`VisionTower::features`], the class token after the last LayerNorm and before
 //! CLIP's image projection (arXiv 2309.10019, section 4).
 
-use std::path::Path;
-
 use tch::{Device, Kind, Tensor};
 
 use crate::{
     block::{Block, BlockConfig, LayerNorm, Mask},
-    checkpoint::{Layout, Weights},
-    clip::{Clip, read_model},
+    checkpoint::Weights,
     config::VisionConfig,
     error::{Error, Result},
     hooks::Hooks,
     positions,
     preprocess::Normalisation,
-    timm,
 };
 
 /// The highest resolution that a tower is resampled to; attention is quadratic in the patches.
@@ -48,22 +44,6 @@ pub struct VisionTower {
 }
 
 impl VisionTower {
-    /// Loads the image tower of a CLIP or a ViT in timm's layout, from what [`Clip::load`] takes.
-    ///
-    /// # Errors
-    /// When a file is missing or damaged, or a tensor is missing, left over or wrongly shaped.
-    pub fn open(model: &Path) -> Result<Self> {
-        let (file, layout, tensors) = read_model(model)?;
-        if layout != Layout::Timm {
-            return Ok(Clip::from_file(&file, layout, tensors)?.visual);
-        }
-        let config = timm::config(&file, &tensors)?;
-        let mut weights = Weights::new(&file, layout, timm::to_openai_names(tensors));
-        let tower = Self::load(&mut weights, &config, None);
-        weights.finish()?;
-        Ok(tower)
-    }
-
     /// A CLIP's tower, with the width of its joint space, or without that a timm tower.
     pub(crate) fn load(
         weights: &mut Weights,

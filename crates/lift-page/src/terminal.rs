@@ -95,9 +95,10 @@ pub fn aligned(rows: &[Vec<String>], left: usize) -> String {
             // Counted in the terminal's columns, of which a wide character takes two.
             let blank = " ".repeat(width - cell.width());
             let between = if column > 0 { "  " } else { "" };
-            let _ = match column < left {
-                true => write!(line, "{between}{cell}{blank}"),
-                false => write!(line, "{between}{blank}{cell}"),
+            let _ = if column < left {
+                write!(line, "{between}{cell}{blank}")
+            } else {
+                write!(line, "{between}{blank}{cell}")
             };
         }
         out += line.trim_end();

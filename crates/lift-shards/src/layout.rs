@@ -127,9 +127,10 @@ pub fn shard_dirs(root: &Path) -> Result<Vec<PathBuf>> {
 /// Also when there is none.
 pub fn require_shard_dirs(root: &Path) -> Result<Vec<PathBuf>> {
     let dirs = shard_dirs(root)?;
-    match dirs.is_empty() {
-        true => Err(no_shards(root, None, &[])),
-        false => Ok(dirs),
+    if dirs.is_empty() {
+        Err(no_shards(root, None, &[]))
+    } else {
+        Ok(dirs)
     }
 }
 
@@ -144,23 +145,23 @@ fn no_shards(root: &Path, wanted: Option<Split>, there: &[PathBuf]) -> Error {
     let usual =
         || "give the folder that `lift-data build` wrote (its --out), or run the build".to_owned();
     if !root.exists() {
-        let hint = match root.starts_with("~") {
-            true => {
-                "`~` was not replaced, because it stands within quotes or behind `=`: write $HOME"
-                    .to_owned()
-            }
-            false => usual(),
+        let hint = if root.starts_with("~") {
+            "`~` was not replaced, because it stands within quotes or behind `=`: write $HOME"
+                .to_owned()
+        } else {
+            usual()
         };
         return wrong("no such folder".to_owned(), hint);
     }
     if !root.is_dir() {
-        let hint = match is_shard(root) {
-            true => give(
+        let hint = if is_shard(root) {
+            give(
                 root.parent()
                     .filter(|dir| *dir != Path::new(""))
                     .unwrap_or(Path::new(".")),
-            ),
-            false => usual(),
+            )
+        } else {
+            usual()
         };
         return wrong(
             "a file, where a folder of shards is wanted".to_owned(),
@@ -243,11 +244,11 @@ fn holds_images(dir: &Path, depth: usize) -> bool {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries.take(LOOKED_AT).any(|entry| {
         let path = entry.path();
-        match path.is_dir() {
-            true => depth > 0 && holds_images(&path, depth - 1),
-            false => path
-                .extension()
-                .is_some_and(|end| is_named_image(end.to_ascii_lowercase().to_str())),
+        if path.is_dir() {
+            depth > 0 && holds_images(&path, depth - 1)
+        } else {
+            path.extension()
+                .is_some_and(|end| is_named_image(end.to_ascii_lowercase().to_str()))
         }
     })
 }

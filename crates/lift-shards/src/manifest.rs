@@ -355,13 +355,15 @@ impl Manifest {
         if checked_sum(self.class_counts.iter().copied()) != Some(self.rows) {
             return Err(format!("the class counts do not sum to {} rows", self.rows));
         }
-        let within =
-            |field: &str, value: u64, low: u64, high: u64| match (low..=high).contains(&value) {
-                true => Ok(()),
-                false => Err(format!(
+        let within = |field: &str, value: u64, low: u64, high: u64| {
+            if (low..=high).contains(&value) {
+                Ok(())
+            } else {
+                Err(format!(
                     "{field} is {value}, it is a number from {low} to {high}"
-                )),
-            };
+                ))
+            }
+        };
         if let Some(quality) = self.jpeg_quality {
             within("jpeg_quality", quality.into(), 1, 100)?;
         }
@@ -405,9 +407,10 @@ impl ShardEntry {
 
 fn check_hash(field: &str, text: &str) -> std::result::Result<(), String> {
     let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    match text.len() == 16 && text.bytes().all(is_digit) {
-        true => Ok(()),
-        false => Err(format!("{field} is `{text}`, not 16 hex digits")),
+    if text.len() == 16 && text.bytes().all(is_digit) {
+        Ok(())
+    } else {
+        Err(format!("{field} is `{text}`, not 16 hex digits"))
     }
 }
 

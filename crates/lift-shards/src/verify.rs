@@ -230,9 +230,10 @@ impl Verdict {
             same.row,
             same.shard
         );
-        match count * 2 > fewer {
-            true => self.problems.push(text),
-            false => self.notes.push(text),
+        if count * 2 > fewer {
+            self.problems.push(text)
+        } else {
+            self.notes.push(text)
         }
     }
 }

@@ -286,12 +286,11 @@ fn similarity(path: &Path, classes: &[String], count: usize, json: bool) -> Resu
     let labels_of = |name: &String| {
         let is_it = |&label: &usize| head.class_names[label] == *name || shown[label] == *name;
         let labels: Vec<usize> = (0..shown.len()).filter(is_it).collect();
-        match labels.is_empty() {
-            true => {
-                let message = format!("{}: no class {name:?} in it", path.display());
-                Err(CliError::Usage(message))
-            }
-            false => Ok(labels),
+        if labels.is_empty() {
+            let message = format!("{}: no class {name:?} in it", path.display());
+            Err(CliError::Usage(message))
+        } else {
+            Ok(labels)
         }
     };
     let labels: Vec<usize> = match classes {

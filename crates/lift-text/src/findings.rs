@@ -197,9 +197,10 @@ impl Look {
         hashes.hash(&mut hash);
         let looks = own.iter().map(|text| tokenizer.look(text, context_length));
         let looks = looks.collect::<Result<Vec<Encoded>>>()?;
-        let blank = match of_templates {
-            true => looks.iter().all(Encoded::is_blank),
-            false => looks.iter().any(Encoded::is_blank),
+        let blank = if of_templates {
+            looks.iter().all(Encoded::is_blank)
+        } else {
+            looks.iter().any(Encoded::is_blank)
         };
         let words = |of: fn(&Encoded) -> &Vec<String>| {
             let mut words: Vec<String> = looks.iter().flat_map(of).cloned().collect();

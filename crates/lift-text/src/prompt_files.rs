@@ -28,9 +28,10 @@ pub fn read_templates(path: &Path) -> Result<Vec<Template>, String> {
             template.map_err(|reason| format!("{shown}:{}: {reason}", number + 1))
         })
         .collect::<Result<Vec<_>, _>>()?;
-    match templates.is_empty() {
-        true => Err(format!("{shown}: there is no template in it")),
-        false => Ok(templates),
+    if templates.is_empty() {
+        Err(format!("{shown}: there is no template in it"))
+    } else {
+        Ok(templates)
     }
 }
 

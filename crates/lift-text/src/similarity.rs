@@ -101,9 +101,10 @@ pub fn table(all: &[Nearest], cosines: &[Vec<f64>]) -> String {
         std::iter::once(one.class.clone()).chain(cells).collect()
     };
     let square: Vec<Vec<String>> = all.iter().zip(cosines).map(square).collect();
-    match square.is_empty() {
-        true => text,
-        false => text + "\n" + &aligned(&square, 1),
+    if square.is_empty() {
+        text
+    } else {
+        text + "\n" + &aligned(&square, 1)
     }
 }
 

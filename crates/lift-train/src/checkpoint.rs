@@ -19,8 +19,8 @@ use tch::Tensor;
 use crate::{
     config::TrainConfig,
     error::{Error, Result},
+    figures::Figures,
     fingerprint::{Origins, of_tensors},
-    train::Figures,
 };
 
 const FORMAT: &str = "lift-checkpoint/2";

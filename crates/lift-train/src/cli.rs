@@ -352,9 +352,10 @@ struct ShownArgs {
 
 impl ShownArgs {
     fn output(&self) -> Output {
-        let columns = match self.details {
-            true => Columns::All,
-            false => Columns::Accuracies,
+        let columns = if self.details {
+            Columns::All
+        } else {
+            Columns::Accuracies
         };
         match (self.json, self.per_class) {
             (true, _) => Output::Json,
@@ -529,10 +530,7 @@ impl Cli {
             }
             Some(Command::CheckDevice(args)) => {
                 let choice: DeviceChoice = args.device.parse().map_err(Error::Usage)?;
-                let output = match args.json {
-                    true => Form::Json,
-                    false => Form::Table,
-                };
+                let output = if args.json { Form::Json } else { Form::Table };
                 command::check_device(choice.resolve_with_note()?, output)?;
             }
             Some(Command::Bench(args)) => {

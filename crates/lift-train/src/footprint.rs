@@ -39,9 +39,10 @@ pub fn of_steps(config: &TrainConfig, model: &TunedModel, images: usize) -> Foot
     let first = model.tuner.first_block().unwrap_or(layers);
     let kept_of = |layer: usize| {
         let changes = |place| Hooks::changes(&model.tuner, layer, place);
-        match Place::ALL.into_iter().any(changes) {
-            true => KEPT_UNFOLDED,
-            false => KEPT,
+        if Place::ALL.into_iter().any(changes) {
+            KEPT_UNFOLDED
+        } else {
+            KEPT
         }
     };
     let kept = (first..layers).map(kept_of);

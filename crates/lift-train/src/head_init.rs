@@ -58,11 +58,10 @@ pub fn require_images(shards: &Path, manifest: &Manifest, who: &str) -> Result<(
         return Ok(());
     };
     let name = &manifest.class_names.as_slice()[label];
-    let from_one = match labels_begin_at_one(counts) {
-        true => {
-            "; every other class has some, as if labels began at 1: they count from 0, so take 1 off each label and build again"
-        }
-        false => "",
+    let from_one = if labels_begin_at_one(counts) {
+        "; every other class has some, as if labels began at 1: they count from 0, so take 1 off each label and build again"
+    } else {
+        ""
     };
     Err(Error::Config(format!(
         "{}: class {label} ({name:?}) has no training image\nhint: {who} needs at least one image a class{from_one}",

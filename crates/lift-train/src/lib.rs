@@ -18,6 +18,7 @@ pub mod config;
 pub mod consistency;
 pub mod error;
 pub mod eval;
+mod figures;
 pub mod fingerprint;
 mod footprint;
 pub mod head_init;

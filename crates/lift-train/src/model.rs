@@ -103,12 +103,11 @@ impl TunedModel {
     }
 
     fn classify(&self, features: &Tensor) -> Tensor {
-        match self.classifier.is_text() {
-            true => {
-                let embeds = self.joint.embed(features, &self.visual);
-                self.classifier.forward(&embeds)
-            }
-            false => self.classifier.forward(features),
+        if self.classifier.is_text() {
+            let embeds = self.joint.embed(features, &self.visual);
+            self.classifier.forward(&embeds)
+        } else {
+            self.classifier.forward(features)
         }
     }
 

@@ -98,12 +98,11 @@ impl<'a> Passes<'a> {
             let mut at_once = self.at_once.min(crops as usize);
             let asked = at_once;
             let rows = halving(&mut at_once, "crops", |at_once| {
-                match at_once as i64 >= crops {
-                    true => forward(&input.pixels),
-                    false => {
-                        let parts = input.pixels.split(at_once as i64, 0);
-                        Tensor::cat(&parts.iter().map(&forward).collect::<Vec<_>>(), 0)
-                    }
+                if at_once as i64 >= crops {
+                    forward(&input.pixels)
+                } else {
+                    let parts = input.pixels.split(at_once as i64, 0);
+                    Tensor::cat(&parts.iter().map(&forward).collect::<Vec<_>>(), 0)
                 }
             })
             .map_err(|refused| {

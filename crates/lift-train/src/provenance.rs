@@ -73,9 +73,12 @@ pub fn shell_line(command: &[String]) -> String {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"-_./=+:,@%".contains(&byte))
     };
-    let quoted = command.iter().map(|word| match is_plain(word) {
-        true => word.clone(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
+    let quoted = command.iter().map(|word| {
+        if is_plain(word) {
+            word.clone()
+        } else {
+            format!("'{}'", word.replace('\'', "'\\''"))
+        }
     });
     quoted.collect::<Vec<_>>().join(" ")
 }

@@ -36,9 +36,10 @@ pub fn create(config: &TrainConfig) -> Result<()> {
     require_free(out)?;
     fs::create_dir_all(out).map_err(Error::io(out))?;
     // Held while the settings are replaced, so that of two processes that begin anew one is refused.
-    let _lock = match out.join(CONFIG).exists() {
-        true => Some(lock(out)?),
-        false => None,
+    let _lock = if out.join(CONFIG).exists() {
+        Some(lock(out)?)
+    } else {
+        None
     };
     write_config(config)
 }
@@ -53,9 +54,10 @@ pub fn write_config(config: &TrainConfig) -> Result<()> {
     // An evaluation may be started from another folder.
     let config = TrainConfig {
         shards: absolute(&config.shards)?,
-        model: match hub::is_name(&config.model) {
-            true => config.model.clone(),
-            false => absolute(&config.model)?,
+        model: if hub::is_name(&config.model) {
+            config.model.clone()
+        } else {
+            absolute(&config.model)?
         },
         head: config.head.as_deref().map(absolute).transpose()?,
         out: absolute(&config.out)?,
@@ -193,12 +195,13 @@ pub fn without_report(run: &Path) -> Option<String> {
     if run.join("report.json").exists() || !run.exists() {
         return None;
     }
-    Some(match run.join(CONFIG).exists() {
-        true => format!(
+    Some(if run.join(CONFIG).exists() {
+        format!(
             "is not finished, `lift-train resume {}` goes on with it",
             run.display()
-        ),
-        false => "is no run".into(),
+        )
+    } else {
+        "is no run".into()
     })
 }
 

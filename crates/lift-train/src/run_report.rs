@@ -328,9 +328,10 @@ impl RunReport {
         let bands = report.bands.or(recorded.bands).unwrap_or_default();
         let plain = plain_of(report)?;
         let trained = report.training.as_ref().is_some_and(|t| t.steps > 0);
-        let state = match trained {
-            true => State::AfterTuning,
-            false => State::Untrained,
+        let state = if trained {
+            State::AfterTuning
+        } else {
+            State::Untrained
         };
         let classes = Classes {
             count: report.num_classes,
@@ -432,9 +433,10 @@ fn compare(first: &Report, other: &Report) -> Result<Compared> {
         )));
     }
     let trained = other.training.as_ref().is_some_and(|t| t.steps > 0);
-    let state = match trained {
-        true => State::AfterTuning,
-        false => State::Untrained,
+    let state = if trained {
+        State::AfterTuning
+    } else {
+        State::Untrained
     };
     Ok(Compared {
         name: other.name.clone(),

@@ -5,14 +5,13 @@ mod log;
 use lift_models::{Precision, is_finite, libtorch};
 use lift_page::progress::Reporting;
 
-pub use log::Figures;
-
 use log::{Log, LogLine, Window};
 
 use crate::{
     checkpoint::{Checkpoint, Keeper, Position},
     config::TrainConfig,
     error::{Error, Result},
+    figures::Figures,
     loader::{Augmentation, Draws, Input, Loader, Transfer, View},
     model::TunedModel,
     optim::LossScaler,
@@ -52,9 +51,10 @@ pub fn train(
         at = checkpoint.position;
     }
     let mut log = Log::open(config.out.join("metrics.jsonl"), at.log_bytes)?;
-    let mut events = match config.tensorboard {
-        true => Some(EventFile::create(&config.out)?),
-        false => None,
+    let mut events = if config.tensorboard {
+        Some(EventFile::create(&config.out)?)
+    } else {
+        None
     };
     if let Some(events) = events.as_mut().filter(|_| !is_new) {
         events.goes_on(at.step + 1)?;
@@ -191,9 +191,10 @@ fn stopped(config: &TrainConfig, at: &Position) -> Error {
 
 /// The last step's loss was looked at before its update: what that left is looked at here.
 fn require_finite(model: &TunedModel, config: &TrainConfig, at: &Position, lr: f64) -> Result<()> {
-    match model.tuned().values().all(is_finite) {
-        true => Ok(()),
-        false => Err(diverged(f64::NAN, model, config, at.step, at.epoch - 1, lr)),
+    if model.tuned().values().all(is_finite) {
+        Ok(())
+    } else {
+        Err(diverged(f64::NAN, model, config, at.step, at.epoch - 1, lr))
     }
 }
 

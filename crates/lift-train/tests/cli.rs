@@ -351,9 +351,10 @@ fn wrong_usage_exits_with_2_and_help_fits_a_screen() {
         ),
     ];
     for (args, message) in cases {
-        let args: Vec<&str> = match args[0].starts_with('-') {
-            true => paths.iter().chain(args).copied().collect(),
-            false => args.to_vec(),
+        let args: Vec<&str> = if args[0].starts_with('-') {
+            paths.iter().chain(args).copied().collect()
+        } else {
+            args.to_vec()
         };
         let output = lift_train(&args);
         assert_eq!(output.status.code(), Some(2), "{args:?}");

@@ -47,9 +47,10 @@ pub struct Bench<'a> {
 /// Builds the programs, draws the photos, runs the stages, and prints a table.
 pub fn run(checkout: &Checkout, steps: &mut Steps, options: &BenchOptions) -> Result<()> {
     let jpeg = setup::run(checkout, steps)?;
-    let (profile, rounds) = match options.quick {
-        true => ("dev", 2),
-        false => ("release", 5),
+    let (profile, rounds) = if options.quick {
+        ("dev", 2)
+    } else {
+        ("release", 5)
     };
     let build = ["build", "--locked", "--profile", profile];
     steps.command(
@@ -81,11 +82,12 @@ pub fn run(checkout: &Checkout, steps: &mut Steps, options: &BenchOptions) -> Re
         photos::write(&bench.folder.join("large"), 640, [1600, 1200], None)
     })?;
     let mut skipped = Vec::new();
-    let peers = match options.peers {
-        true => steps.run("install peers", || {
+    let peers = if options.peers {
+        steps.run("install peers", || {
             peers::install(checkout, &bench.folder.join("peers"), &mut skipped)
-        })?,
-        false => Vec::new(),
+        })?
+    } else {
+        Vec::new()
     };
     let before = machine::describe(checkout, profile)?;
     let mut lines = Vec::new();

@@ -123,9 +123,10 @@ pub fn table(lines: &[Line], skipped: &[Skipped]) -> String {
     for row in &rows {
         let cells = row.iter().enumerate().map(|(column, cell)| {
             let width = rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-            match column < 2 {
-                true => format!("{cell:<width$}"),
-                false => format!("{cell:>width$}"),
+            if column < 2 {
+                format!("{cell:<width$}")
+            } else {
+                format!("{cell:>width$}")
             }
         });
         out += cells.collect::<Vec<_>>().join("  ").trim_end();

@@ -117,13 +117,14 @@ impl<'a> Look<'a> {
 /// Fails where a finished dataset is not whole.
 pub(super) fn require_whole(dir: &Path, manifest: &Manifest) -> Result<()> {
     let look = Look::at(dir, manifest);
-    match look.problems.is_empty() {
-        true => Ok(()),
-        false => Err(not_whole(
+    if look.problems.is_empty() {
+        Ok(())
+    } else {
+        Err(not_whole(
             dir,
             &look.problems,
             "run the `lift-data build` that made it again, without --part: it builds what is missing or damaged again",
-        )),
+        ))
     }
 }
 

@@ -191,9 +191,10 @@ fn check_repeats(source: &Source, options: &BuildOptions, reporting: Reporting) 
 /// `cat/a.jpg: in train (image 3), in test (image 0) with label 1 instead of 0`
 fn repeat(pair: &DuplicatePair) -> String {
     let [first, again] = &pair.images;
-    let labels = match first.label == again.label {
-        true => String::new(),
-        false => format!(" with label {} instead of {}", again.label, first.label),
+    let labels = if first.label == again.label {
+        String::new()
+    } else {
+        format!(" with label {} instead of {}", again.label, first.label)
     };
     format!(
         "{}: in {} (image {}), in {} (image {}){labels}",

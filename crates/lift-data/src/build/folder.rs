@@ -49,21 +49,21 @@ pub(super) fn check_usable(dir: &Path) -> Result<()> {
     }
     // What is left is nothing at all, or a build that was cut off before it had its plan.
     let names = names_in(dir)?;
-    let is_ours = match names.iter().any(|name| name == BUILDING) {
-        true => {
-            names.len() == 1
-                && names_in(&dir.join(BUILDING))?
-                    .iter()
-                    .all(|name| is_own(name))
-        }
-        false => names.is_empty(),
+    let is_ours = if names.iter().any(|name| name == BUILDING) {
+        names.len() == 1
+            && names_in(&dir.join(BUILDING))?
+                .iter()
+                .all(|name| is_own(name))
+    } else {
+        names.is_empty()
     };
-    match is_ours {
-        true => Ok(()),
-        false => Err(lift_shards::Error::OutputExists {
+    if is_ours {
+        Ok(())
+    } else {
+        Err(lift_shards::Error::OutputExists {
             path: dir.to_owned(),
         }
-        .into()),
+        .into())
     }
 }
 

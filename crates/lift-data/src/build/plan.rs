@@ -232,9 +232,10 @@ const DECIDE_IMAGES: [&str; 17] = [
 ];
 
 fn other_list(there: u64, here: u64) -> String {
-    let counts = match there == here {
-        true => format!("{here} images, of other names or labels"),
-        false => format!("{there} images there and {here} here"),
+    let counts = if there == here {
+        format!("{here} images, of other names or labels")
+    } else {
+        format!("{there} images there and {here} here")
     };
     format!("the source differs, or what is taken of it (--holdout, --max-per-class): {counts}")
 }

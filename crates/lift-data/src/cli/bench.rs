@@ -34,9 +34,10 @@ pub fn run(args: BenchArgs) -> Result<(), CliError> {
     args.data.refuse_what_writes("bench")?;
     let options = args.data.without_output().into_options()?;
     let report = bare(&options, args.seconds, Reporting::Stderr)?;
-    match args.json {
-        true => print_json(&report),
-        false => print(&text(&report)),
+    if args.json {
+        print_json(&report)
+    } else {
+        print(&text(&report))
     }
 }
 

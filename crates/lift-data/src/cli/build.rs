@@ -71,9 +71,10 @@ pub fn run(args: BuildArgs) -> Result<(), CliError> {
     silence_worker_panics();
     if args.dry_run {
         let forecasts = forecast(&options, Reporting::Stderr)?;
-        return match args.json {
-            true => print_json(&serde_json::json!({ "splits": forecasts })),
-            false => print(&forecasts.iter().map(line).collect::<String>()),
+        return if args.json {
+            print_json(&serde_json::json!({ "splits": forecasts }))
+        } else {
+            print(&forecasts.iter().map(line).collect::<String>())
         };
     }
     stopped::say_how_to_go_on("run the same command again; finished shards are kept")?;

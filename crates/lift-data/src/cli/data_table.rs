@@ -428,9 +428,10 @@ impl DataTable {
             spec,
             lists: self.lists.clone(),
             download: url.filter(|_| self.download),
-            list_check: match self.any_list {
-                true => ListCheck::Any,
-                false => ListCheck::Pinned,
+            list_check: if self.any_list {
+                ListCheck::Any
+            } else {
+                ListCheck::Pinned
             },
             taxonomy: self.taxonomy,
         })))
@@ -538,13 +539,15 @@ impl DataTable {
             out: self.out.ok_or_else(|| missing("--out"))?,
             splits,
             subset: self.subset,
-            reach: match self.follow_outside {
-                true => Reach::Anywhere,
-                false => Reach::Below,
+            reach: if self.follow_outside {
+                Reach::Anywhere
+            } else {
+                Reach::Below
             },
-            repeats: match self.allow_repeats {
-                true => Repeats::Allowed,
-                false => Repeats::Refused,
+            repeats: if self.allow_repeats {
+                Repeats::Allowed
+            } else {
+                Repeats::Refused
             },
             columns: Columns {
                 path: self.path_column,
@@ -586,9 +589,10 @@ fn all_splits(
 ) -> Result<Vec<Split>, CliError> {
     let mut splits = dataset.splits_in(source, subset)?;
     if splits.is_empty() {
-        splits = match holdout.is_none() {
-            true => vec![Split::Train, Split::Test],
-            false => vec![Split::Train],
+        splits = if holdout.is_none() {
+            vec![Split::Train, Split::Test]
+        } else {
+            vec![Split::Train]
         };
     }
     splits.extend(holdout.splits());

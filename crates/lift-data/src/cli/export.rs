@@ -87,9 +87,10 @@ pub fn run(args: &ExportArgs) -> Result<(), CliError> {
         say_folders(&report);
         reports.push(report);
     }
-    match args.json {
-        true => print_json(&serde_json::json!({ "splits": reports })),
-        false => Ok(()),
+    if args.json {
+        print_json(&serde_json::json!({ "splits": reports }))
+    } else {
+        Ok(())
     }
 }
 

@@ -266,9 +266,10 @@ fn histogram(report: &Report) -> String {
         );
         let group = &counts[from..to];
         let mean = group.iter().sum::<u64>() as f64 / group.len() as f64;
-        let length = match most > 0.0 {
-            true => (mean.ln_1p() / most * BAR as f64).round() as usize,
-            false => 0,
+        let length = if most > 0.0 {
+            (mean.ln_1p() / most * BAR as f64).round() as usize
+        } else {
+            0
         };
         rows.push((
             format!("{}-{}", from + 1, to),

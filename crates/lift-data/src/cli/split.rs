@@ -93,9 +93,10 @@ pub fn run(args: SplitArgs) -> Result<(), CliError> {
         "written to {}; build with: lift-data build list --source {} --root {} --out SHARDS",
         report.dir.display(),
         report.dir.display(),
-        match report.root.as_os_str().is_empty() {
-            true => ".".into(),
-            false => report.root.display().to_string(),
+        if report.root.as_os_str().is_empty() {
+            ".".into()
+        } else {
+            report.root.display().to_string()
         },
     ));
     if json {

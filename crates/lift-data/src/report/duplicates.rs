@@ -288,9 +288,10 @@ impl Search<'_> {
     fn rank(&self, edge: &Edge, names: &[Vec<String>]) -> Rank {
         let (a, b) = (&self.images[edge.a as usize], &self.images[edge.b as usize]);
         // Labels mean the same within the data set; another one's classes are known by their names.
-        let same_class = match self.is_own(a.group) && self.is_own(b.group) {
-            true => a.label == b.label,
-            false => name(names, a) == name(names, b),
+        let same_class = if self.is_own(a.group) && self.is_own(b.group) {
+            a.label == b.label
+        } else {
+            name(names, a) == name(names, b)
         };
         (
             a.group == b.group,
@@ -433,9 +434,12 @@ impl Leakage {
 pub fn by_path(lists: &[SplitList], names_splits: bool, class_names: &ClassNames) -> Leakage {
     let names = told_apart(class_names.as_slice());
     let mut out = Leakage::none("path");
-    let split_name = |list: &SplitList| match names_splits {
-        true => list.split.to_string(),
-        false => "all".to_owned(),
+    let split_name = |list: &SplitList| {
+        if names_splits {
+            list.split.to_string()
+        } else {
+            "all".to_owned()
+        }
     };
     // The first image of each path.
     let mut first: HashMap<(&std::path::Path, &str), (usize, usize)> = HashMap::new();

@@ -238,12 +238,13 @@ impl Parser<'_> {
         }
         let is_name = token.starts_with(|c: char| c.is_ascii_alphabetic());
         Err(
-            match is_name && !["and", "or", "not"].contains(&token.as_str()) {
-                true => format!(
+            if is_name && !["and", "or", "not"].contains(&token.as_str()) {
+                format!(
                     "`{token}` is not known here; known are {}",
                     self.known.join(", ")
-                ),
-                false => format!("`{token}` stands where a name or a number is expected"),
+                )
+            } else {
+                format!("`{token}` stands where a name or a number is expected")
             },
         )
     }

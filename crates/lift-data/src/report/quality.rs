@@ -286,9 +286,10 @@ pub fn of(
             .map_init(
                 || Decoder::sharing(&budget),
                 |decoder, &row| {
-                    let known = match keeps_files {
-                        true => Some(facts(reader.bytes(row)?)),
-                        false => None,
+                    let known = if keeps_files {
+                        Some(facts(reader.bytes(row)?))
+                    } else {
+                        None
                     };
                     match reader.rgb(row, decoder) {
                         Ok(image) => Ok(Ok((measure(image), known))),

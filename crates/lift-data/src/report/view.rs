@@ -203,9 +203,10 @@ fn long_tail(report: &Report) -> Section {
             Cell::Float(pareto.rms_log_error, 3),
         ]);
         parts.push(Part::Table(table));
-        let better = match exponential.rms_log_error <= pareto.rms_log_error {
-            true => "exponential",
-            false => "Pareto",
+        let better = if exponential.rms_log_error <= pareto.rms_log_error {
+            "exponential"
+        } else {
+            "Pareto"
         };
         parts.push(Part::Text(format!(
             "The {better} profile is the closer one. The exponential is a least-squares line through the logarithms of \
@@ -537,9 +538,10 @@ fn distributions_table(report: &Report) -> Table {
 }
 
 fn histogram(split: &SplitQuality, of: &Distribution) -> Figure {
-    let x = match of.log_bins {
-        true => Axis::log(of.measure),
-        false => Axis::linear(of.measure),
+    let x = if of.log_bins {
+        Axis::log(of.measure)
+    } else {
+        Axis::linear(of.measure)
     };
     let [smallest, _, median, _, largest] = of.quantiles;
     Figure {

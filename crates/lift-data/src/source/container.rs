@@ -112,9 +112,10 @@ impl ContainerFiles {
             return Ok(files);
         }
         let below = |path: &Path| path.strip_prefix(dir).unwrap_or(path).display().to_string();
-        let shown: Vec<String> = match self.unnamed.is_empty() {
-            true => self.left_out.no_split.iter().cloned().collect(),
-            false => self.unnamed.iter().map(|path| below(path)).collect(),
+        let shown: Vec<String> = if self.unnamed.is_empty() {
+            self.left_out.no_split.iter().cloned().collect()
+        } else {
+            self.unnamed.iter().map(|path| below(path)).collect()
         };
         let speaks = |path: &String| path.split('/').any(speaks_of_a_split);
         if wanted == 1 && !self.unnamed.is_empty() && !shown.iter().any(speaks) {

@@ -103,23 +103,25 @@ impl Folder<'_> {
         };
         if !found.is_dir() {
             // Whether a file's link leads out is asked where the file is opened.
-            return Ok(match found.is_file() {
-                true => Kind::File,
-                false => Kind::Odd,
+            return Ok(if found.is_file() {
+                Kind::File
+            } else {
+                Kind::Odd
             });
         }
         let real = fs::canonicalize(path).map_err(Error::read(path))?;
         if self.leads_back(&real) {
             return Ok(Kind::Odd);
         }
-        match bounds.hold(&real) {
-            true => Ok(Kind::Folder),
-            false => Err(Error::Source {
+        if bounds.hold(&real) {
+            Ok(Kind::Folder)
+        } else {
+            Err(Error::Source {
                 path: path.to_owned(),
                 reason: format!("a link to {}, outside of the source", real.display()),
                 hint: "take such links with --follow-outside, or copy what is behind them"
                     .to_owned(),
-            }),
+            })
         }
     }
 }

@@ -274,13 +274,14 @@ impl Listing<'_> {
                 Kind::Odd => true,
                 Kind::File => is_image(&folder.path().join(&entry.name), &entry.name),
             };
-            match is_image {
-                true => self.items.push(Item {
+            if is_image {
+                self.items.push(Item {
                     path,
                     label,
                     content: Content::File,
-                }),
-                false => self.left_out.pass_over(&entry.name),
+                })
+            } else {
+                self.left_out.pass_over(&entry.name)
             }
         }
         Ok(())

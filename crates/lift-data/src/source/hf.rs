@@ -50,9 +50,10 @@ pub fn read(
     let found = find(source, splits, subset)?;
     let mut lists = Vec::new();
     let mut list = |split: Split, wanted: usize, names: &mut Names| -> Result<()> {
-        let files = match source.is_file() {
-            true => vec![source.to_owned()],
-            false => found.of_split(source, split, wanted, "parquet")?,
+        let files = if source.is_file() {
+            vec![source.to_owned()]
+        } else {
+            found.of_split(source, split, wanted, "parquet")?
         };
         lists.push(list_split(source, split, files, columns, names, reach)?);
         Ok(())
@@ -190,9 +191,10 @@ fn list_rows(
     layout: &Layout,
     reach: Reach,
 ) -> Result<FoundList> {
-    let root = match source.is_dir() {
-        true => source.to_owned(),
-        false => source.parent().unwrap_or(Path::new("")).to_owned(),
+    let root = if source.is_dir() {
+        source.to_owned()
+    } else {
+        source.parent().unwrap_or(Path::new("")).to_owned()
     };
     let mean_bytes = mean_image_bytes(&files, &layout.image)?;
     let store = RowStore::new(files.clone(), layout.image.clone(), mean_bytes);
@@ -278,9 +280,10 @@ impl Layout {
             .collect();
         let choose = |given: &Option<String>, kind: &str, usual: &str, flag: &str| {
             if let Some(name) = given {
-                return match there.contains(name) {
-                    true => Ok(name.clone()),
-                    false => Err(no_column(file, name, flag, &there)),
+                return if there.contains(name) {
+                    Ok(name.clone())
+                } else {
+                    Err(no_column(file, name, flag, &there))
                 };
             }
             // In the order of the columns, so that messages do not depend on a map's order.

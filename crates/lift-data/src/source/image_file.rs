@@ -34,9 +34,10 @@ pub struct Bounds(Option<PathBuf>);
 impl Bounds {
     /// `root`, where the files may not lie elsewhere.
     pub(super) fn new(root: &Path, reach: Reach) -> Result<Self> {
-        let here = match root.as_os_str().is_empty() {
-            true => Path::new("."),
-            false => root,
+        let here = if root.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            root
         };
         match reach {
             Reach::Anywhere => Ok(Self(None)),

@@ -91,9 +91,10 @@ impl ListFiles {
         if let Some(file) = self.one(source, split)? {
             return Ok(file.to_owned());
         }
-        let there = match self.others.is_empty() {
-            true => String::new(),
-            false => format!("; there are {}", self.others.join(", ")),
+        let there = if self.others.is_empty() {
+            String::new()
+        } else {
+            format!("; there are {}", self.others.join(", "))
         };
         let usual = kind.usual(split);
         wrong(format!("there is no {usual} in it{there}"), kind.none)

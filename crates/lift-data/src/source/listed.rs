@@ -26,9 +26,10 @@ pub(super) struct Root<'a> {
 
 impl<'a> Root<'a> {
     pub(super) fn new(path: &'a Path, reach: Reach, start: &'static str) -> Result<Self> {
-        let here = match path.as_os_str().is_empty() {
-            true => Path::new("."),
-            false => path,
+        let here = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
         };
         let absolute = std::path::absolute(here).map_err(Error::read(path))?;
         let mut plain = PathBuf::new();
@@ -77,13 +78,12 @@ impl<'a> Root<'a> {
             ),
         };
         let (above, parts) = plain(written);
-        let below = match written.starts_with('/') {
-            true => {
-                let path: PathBuf = std::iter::once("/").chain(parts.iter().copied()).collect();
-                let below = path.strip_prefix(&self.absolute).ok();
-                below.map(|below| below.to_string_lossy().into_owned())
-            }
-            false => (above == 0).then(|| parts.join("/")),
+        let below = if written.starts_with('/') {
+            let path: PathBuf = std::iter::once("/").chain(parts.iter().copied()).collect();
+            let below = path.strip_prefix(&self.absolute).ok();
+            below.map(|below| below.to_string_lossy().into_owned())
+        } else {
+            (above == 0).then(|| parts.join("/"))
         };
         match below {
             Some(path) if path.is_empty() => Err(refused(format!("`{written}` names no file"))),
@@ -93,9 +93,10 @@ impl<'a> Root<'a> {
             Some(path) => Ok(item(path, Content::File)),
             None if self.reach == Reach::Below => Err(refused(format!(
                 "`{written}` lies outside of {}",
-                match self.path.as_os_str().is_empty() {
-                    true => "the list's folder".to_owned(),
-                    false => self.path.display().to_string(),
+                if self.path.as_os_str().is_empty() {
+                    "the list's folder".to_owned()
+                } else {
+                    self.path.display().to_string()
                 }
             ))),
             None => {

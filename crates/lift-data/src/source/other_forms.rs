@@ -13,9 +13,10 @@ use lift_page::escape;
 /// # Errors
 /// When `source` is one of them.
 pub(crate) fn refuse(source: &Path) -> Result<()> {
-    match source.is_dir() {
-        true => saved_to_disk(source).map_or(Ok(()), Err),
-        false => compressed(source).map_or(Ok(()), Err),
+    if source.is_dir() {
+        saved_to_disk(source).map_or(Ok(()), Err)
+    } else {
+        compressed(source).map_or(Ok(()), Err)
     }
 }
 

@@ -138,9 +138,10 @@ pub(super) fn pick(
     };
     let (mut places, mut others) = (SplitPlaces::default(), Vec::new());
     for file in files {
-        match file.subset == chosen {
-            true => places.add(file.split, &file.word, file.path),
-            false => others.push(file.shown),
+        if file.subset == chosen {
+            places.add(file.split, &file.word, file.path)
+        } else {
+            others.push(file.shown)
         }
     }
     Ok((places, others))

@@ -121,9 +121,10 @@ fn read_table(file: &Path, columns: &Columns, root: &Root<'_>) -> Result<Rows> {
     let is_parquet = file
         .extension()
         .is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
-    let (items, labels, place) = match is_parquet {
-        true => read_parquet(file, path, label, root)?,
-        false => read_csv(file, path, label, root)?,
+    let (items, labels, place) = if is_parquet {
+        read_parquet(file, path, label, root)?
+    } else {
+        read_csv(file, path, label, root)?
     };
     if items.is_empty() {
         return Err(Error::Source {

@@ -52,18 +52,20 @@ pub fn read(
     columns: &Columns,
     subset: Option<&str>,
 ) -> Result<Source> {
-    let root = match source.is_dir() {
-        true => source,
-        false => source.parent().unwrap_or(Path::new("")),
+    let root = if source.is_dir() {
+        source
+    } else {
+        source.parent().unwrap_or(Path::new(""))
     };
     let class_names = class_names_beside(root, class_names)?;
     let field = columns.label.as_deref().unwrap_or("label");
     let found = find(source, splits, subset)?;
     let mut left_out = found.left_out.clone();
     let index = |split: Split, wanted: usize, left_out: &mut LeftOut| {
-        let tars = match source.is_file() {
-            true => vec![source.to_owned()],
-            false => found.of_split(source, split, wanted, "tar")?,
+        let tars = if source.is_file() {
+            vec![source.to_owned()]
+        } else {
+            found.of_split(source, split, wanted, "tar")?
         };
         index_split(split, &tars, root, field, left_out)
     };

@@ -76,9 +76,10 @@ impl<'a> Directory<'a> {
                 continue;
             };
             let place = at + 4 + of_count;
-            let at = match bytes <= of_count {
-                true => place,
-                false => usize::try_from(self.number(place, of_count)?).ok()?,
+            let at = if bytes <= of_count {
+                place
+            } else {
+                usize::try_from(self.number(place, of_count)?).ok()?
             };
             let is_there = at
                 .checked_add(bytes)

@@ -40,14 +40,15 @@ pub(super) fn check_data(
     (width, height): (u32, u32),
 ) -> Result<(), DecodeError> {
     let is_arithmetic = frame(bytes).is_some_and(|frame| frame.marker > 0xC8);
-    match is_arithmetic || blocks <= bytes.len() as u64 * 8 {
-        true => Ok(()),
-        false => Err(DecodeError::TooLittle {
+    if is_arithmetic || blocks <= bytes.len() as u64 * 8 {
+        Ok(())
+    } else {
+        Err(DecodeError::TooLittle {
             format: JPEG,
             width,
             height,
             bytes: bytes.len(),
-        }),
+        })
     }
 }
 

@@ -143,14 +143,15 @@ fn check_data(
         ImageFormat::Bmp => bmp::can_hold(file),
         _ => true,
     };
-    match can_hold {
-        true => Ok(()),
-        false => Err(DecodeError::TooLittle {
+    if can_hold {
+        Ok(())
+    } else {
+        Err(DecodeError::TooLittle {
             format: format_name(format),
             width,
             height,
             bytes: file.len(),
-        }),
+        })
     }
 }
 

@@ -35,9 +35,10 @@ pub(super) fn decode(
             None
         }
     };
-    let pixels = match jpeg::is_sequential_in_scans(bytes) {
-        true => in_scans(bytes)?,
-        false => in_one(bytes)?,
+    let pixels = if jpeg::is_sequential_in_scans(bytes) {
+        in_scans(bytes)?
+    } else {
+        in_one(bytes)?
     };
     if pixels.len() as u64 != u64::from(width) * u64::from(height) * 3 {
         return Err(refused("its pixels are not as many as its header says"));
@@ -55,9 +56,10 @@ pub(super) fn decode(
 
 /// Whether all of a JPEG's coded data is there.
 pub(super) fn check(bytes: &[u8]) -> Result<(), DecodeError> {
-    match jpeg::has_end(bytes) {
-        true => entropy::check(bytes),
-        false => Err(DecodeError::Truncated { format: JPEG }),
+    if jpeg::has_end(bytes) {
+        entropy::check(bytes)
+    } else {
+        Err(DecodeError::Truncated { format: JPEG })
     }
 }
 

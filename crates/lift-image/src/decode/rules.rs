@@ -58,13 +58,14 @@ impl From<Orientation> for Rules {
 
 impl Rules {
     pub(super) fn check_pixels(&self, width: u32, height: u32) -> Result<(), DecodeError> {
-        match (1..=self.max_pixels).contains(&(u64::from(width) * u64::from(height))) {
-            true => Ok(()),
-            false => Err(DecodeError::Size {
+        if (1..=self.max_pixels).contains(&(u64::from(width) * u64::from(height))) {
+            Ok(())
+        } else {
+            Err(DecodeError::Size {
                 width,
                 height,
                 most: self.max_pixels,
-            }),
+            })
         }
     }
 

@@ -37,13 +37,17 @@ pub(super) fn decode(
     }
     jpeg::check_data(bytes, header.num_blocks, (width, height))?;
     let turn = rules.turn(bytes, ImageFormat::Jpeg);
-    let upright = match swaps_sides(turn) {
-        true => (height, width),
-        false => (width, height),
+    let upright = if swaps_sides(turn) {
+        (height, width)
+    } else {
+        (width, height)
     };
-    let fraction = |sides, target| match opened.is_sampled_as_usual() {
-        true => fraction(sides, target),
-        false => 8,
+    let fraction = |sides, target| {
+        if opened.is_sampled_as_usual() {
+            fraction(sides, target)
+        } else {
+            8
+        }
     };
     let (eighths, crop) = match wanted {
         Wanted::All => (8, None),

@@ -192,9 +192,10 @@ impl RowPlan {
                 for (sum, [low, high]) in sums.iter_mut().zip(pixels) {
                     // Every other byte zero: 16-bit numbers.
                     const EVEN: u64 = 0x5555_5555_5555_5555;
-                    let taps = match WIDE {
-                        true => _mm512_maskz_permutex2var_epi8(EVEN, low, place, high),
-                        false => _mm512_maskz_permutexvar_epi8(EVEN, place, low),
+                    let taps = if WIDE {
+                        _mm512_maskz_permutex2var_epi8(EVEN, low, place, high)
+                    } else {
+                        _mm512_maskz_permutexvar_epi8(EVEN, place, low)
                     };
                     *sum = _mm512_dpwssd_epi32(*sum, taps, value);
                 }

@@ -59,9 +59,10 @@ impl ModelCache {
 
     /// The commit that the revision is, or last was, if its tensors are here.
     pub fn usable_commit(&self) -> Option<String> {
-        let commit = match is_commit(&self.revision) {
-            true => self.revision.clone(),
-            false => self.known_commit()?,
+        let commit = if is_commit(&self.revision) {
+            self.revision.clone()
+        } else {
+            self.known_commit()?
         };
         let has_weights = WEIGHTS.iter().any(|file| self.has_whole(&commit, file));
         has_weights.then_some(commit)

@@ -27,12 +27,13 @@ pub fn fetch(
     cache: &ModelCache,
 ) -> Result<std::result::Result<String, String>> {
     let client = Client::new(hub, id);
-    let commit = match is_commit(&id.revision) {
-        true => id.revision.clone(),
-        false => match commit_of(id, &client)? {
+    let commit = if is_commit(&id.revision) {
+        id.revision.clone()
+    } else {
+        match commit_of(id, &client)? {
             Ok(commit) => commit,
             Err(reason) => return Ok(Err(reason)),
-        },
+        }
     };
     let files = Files {
         id,

@@ -176,12 +176,13 @@ impl Hub {
     /// When it is not in the cache and cannot be fetched, or has none of the files that tensors are read from.
     pub fn fetch(&self, id: &ModelId) -> Result<ModelId> {
         let cache = ModelCache::new(&self.cache, id);
-        let unreachable = match self.offline {
-            true => None,
-            false => match files::fetch(self, id, &cache)? {
+        let unreachable = if self.offline {
+            None
+        } else {
+            match files::fetch(self, id, &cache)? {
                 Ok(commit) => return Ok(id.at(&commit)),
                 Err(reason) => Some(reason),
-            },
+            }
         };
         let Some(commit) = cache.usable_commit() else {
             return Err(self.not_cached(id, &cache, unreachable.as_deref()));

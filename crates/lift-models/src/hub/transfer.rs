@@ -74,9 +74,10 @@ impl Client<'_> {
                 out.set_len(0).map_err(Error::io(part))?;
                 return Err(self.broken(&url, &reason, "is it the right server (HF_ENDPOINT)?"));
             }
-            failures = match now > most && !is_slow {
-                true => 0,
-                false => failures + 1,
+            failures = if now > most && !is_slow {
+                0
+            } else {
+                failures + 1
             };
             most = most.max(now);
             if failures == ATTEMPTS {

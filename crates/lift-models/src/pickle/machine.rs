@@ -176,9 +176,10 @@ impl<'a> Machine<'a> {
 
     /// A number without sign in one byte or four.
     fn index(&mut self, is_short: bool) -> Result<u32> {
-        match is_short {
-            true => Ok(self.byte()?.into()),
-            false => Ok(u32::from_le_bytes(self.array()?)),
+        if is_short {
+            Ok(self.byte()?.into())
+        } else {
+            Ok(u32::from_le_bytes(self.array()?))
         }
     }
 

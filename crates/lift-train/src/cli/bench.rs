@@ -128,9 +128,6 @@ impl BenchArgs {
     }
 
     fn form(&self) -> Form {
-        match self.json {
-            true => Form::Json,
-            false => Form::Table,
-        }
+        if self.json { Form::Json } else { Form::Table }
     }
 }

@@ -154,9 +154,10 @@ impl ReportArgs {
 
     fn settings(&self) -> Result<ReportSettings> {
         // A zero-shot run has a report and no settings.
-        let config = match self.run.join("config.toml").exists() {
-            true => Some(self.moved.apply(read_config(&self.run)?)),
-            false => None,
+        let config = if self.run.join("config.toml").exists() {
+            Some(self.moved.apply(read_config(&self.run)?))
+        } else {
+            None
         };
         let device = match &config {
             Some(config) => config.device.as_str(),
@@ -167,9 +168,10 @@ impl ReportArgs {
         Ok(ReportSettings {
             run: self.run.clone(),
             compare: self.compare.clone(),
-            compute: match self.recorded {
-                true => None,
-                false => Some(command::device(device, max_memory, threads)?),
+            compute: if self.recorded {
+                None
+            } else {
+                Some(command::device(device, max_memory, threads)?)
             },
             config,
             shards: self.moved.shards.clone(),

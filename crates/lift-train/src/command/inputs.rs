@@ -98,12 +98,11 @@ impl Inputs {
             ..config.clone()
         };
         let learns_words = config.learned_words().is_some();
-        let (visual, words) = match learns_words {
-            true => {
-                let (visual, words) = load_towers(config)?;
-                (visual, Some(words))
-            }
-            false => (load_tower(&config.model, config.resolution)?, None),
+        let (visual, words) = if learns_words {
+            let (visual, words) = load_towers(config)?;
+            (visual, Some(words))
+        } else {
+            (load_tower(&config.model, config.resolution)?, None)
         };
         let text = words.as_ref().map(|words| (&words.tower, &words.tokenizer));
         let found = Origins::of(config, &visual, text)?;

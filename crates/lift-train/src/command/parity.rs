@@ -48,19 +48,21 @@ pub fn parity(
     }
     let above = parity.deviations.iter().filter(|d| !d.is_within());
     let above: Vec<&str> = above.map(|d| d.what).collect();
-    match above.is_empty() {
-        true => Ok(()),
-        false => Err(Error::AboveTolerance {
+    if above.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::AboveTolerance {
             run: run.into(),
             what: above.join(", "),
-        }),
+        })
     }
 }
 
 fn named(parity: &Parity) -> String {
-    match parity.tuners.is_empty() {
-        true => "none".into(),
-        false => parity.tuners.join(","),
+    if parity.tuners.is_empty() {
+        "none".into()
+    } else {
+        parity.tuners.join(",")
     }
 }
 

@@ -122,9 +122,10 @@ pub fn report(settings: &ReportSettings) -> Result<(RunReport, Vec<Group>)> {
         log: &curves::read(run)?,
         consistency: found,
         provenance: Provenance::read(run)?,
-        settings: match text.exists() {
-            true => Some(fs::read_to_string(&text).map_err(Error::io(&text))?),
-            false => None,
+        settings: if text.exists() {
+            Some(fs::read_to_string(&text).map_err(Error::io(&text))?)
+        } else {
+            None
         },
         compared: &compared,
         bands: test.as_ref().map(|test| test.manifest().bands),

@@ -245,9 +245,10 @@ impl TrainArgs {
             false => initial(typed, (recipe.init, recipe.head))?,
         };
         let classifier = self.classifier.or(recipe.classifier).unwrap_or_else(|| {
-            match kinds().any(TunerKind::is_between_towers) {
-                true => ClassifierKind::Text,
-                false => ClassifierKind::default(),
+            if kinds().any(TunerKind::is_between_towers) {
+                ClassifierKind::Text
+            } else {
+                ClassifierKind::default()
             }
         });
         let config = TrainConfig {

@@ -55,9 +55,10 @@ pub fn minimise(
     while steps < max_steps && largest(&at.gradient) > tolerance {
         let direction = -two_loops(&at.gradient, &pairs);
         // Without memory the gradient says nothing of the scale: start with a step of length one at most.
-        let first = match pairs.is_empty() {
-            true => (1.0 / dot(&direction, &direction).sqrt()).min(1.0),
-            false => 1.0,
+        let first = if pairs.is_empty() {
+            (1.0 / dot(&direction, &direction).sqrt()).min(1.0)
+        } else {
+            1.0
         };
         let Some(next) = line_search(&at, &direction, first, &mut function) else {
             break;
@@ -130,9 +131,10 @@ fn line_search(
             best = Some(point);
             low = length;
         }
-        length = match high.is_finite() {
-            true => (low + high) / 2.0,
-            false => 2.0 * low,
+        length = if high.is_finite() {
+            (low + high) / 2.0
+        } else {
+            2.0 * low
         };
     }
     best

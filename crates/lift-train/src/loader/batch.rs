@@ -129,14 +129,17 @@ mod tests {
 
     /// Batches of one label that is their number; the one of number `bad` cannot be made.
     fn numbered(count: usize, bad: usize) -> Batches {
-        Batches::made_by(count, move |number| match number == bad {
-            true => Err(Error::LoaderStopped),
-            false => Ok(Batch {
-                pixels: Vec::new().into(),
-                mirrored: Vec::new(),
-                labels: vec![number as i64],
-                resolution: 0,
-            }),
+        Batches::made_by(count, move |number| {
+            if number == bad {
+                Err(Error::LoaderStopped)
+            } else {
+                Ok(Batch {
+                    pixels: Vec::new().into(),
+                    mirrored: Vec::new(),
+                    labels: vec![number as i64],
+                    resolution: 0,
+                })
+            }
         })
     }
 

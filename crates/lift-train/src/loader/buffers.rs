@@ -124,9 +124,10 @@ impl Buffers {
             (Some(device), Some(Bytes::Pinned(mut pinned))) => {
                 pinned.settle()?;
                 // A smaller batch leaves its end unused.
-                match pinned.bytes().len() < layout.bytes() {
-                    true => Bytes::Pinned(Pinned::new(device, layout.bytes())?),
-                    false => Bytes::Pinned(pinned),
+                if pinned.bytes().len() < layout.bytes() {
+                    Bytes::Pinned(Pinned::new(device, layout.bytes())?)
+                } else {
+                    Bytes::Pinned(pinned)
                 }
             }
             (Some(device), _) => Bytes::Pinned(Pinned::new(device, layout.bytes())?),

@@ -51,9 +51,10 @@ impl Schedule {
             }
             ScheduleKind::Constant => lr,
         };
-        match step < self.warmup {
-            true => scheduled * (step + 1) as f64 / (self.warmup + 1) as f64,
-            false => scheduled,
+        if step < self.warmup {
+            scheduled * (step + 1) as f64 / (self.warmup + 1) as f64
+        } else {
+            scheduled
         }
     }
 }

@@ -158,9 +158,10 @@ impl Reference {
     }
 
     pub fn optional(&self, name: &str, shape: &[Option<i64>]) -> Result<Option<Tensor>> {
-        match self.file.tensors.contains_key(name) {
-            true => self.tensor(name, shape).map(Some),
-            false => Ok(None),
+        if self.file.tensors.contains_key(name) {
+            self.tensor(name, shape).map(Some)
+        } else {
+            Ok(None)
         }
     }
 

@@ -7,11 +7,12 @@ use std::{
     time::Instant,
 };
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tch::{Device, Tensor};
 
 use crate::{
     error::{Error, Result},
+    figures::Figures,
     tensorboard::EventFile,
 };
 
@@ -116,40 +117,5 @@ impl Window {
             waited: self.waited,
             seconds: self.seconds_before + self.opened.elapsed().as_secs_f64(),
         }
-    }
-}
-
-/// Sums over some steps.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Figures {
-    /// Of the images' losses.
-    pub loss_sum: f64,
-    /// Images seen.
-    pub images: u64,
-    /// Seconds spent waiting for data.
-    pub waited: f64,
-    /// Wall time.
-    pub seconds: f64,
-}
-
-impl Figures {
-    pub(super) fn add(&mut self, other: &Self) {
-        self.loss_sum += other.loss_sum;
-        self.images += other.images;
-        self.waited += other.waited;
-        self.seconds += other.seconds;
-    }
-
-    pub(super) fn loss(&self) -> f64 {
-        self.loss_sum / self.images as f64
-    }
-
-    pub(super) fn images_per_second(&self) -> f64 {
-        self.images as f64 / self.seconds.max(f64::MIN_POSITIVE)
-    }
-
-    pub(super) fn data_wait_share(&self) -> f64 {
-        self.waited / self.seconds.max(f64::MIN_POSITIVE)
     }
 }

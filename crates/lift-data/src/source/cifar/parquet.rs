@@ -95,10 +95,10 @@ pub fn read_images(
                         path: format!("{name}#{row}"),
                         label: labels[index],
                         // One that is null is a bad image of its own, as an empty file is.
-                        content: Content::Memory(match image.is_null(i) || bytes.is_null(i) {
-                            true => Vec::new(),
-                            false => small(bytes.value(i))
-                                .ok_or_else(|| wrong_column(file, "img.bytes"))?,
+                        content: Content::Memory(if image.is_null(i) || bytes.is_null(i) {
+                            Vec::new()
+                        } else {
+                            small(bytes.value(i)).ok_or_else(|| wrong_column(file, "img.bytes"))?
                         }),
                     });
                 }

@@ -33,15 +33,16 @@ impl Index {
             && samples > 1
             && 2 * different > samples
             && self.words_of_texts > 3 * samples;
-        match is_captions {
-            false => Ok(()),
-            true => Err(wrong(
+        if is_captions {
+            Err(wrong(
                 tar,
                 format!(
                     "the .txt files of {samples} samples have {different} different texts, which are captions and no classes"
                 ),
                 LABEL_HINT,
-            )),
+            ))
+        } else {
+            Ok(())
         }
     }
 }
@@ -199,9 +200,10 @@ impl Json {
                 let is_text = |(_, value): (&String, &Value)| {
                     value.as_str().map(|text| text.trim().to_owned())
                 };
-                let caption = match fields.contains_key("caption") {
-                    true => Caption::Field,
-                    false => Caption::Texts(fields.iter().filter_map(is_text).collect()),
+                let caption = if fields.contains_key("caption") {
+                    Caption::Field
+                } else {
+                    Caption::Texts(fields.iter().filter_map(is_text).collect())
                 };
                 (fields.get(field), Some(caption))
             }

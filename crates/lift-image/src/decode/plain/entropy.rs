@@ -32,13 +32,14 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), DecodeError> {
             _ => {}
         }
     }
-    match walk
+    if walk
         .colours
         .iter()
         .all(|colour| colour.is_seen && colour.low.iter().all(|&low| low == 0))
     {
-        true => Ok(()),
-        false => Err(damaged("scans are missing")),
+        Ok(())
+    } else {
+        Err(damaged("scans are missing"))
     }
 }
 
@@ -428,11 +429,12 @@ impl<'a> Bits<'a> {
         let rest = &self.data[start..self.at];
         let count = rest.len() + self.count as usize / 8;
         let is_padding = rest.windows(2).all(|pair| pair[0] == pair[1]);
-        match count > MOST_STRAY_BYTES && !is_padding {
-            true => Err(damaged(&format!(
+        if count > MOST_STRAY_BYTES && !is_padding {
+            Err(damaged(&format!(
                 "{count} bytes are left over after a scan's last block"
-            ))),
-            false => Ok(()),
+            )))
+        } else {
+            Ok(())
         }
     }
 }

@@ -58,12 +58,11 @@ fn crop_patches<const W: usize>(
                     let row = &pixels[y * side + left..][..patch];
                     let words = rows_of_words.next().expect("as many words as bytes");
                     let word = |pixel: &[u8; 3]| values[usize::from(pixel[channel])];
-                    match mirrored {
-                        false => words.iter_mut().zip(row).for_each(|(w, p)| *w = word(p)),
-                        true => {
-                            let row = row.iter().rev();
-                            words.iter_mut().zip(row).for_each(|(w, p)| *w = word(p));
-                        }
+                    if mirrored {
+                        let row = row.iter().rev();
+                        words.iter_mut().zip(row).for_each(|(w, p)| *w = word(p));
+                    } else {
+                        words.iter_mut().zip(row).for_each(|(w, p)| *w = word(p))
                     }
                 }
             }

@@ -67,9 +67,10 @@ pub fn curves(points: &[CurvePoint]) -> Vec<Figure> {
             caption: String::new(),
             plot: Plot::new(
                 Axis::linear("step"),
-                match lowest >= 0.0 && highest > 0.0 {
-                    true => y.range(0.0, 1.05 * highest),
-                    false => y,
+                if lowest >= 0.0 && highest > 0.0 {
+                    y.range(0.0, 1.05 * highest)
+                } else {
+                    y
                 },
                 vec![Series::new("", AFTER_COLOUR, Mark::Line(line))],
             ),

@@ -149,9 +149,10 @@ pub fn classes(report: &RunReport) -> Table {
         "taken for most",
     ];
     let is_cut = report.per_class.len() > MOST_CLASSES;
-    let caption = match is_cut {
-        false => "Accuracy of each class",
-        true => "Accuracy of the classes that are worst after tuning",
+    let caption = if is_cut {
+        "Accuracy of the classes that are worst after tuning"
+    } else {
+        "Accuracy of each class"
     };
     let mut table = Table::new(caption, &headings);
     let mut lines: Vec<_> = report.per_class.iter().collect();

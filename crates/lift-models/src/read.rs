@@ -1,0 +1,70 @@
+//! From what `--model` names to the tensors: which file has them, or which index the files that have them.
+//!
+//! It knows layouts by name and no tower. Invariant: the first of the known files that is there is read, and no other.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use tch::Tensor;
+
+use crate::{
+    checkpoint::{Layout, layout},
+    error::{Error, Result},
+    hub,
+    parts::{Index, is_index},
+    pickle,
+    tensor_file::TensorFile,
+};
+
+/// The tensors of a model folder or file, in the file's own names, and which layout that is.
+pub fn read_model(model: &Path) -> Result<(PathBuf, Layout, BTreeMap<String, Tensor>)> {
+    let file = model_file(model)?;
+    let tensors = if is_index(&file) {
+        Index::read(&file)?.tensors(&file, read_tensors)?
+    } else {
+        read_tensors(&file)?
+    };
+    let layout = layout(&file, &tensors)?;
+    Ok((file, layout, tensors))
+}
+
+fn read_tensors(file: &Path) -> Result<BTreeMap<String, Tensor>> {
+    if pickle::is_pickle(file) {
+        pickle::read(file)
+    } else {
+        Ok(TensorFile::read(file)?.tensors)
+    }
+}
+
+/// The file of `model` that has the tensors, or the index of those that have them.
+fn model_file(model: &Path) -> Result<PathBuf> {
+    let model = hub::find(model)?;
+    if model.is_file() {
+        return Ok(model);
+    }
+    let files = hub::WEIGHTS.map(|name| model.join(name));
+    if let Some(file) = files.into_iter().find(|file| file.is_file()) {
+        return Ok(file);
+    }
+    Err(match part_of_a_model(&model) {
+        Some(part) => Error::BadConfig {
+            path: part,
+            reason: "one of several files of tensors, and the index that belongs to them is not beside it\n\
+                     hint: fetch model.safetensors.index.json (or pytorch_model.bin.index.json) too"
+                .into(),
+        },
+        None => Error::MissingFile {
+            path: model.join(hub::WEIGHTS[0]),
+            hint: hub::MODEL_HINT.into(),
+        },
+    })
+}
+
+/// The first file of a model that was published in several.
+fn part_of_a_model(folder: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(folder).ok()?;
+    let mut files = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    files.find(|file| file.to_string_lossy().contains("-00001-of-"))
+}
