@@ -1,6 +1,6 @@
 //! The CUDA kernels of `lift-train`, compiled for the CPU (`kernels/on_cpu.cpp`): the same text, without a device.
 
-use lift_train::loader::Layout;
+use lift_loader::Layout;
 
 unsafe extern "C" {
     fn on_cpu_patches_of_2_bytes(

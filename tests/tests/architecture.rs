@@ -9,11 +9,15 @@ use std::{
 use lift_tests::root;
 
 /// Each crate of ours and those that it may use, whatever its tests use; as `ARCHITECTURE.md` says.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("lift-files", &[]),
     ("lift-image", &["lift-files"]),
     ("lift-page", &["lift-image"]),
     ("lift-shards", &["lift-files", "lift-image", "lift-page"]),
+    (
+        "lift-loader",
+        &["lift-files", "lift-image", "lift-page", "lift-shards"],
+    ),
     ("lift-shapes", &["lift-shards"]),
     (
         "lift-data",
@@ -42,6 +46,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
             "lift-models",
             "lift-files",
             "lift-image",
+            "lift-loader",
             "lift-page",
             "lift-shards",
         ],

@@ -3,10 +3,10 @@
 use std::{fs, sync::Arc};
 
 use lift_data::build::{BuildOptions, Dataset, build};
+use lift_loader::{Draws, Loader, View};
 use lift_page::progress::Reporting;
 use lift_shards::{Split, shard::ShardReader};
 use lift_tests::{build_options, shared};
-use lift_train::loader::{Draws, Loader, View};
 
 /// At most 1 grey level on 99 % of the values, never above 3 (from the goldens' page).
 fn assert_pixels_close(what: &str, ours: &[u8], theirs: &[u8]) {

@@ -1,8 +1,9 @@
 //! The kernel that makes patches, run on the CPU, against libtorch: normalise, mirror, cut, to the last bit.
 
+use lift_loader::{Batch, Layout};
 use lift_models::Normalisation;
 use lift_tests::kernels::Crops;
-use lift_train::loader::{Batch, Layout};
+use lift_train::transfer::images;
 use tch::{Device, Kind, Tensor};
 
 /// Deterministic noise; every byte comes.
@@ -39,8 +40,7 @@ fn the_kernel_makes_what_libtorch_makes_to_the_last_bit() {
         for (crops, side, patch) in [(5, 32, 8), (3, 28, 14), (7, 15, 5), (4, 9, 9), (6, 7, 1)] {
             let batch = batch(crops, side);
             let (columns, p) = (i64::from(side / patch), i64::from(patch));
-            let expected = batch
-                .images(&normalisation, Device::Cpu)
+            let expected = images(&batch, &normalisation, Device::Cpu)
                 .to_kind(kind)
                 .view([-1, 3, columns, p, columns, p])
                 .permute([0, 2, 4, 1, 3, 5]);
@@ -92,7 +92,7 @@ fn mirrored_images_by_hand() {
         mean: [0.0; 3],
         std: [1.0; 3],
     };
-    let red = batch.images(&nothing, Device::Cpu).select(1, 0);
+    let red = images(&batch, &nothing, Device::Cpu).select(1, 0);
     let red = (red * 5.0).round().view([8]);
     assert_eq!(
         Vec::<f32>::try_from(red).unwrap(),

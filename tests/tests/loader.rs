@@ -4,11 +4,11 @@
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
 use lift_data::build::{Dataset, build};
+use lift_loader::{Bare, Draws, Loader, View};
 use lift_page::progress::Reporting;
 use lift_shapes::{ShapesOptions, write_dataset};
 use lift_shards::{Encoding, shard::ShardReader};
 use lift_tests::build_options;
-use lift_train::loader::{Bare, Draws, Loader, View};
 
 const SIDE: u32 = 24;
 

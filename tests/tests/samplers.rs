@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use lift_data::build::{Dataset, build};
+use lift_loader::{Batch, Draw, Draws, Loader, Sampler, View};
 use lift_page::progress::Reporting;
 use lift_shapes::{ShapesOptions, write_dataset};
 use lift_shards::shard::ShardReader;
 use lift_tests::build_options;
-use lift_train::loader::{Batch, Draw, Draws, Loader, Sampler, View};
 
 #[test]
 fn repeats_are_cropped_differently_and_threads_change_nothing() {

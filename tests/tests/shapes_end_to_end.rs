@@ -15,6 +15,7 @@ use lift_data::{
     build::{BuildOptions, Dataset, build},
     dataset::DatasetSpec,
 };
+use lift_loader::{Draws, Loader, View};
 use lift_models::{Head, Normalisation};
 use lift_page::progress::Reporting;
 use lift_shapes::{ShapesOptions, write_dataset};
@@ -24,7 +25,6 @@ use lift_train::{
     command::{self, EvalSettings, HeadFile},
     config::TrainConfig,
     eval::Tte,
-    loader::{Draws, Loader, View},
     preset::Preset,
     report::Report,
     tuner::{TunerKind, Tuners},
@@ -131,7 +131,8 @@ fn ten_crops_are_five_and_their_mirror_images() {
             .unwrap()
             .unwrap()
     };
-    let images = |view| batch(view).images(&Normalisation::HALF, Device::Cpu);
+    let images =
+        |view| lift_train::transfer::images(&batch(view), &Normalisation::HALF, Device::Cpu);
     let five = images(View::FiveCrop { expand: 5 }).view([8, 5, 3, 48, 48]);
     let ten = images(View::TenCrop { expand: 5 }).view([8, 2, 5, 3, 48, 48]);
     assert!(ten.select(1, 0) == five);

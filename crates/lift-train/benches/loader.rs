@@ -21,6 +21,7 @@ use lift_image::{
     CropBox, Resizer, RgbView,
     decode::{Decoder, Orientation},
 };
+use lift_loader::{Draws, Loader, View, image_rng, mda_crop};
 use lift_page::progress::Reporting;
 use lift_shards::{
     Encoding, ShardReader,
@@ -29,7 +30,6 @@ use lift_shards::{
     shard::row_checksum,
     split::{BandEdges, Split},
 };
-use lift_train::loader::{Draws, Loader, View, image_rng, mda_crop};
 use tempfile::TempDir;
 
 const PHOTOS: usize = 512;

@@ -4,8 +4,9 @@
 //! (copy, permute, to float, divide, subtract, divide), for a tower that cuts patches itself.
 
 use divan::{Bencher, counter::ItemsCount};
+use lift_loader::{Batch, Batches, Layout, Pixels};
 use lift_models::Normalisation;
-use lift_train::loader::{Batch, Batches, Layout, Pixels, Target, Transfer};
+use lift_train::transfer::{Target, Transfer};
 use tch::{Device, Kind};
 
 const SIDE: u32 = 224;
@@ -69,7 +70,7 @@ fn patches<const MIRRORED: u8>(bencher: Bencher, kind: Kind) {
 fn images<const MIRRORED: u8>(bencher: Bencher, kind: Kind) {
     let batch = batch(noise().collect::<Vec<u8>>().into(), MIRRORED);
     bencher.counter(ItemsCount::new(IMAGES)).bench_local(|| {
-        let images = batch.images(&Normalisation::CLIP, Device::Cpu);
+        let images = lift_train::transfer::images(&batch, &Normalisation::CLIP, Device::Cpu);
         images.to_kind(kind)
     });
 }

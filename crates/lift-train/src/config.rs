@@ -18,7 +18,6 @@ use crate::{
     footprint::{AHEAD, of_steps, parts},
     head_init::HeadInit,
     joint::{ContextPosition, USUAL_LENGTH},
-    loader::{AreaSchedule, Augmentation, Cache, Sampler},
     loss::LossKind,
     model::TunedModel,
     optim::{OptimiserKind, ScheduleKind},
@@ -26,6 +25,7 @@ use crate::{
     preset::Preset,
     tuner::{AftPlace, Layers, LoraTarget, TunerKind, TunerOptions, Tuners},
 };
+use lift_loader::{AreaSchedule, Augmentation, Cache, Sampler};
 
 /// Random crops an image, unless `lift-train eval --crops` says otherwise.
 pub const RANDOM_CROPS: usize = 5;

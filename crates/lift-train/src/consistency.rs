@@ -29,10 +29,11 @@ pub use distances::{Gap, PERMUTATIONS, QUANTILES, gap, pair_distances, wasserste
 use crate::{
     error::{Error, Result},
     footprint::of_passes,
-    loader::{Draw, Draws, Target, Transfer, View, rows_by_class, sample},
     model::TunedModel,
     passes::{Passes, Passing, require_finite},
+    transfer::{Target, Transfer},
 };
+use lift_loader::{Draw, Draws, View, rows_by_class, sample};
 
 /// The most that features may take in memory.
 pub const FEATURE_BYTES: u64 = 8 << 30;

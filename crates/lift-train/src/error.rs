@@ -119,11 +119,16 @@ pub enum Error {
         /// Which numbers.
         what: String,
     },
-    /// The thread that prepares batches ended before its work did.
-    #[error(
-        "the loader stopped before its last image\nhint: this is a bug of lift-train; the lines above say where"
-    )]
-    LoaderStopped,
+    /// A batch cannot be prepared.
+    #[error(transparent)]
+    Loader(#[from] lift_loader::Error),
+}
+
+/// A device's failure where the loader asks for its memory.
+impl From<Error> for lift_loader::Error {
+    fn from(error: Error) -> Self {
+        Self::Device(Box::new(error))
+    }
 }
 
 impl From<lift_image::Error> for Error {

@@ -11,10 +11,10 @@ use tch::{Device, Kind, Tensor};
 use crate::{
     error::Result,
     level::Groups,
-    loader::{Draws, View},
     metrics::{Classes, Judged, Metrics},
     passes::{Passes, image_not_finite},
 };
+use lift_loader::{Draws, View};
 
 /// Batches whose verdicts wait on the device before they are fetched together.
 const BATCHES_A_FETCH: usize = 32;

@@ -19,10 +19,11 @@ use tch::{Device, Kind, Tensor};
 use crate::{
     error::{Error, Result},
     footprint::of_passes,
-    loader::{Draw, Draws, Target, Transfer, View, rows_by_class, sample},
     passes::{Passes, Passing, require_finite},
+    transfer::{Target, Transfer},
     tuner::Init,
 };
+use lift_loader::{Draw, Draws, View, rows_by_class, sample};
 
 pub use lbfgs::{Minimum, minimise};
 pub use probe::{LOGITS_A_PIECE, Probe, Probed};

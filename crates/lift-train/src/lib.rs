@@ -1,11 +1,11 @@
 //! Tunes a frozen foundation model on long-tailed shards and evaluates it (LIFT+, arXiv 2504.13282).
 //!
-//! Shards -> [`loader`] -> [`model::TunedModel`] (frozen tower, [`tuner`], [`classifier`]) -> [`loss`] -> [`optim`];
+//! Shards -> [`lift_loader`] -> [`transfer`] -> [`model::TunedModel`] (frozen tower, [`tuner`], [`classifier`]) -> [`loss`] -> [`optim`];
 //! [`train`] is the loop, [`step`] what it does with a batch, [`eval`] judges, [`parity`] compares with reference runs, [`run`] and [`report`] keep what came out,
 //! [`checkpoint`] what a run that is stopped needs to go on. [`command`] holds one function
 //! a command of the program.
 
-// Only where CUDA is driven: loader/transfer/cuda.rs.
+// Only where CUDA is driven: transfer/cuda.rs.
 #![deny(unsafe_code)]
 // Only `lift_page::terminal` prints.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
@@ -24,7 +24,6 @@ mod footprint;
 pub mod head_init;
 pub mod joint;
 pub mod level;
-pub mod loader;
 pub mod loss;
 pub mod metrics;
 pub mod model;
@@ -43,4 +42,5 @@ pub mod step;
 pub mod stop;
 pub mod tensorboard;
 pub mod train;
+pub mod transfer;
 pub mod tuner;

@@ -18,8 +18,9 @@ use tch::{Device, Kind, Tensor};
 use crate::{
     error::{Error, Result},
     footprint::AHEAD,
-    loader::{Draws, Loader, Transfer, View},
+    transfer::Transfer,
 };
+use lift_loader::{Draws, Loader, View};
 
 /// How images are passed; nothing of it changes what comes out, but for rounding.
 #[derive(Clone, Copy, Debug)]
@@ -120,7 +121,7 @@ impl<'a> Passes<'a> {
         }
         // A loader thread that died only closes the queue.
         if done < wanted {
-            return Err(Error::LoaderStopped);
+            return Err(lift_loader::Error::Stopped.into());
         }
         Ok(())
     }

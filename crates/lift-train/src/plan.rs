@@ -11,11 +11,11 @@ use crate::{
     config::TrainConfig,
     error::Result,
     footprint::of_steps,
-    loader::Sampler,
     loss::LossKind,
     model::{ParameterCounts, TunedModel},
     tuner::{Choice, TunerKind},
 };
+use lift_loader::Sampler;
 
 /// The plan of a run.
 #[derive(Clone, Debug)]

@@ -5,10 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    loader::Augmentation,
-    tuner::{TunerKind, Tuners},
-};
+use crate::tuner::{TunerKind, Tuners};
+use lift_loader::Augmentation;
 
 /// Named settings of the papers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]

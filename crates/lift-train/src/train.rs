@@ -12,14 +12,15 @@ use crate::{
     config::TrainConfig,
     error::{Error, Result},
     figures::Figures,
-    loader::{Augmentation, Draws, Input, Loader, Transfer, View},
     model::TunedModel,
     optim::LossScaler,
     report::Training,
     step::Step,
     stop::Stop,
     tensorboard::EventFile,
+    transfer::{Input, Transfer},
 };
+use lift_loader::{Augmentation, Draws, Loader, View};
 
 /// Tunes `model` on the rows of `loader`, which come to it by `transfer`, and writes `metrics.jsonl` and checkpoints into
 /// the run's folder.
@@ -89,7 +90,7 @@ pub fn train(
                 pixels,
                 labels,
                 host_labels,
-            } = feed.next().ok_or(Error::LoaderStopped)??;
+            } = feed.next().ok_or(lift_loader::Error::Stopped)??;
             window.waited += feed.take_waited().as_secs_f64();
 
             let images = host_labels.len();

@@ -13,9 +13,9 @@ use anyhow::{Result, bail};
 use captions::Caption;
 use clap::Parser;
 use lift_image::resize::{Resizer, RgbView};
+use lift_loader::{image_rng, mda_crop};
 use lift_models::{Clip, NoHooks, Normalisation, Tokenizer, normalize};
 use lift_shapes::{Dice, Domain, Drawing, Pair, Purpose, draw, held_out_pairs};
-use lift_train::loader::{image_rng, mda_crop};
 use rayon::prelude::*;
 use tch::{
     Device, Kind, Tensor,

@@ -12,9 +12,9 @@ use crate::{
     command::{self, BenchSettings, Form, Length, Stage, StageSettings},
     config::{check_ranges, precision},
     error::{Error, Result},
-    loader::Augmentation,
     tuner::Tuners,
 };
+use lift_loader::Augmentation;
 
 #[derive(Debug, Args)]
 #[command(after_long_help = "Example:

@@ -11,10 +11,8 @@ use lift_shards::{Split, layout::split_dir, manifest::Encoding, shard::ShardRead
 use serde::Serialize;
 
 use super::{print_json, print_text};
-use crate::{
-    error::{Error, Result},
-    loader::{Augmentation, Bare, Draws, Loader, View},
-};
+use crate::error::{Error, Result};
+use lift_loader::{Augmentation, Bare, Draws, Loader, View};
 
 /// How much of the rows the bare loop holds in memory.
 const BARE_IMAGES: usize = 1024;

@@ -7,7 +7,7 @@ use tch::Device;
 use super::{Form, print_json, print_text};
 use crate::{
     error::{Error, Result},
-    loader::{Checked, check},
+    transfer::{Checked, check},
 };
 
 /// What came out.

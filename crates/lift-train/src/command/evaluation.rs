@@ -22,12 +22,12 @@ use crate::{
     eval::{EvalOptions, Evaluation, Look, Tte, evaluate},
     footprint::of_passes,
     level::{Groups, Level},
-    loader::{Target, Transfer},
     model::TunedModel,
     passes::{Passes, Passing},
     predictions::{write_confusion, write_predictions},
     report::Report,
     run::{self, Tuned},
+    transfer::{Target, Transfer},
     tuner::Tuner,
 };
 

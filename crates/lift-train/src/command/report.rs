@@ -28,13 +28,13 @@ use crate::{
     error::{Error, Result},
     eval::Tte,
     head_init::HeadInit,
-    loader::{Target, Transfer},
     metrics::Judged,
     predictions::read_predictions,
     provenance::Provenance,
     report::Report,
     run::MADE_HEAD,
     run_report::{Confused, Recorded, RunReport, curves, judged, page::PICTURE_BYTES, plain_of},
+    transfer::{Target, Transfer},
 };
 
 const BEFORE: &str = "predictions-before.parquet";

@@ -15,13 +15,14 @@ use super::{bench::median, load_tower, print_json, print_text};
 use crate::{
     classifier::Classifier,
     config::{TrainArgs, TrainConfig},
-    error::{Error, Result},
+    error::Result,
     head_init::HeadInit,
-    loader::{Batch, Batches, Layout, Target, Transfer},
     model::TunedModel,
     step::Step,
+    transfer::{Target, Transfer},
     tuner::{Tuner, Tuners},
 };
+use lift_loader::{Batch, Batches, Layout};
 
 /// Steps before the first that is measured: kernels are chosen and memory is taken in them.
 const WARM_UP: usize = 3;
@@ -171,7 +172,7 @@ fn time_transfer(settings: &StageSettings, tower: &VisionTower) -> Result<Vec<f6
     let mut feed = transfer.feed_of(Batches::made_by(usize::MAX, batch))?;
     time(settings, || match feed.next() {
         Some(input) => input.map(drop),
-        None => Err(Error::LoaderStopped),
+        None => Err(lift_loader::Error::Stopped.into()),
     })
 }
 

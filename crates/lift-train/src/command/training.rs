@@ -22,7 +22,6 @@ use crate::{
     error::Result,
     eval::{Evaluation, Tte},
     head_init::{HeadInit, Source},
-    loader::{Loader, Target, Transfer},
     model::TunedModel,
     plan::Plan,
     provenance::Provenance,
@@ -31,7 +30,9 @@ use crate::{
     stop::Stop,
     tensorboard::EventFile,
     train,
+    transfer::{Target, Transfer},
 };
+use lift_loader::Loader;
 
 /// Prints what a run would do.
 ///

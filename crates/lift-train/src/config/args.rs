@@ -15,12 +15,12 @@ use crate::{
     eval::Tte,
     head_init::HeadInit,
     joint::ContextPosition,
-    loader::{AreaSchedule, Augmentation, Cache, Sampler},
     loss::LossKind,
     optim::{OptimiserKind, ScheduleKind},
     preset::Preset,
     tuner::{AftPlace, Layers, LoraTarget, TunerKind, Tuners},
 };
+use lift_loader::{AreaSchedule, Augmentation, Cache, Sampler};
 
 /// What can be typed, and what the `[train]` table of a recipe may hold.
 #[derive(Clone, Debug, Default, Args, Deserialize)]

@@ -2,9 +2,9 @@
 
 use std::{path::Path, sync::Arc};
 
+use lift_loader::{Draws, Loader, View};
 use lift_models::{Head, NoHooks, Normalisation, VisionTower, normalize};
 use lift_shards::shard::ShardReader;
-use lift_train::loader::{Draws, Loader, View};
 use tch::{Kind, Tensor};
 
 use super::{
@@ -45,7 +45,7 @@ fn features(shards: &str, model: &str) -> (Tensor, Vec<i64>) {
     let loader = Loader::new(reader, 16, rows, 1).unwrap();
     let draws = Draws::in_order(rows);
     let batch = loader.batches(draws, View::Center).next().unwrap().unwrap();
-    let images = batch.images(&Normalisation::HALF, tch::Device::Cpu);
+    let images = lift_train::transfer::images(&batch, &Normalisation::HALF, tch::Device::Cpu);
     let features = tch::no_grad(|| tower.features(&images, &NoHooks));
     (features, batch.labels)
 }

@@ -214,11 +214,12 @@ fn a_zero_row_is_refused() {
 
 #[test]
 fn passes_go_on_with_fewer_crops_where_memory_does_not_suffice() {
+    use lift_loader::{Draws, View};
     use lift_models::{Footprint, NoHooks, Normalisation, VisionTower};
     use lift_shards::shard::ShardReader;
     use lift_train::{
-        loader::{Draws, Target, Transfer, View},
         passes::{Passes, Passing},
+        transfer::{Target, Transfer},
     };
     tch::set_num_threads(1);
     let dir = tempfile::tempdir().unwrap();

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use lift_loader::{Sampler, Shuffle};
 use lift_models::{Head, Precision};
 use lift_train::{
     command,
@@ -15,7 +16,6 @@ use lift_train::{
     error::Error,
     eval::Tte,
     head_init::HeadInit,
-    loader::{Sampler, Shuffle},
     run,
     stop::Stop,
 };

@@ -19,8 +19,9 @@ use tch::{Device, Kind, Tensor};
 
 use compile::{ARCHITECTURE, ENTRIES, compile, load_nvrtc, nvrtc_folder};
 
+use lift_loader::{Layout, Memory};
+
 use super::{
-    layout::Layout,
     ring::{Engine, Pinned, Queue},
     table::Table,
 };
@@ -33,7 +34,7 @@ const MOST_ROWS: usize = 65_535;
 
 /// An open device.
 #[derive(Clone)]
-pub(in crate::loader) struct Cuda(Arc<Opened>);
+pub(super) struct Cuda(Arc<Opened>);
 
 struct Opened {
     number: usize,
@@ -142,7 +143,7 @@ fn driver_reason(error: DriverError) -> String {
 }
 
 /// Pinned memory, write-combined: writes pass the caches by, and reads are slow.
-pub(in crate::loader) struct Host {
+pub(super) struct Host {
     /// Owns what `start` points at.
     memory: PinnedHostSlice<u8>,
     start: NonNull<u8>,
@@ -170,18 +171,19 @@ impl Host {
     }
 }
 
-impl Pinned<Cuda> {
-    /// All bytes, pixels first.
-    pub(in crate::loader) fn bytes(&self) -> &[u8] {
+/// # Panics
+/// `bytes_mut` does when a copy reads them.
+impl Memory for Pinned<Cuda> {
+    fn bytes(&self) -> &[u8] {
         self.host().bytes()
     }
 
-    /// All bytes, to be written from the first to the last.
-    ///
-    /// # Panics
-    /// When a copy reads them.
-    pub(in crate::loader) fn bytes_mut(&mut self) -> &mut [u8] {
+    fn bytes_mut(&mut self) -> &mut [u8] {
         self.host_mut().bytes_mut()
+    }
+
+    fn settle(&mut self) -> lift_loader::Result<()> {
+        Ok(Pinned::settle(self)?)
     }
 }
 

@@ -22,7 +22,7 @@ use super::{
     batch::{Batch, Batches},
     buffers::Buffers,
     epoch::{Draw, Draws},
-    transfer::Layout,
+    layout::Layout,
     view::{Cutter, View},
 };
 use crate::error::{Error, Result};
@@ -79,8 +79,7 @@ impl Loader {
             .num_threads(threads)
             .thread_name(|i| format!("loader-{i}"))
             .build();
-        let pool =
-            pool.map_err(|e| Error::Config(format!("cannot start {threads} loader threads: {e}")))?;
+        let pool = pool.map_err(|e| Error::Threads { threads, source: e })?;
         let threads = pool.current_num_threads();
         // Two, so that one is prepared while one waits; more where batches are small beside the machine.
         let depth = (4 * threads).div_ceil(batch_size.max(1));
@@ -138,7 +137,7 @@ impl Loader {
     }
 
     /// As [`Loader::batches`], in buffers of another's.
-    pub(super) fn batches_in(&self, buffers: &Arc<Buffers>, draws: Draws, view: View) -> Batches {
+    pub fn batches_in(&self, buffers: &Arc<Buffers>, draws: Draws, view: View) -> Batches {
         let lane = |first: usize| {
             // A batch that is ready waits in its thread's hands, so that `depth` is all there is.
             let (sender, receiver) = sync_channel(0);

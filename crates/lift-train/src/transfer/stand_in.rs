@@ -7,10 +7,9 @@
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
-use super::{
-    layout::Layout,
-    ring::{Engine, Queue},
-};
+use lift_loader::Layout;
+
+use super::ring::{Engine, Queue};
 use crate::error::Result;
 
 /// What freed memory holds.

@@ -14,12 +14,12 @@
 
 use std::collections::VecDeque;
 
-use super::layout::Layout;
 use crate::error::{Error, Result};
+use lift_loader::Layout;
 
 /// A queue of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::loader) enum Queue {
+pub(super) enum Queue {
     /// Ours: from pinned memory to staging memory.
     Copies,
     /// libtorch's: from staging memory to tensors, and all that comes after.
@@ -28,7 +28,7 @@ pub(in crate::loader) enum Queue {
 
 /// A device with two queues. But for [`Engine::finish`], calls return before what they ask for is done; that nothing
 /// is touched too early is the ring's duty.
-pub(in crate::loader) trait Engine: Clone {
+pub(super) trait Engine: Clone {
     /// Pinned memory of the host.
     type Host;
     /// Memory of the device; dropped, it is freed on the copy queue.
@@ -59,7 +59,7 @@ pub(in crate::loader) trait Engine: Clone {
 }
 
 /// Pinned memory with the copy that reads it.
-pub(in crate::loader) struct Pinned<E: Engine> {
+pub(super) struct Pinned<E: Engine> {
     /// Always there but in `drop`.
     host: Option<E::Host>,
     read: E::Event,
@@ -78,7 +78,7 @@ enum Reading {
 }
 
 impl<E: Engine> Pinned<E> {
-    pub(in crate::loader) fn new(engine: &E, bytes: usize) -> Result<Self> {
+    pub(super) fn new(engine: &E, bytes: usize) -> Result<Self> {
         Ok(Self {
             host: Some(engine.host(bytes)?),
             read: engine.event()?,
@@ -88,7 +88,7 @@ impl<E: Engine> Pinned<E> {
     }
 
     /// Waits until no copy reads it any more. To be called before it is written again.
-    pub(in crate::loader) fn settle(&mut self) -> Result<()> {
+    pub(super) fn settle(&mut self) -> Result<()> {
         match self.reading {
             Reading::Over => {}
             Reading::UntilEvent => self.engine.finish(&self.read)?,

@@ -7,11 +7,7 @@ use std::{
     time::Duration,
 };
 
-use lift_models::Normalisation;
-use tch::{Device, Tensor};
-
-use super::{buffers::Pixels, transfer::Layout};
-use crate::error::Result;
+use crate::{buffers::Pixels, error::Result, layout::Layout};
 
 /// Pixels and labels of some images.
 #[derive(Debug)]
@@ -27,24 +23,8 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The pixels of all crops as normalised images (images x crops, 3, r, r) on `device`, mirrored where they are to be.
-    /// Simple and slow: training and evaluation take [`Transfer::feed`].
-    ///
-    /// [`Transfer::feed`]: super::Transfer::feed
-    pub fn images(&self, normalisation: &Normalisation, device: Device) -> Tensor {
-        let resolution = self.resolution as i64;
-        let pixels = Tensor::from_slice(&self.pixels).view([-1, resolution, resolution, 3]);
-        let images = normalisation.apply(&pixels, device);
-        if self.mirrored.iter().all(|&flag| flag == 0) {
-            return images;
-        }
-        let mirrored = Tensor::from_slice(&self.mirrored).view([-1, 1, 1, 1]);
-        let mirrored = mirrored.not_equal(0).to_device(device);
-        images.flip([3]).where_self(&mirrored, &images)
-    }
-
     /// How it lies in a buffer.
-    pub(super) fn layout(&self) -> Layout {
+    pub fn layout(&self) -> Layout {
         Layout {
             images: self.labels.len(),
             crops: self.mirrored.len(),
@@ -62,7 +42,7 @@ pub struct Batches {
 
 impl Batches {
     /// `count` batches, which the lanes send in turn.
-    pub(super) fn of(lanes: Vec<Receiver<Result<Batch>>>, count: usize) -> Self {
+    pub(crate) fn of(lanes: Vec<Receiver<Result<Batch>>>, count: usize) -> Self {
         Self {
             lanes,
             next: 0,
@@ -89,7 +69,7 @@ impl Batches {
     }
 
     /// As `next`, where the next batch is ready within `patience` or there is none.
-    pub(super) fn poll_next(&mut self, patience: Duration) -> Poll<Option<Result<Batch>>> {
+    pub fn poll_next(&mut self, patience: Duration) -> Poll<Option<Result<Batch>>> {
         if self.left == 0 {
             return Poll::Ready(None);
         }
@@ -131,7 +111,7 @@ mod tests {
     fn numbered(count: usize, bad: usize) -> Batches {
         Batches::made_by(count, move |number| {
             if number == bad {
-                Err(Error::LoaderStopped)
+                Err(Error::Stopped)
             } else {
                 Ok(Batch {
                     pixels: Vec::new().into(),

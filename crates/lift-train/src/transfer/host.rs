@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use tch::{Kind, Tensor};
 
 use super::table::Table;
-use crate::loader::Batch;
+use lift_loader::Batch;
 
 /// Makes patches, in memory that is used again.
 #[derive(Default)]

@@ -59,7 +59,7 @@ pub(super) fn flips(rng: &mut ChaCha8Rng) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loader::image_rng;
+    use crate::image_rng;
 
     #[test]
     fn crops_lie_inside_and_keep_to_area_and_ratio() {

@@ -32,17 +32,17 @@ impl Layout {
     }
 
     /// Where the labels begin, eight bytes each.
-    pub(super) fn labels_at(self) -> usize {
+    pub fn labels_at(self) -> usize {
         self.pixel_bytes().next_multiple_of(16)
     }
 
     /// Where the flags of mirrored crops begin, a byte each.
-    pub(super) fn mirrored_at(self) -> usize {
+    pub fn mirrored_at(self) -> usize {
         self.labels_at() + 8 * self.images
     }
 
     /// Bytes of all.
-    pub(in crate::loader) fn bytes(self) -> usize {
+    pub fn bytes(self) -> usize {
         self.mirrored_at() + self.crops
     }
 }

@@ -9,8 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{super::Batch, Feed, Input, Transfer, Way, cuda::Cuda, ring::Ring};
+use super::{
+    Feed, Input, Transfer, Way,
+    cuda::Cuda,
+    ring::{Pinned, Ring},
+};
 use crate::error::{Error, Result};
+use lift_loader::Batch;
 
 /// Places for batches on the device: one in use, two on their way.
 const SLOTS: usize = 3;
@@ -39,12 +44,12 @@ impl Ahead {
     fn stage(&mut self, mut batch: Batch, transfer: &Transfer) -> Result<()> {
         let layout = batch.layout();
         transfer.require_patches(layout)?;
-        if batch.pixels.pinned().is_none() {
+        if batch.pixels.memory_mut::<Pinned<Cuda>>().is_none() {
             let mut pinned = transfer.pixels(layout)?;
             pinned.copy_from_slice(&batch.pixels);
             batch.pixels = pinned;
         }
-        let pinned = batch.pixels.pinned().expect("it is one now");
+        let pinned = batch.pixels.memory_mut().expect("it is one now");
         let beside = (&batch.labels[..], &batch.mirrored[..]);
         self.ring.stage(pinned, beside, layout)?;
         self.labels.push_back(batch.labels);
@@ -81,7 +86,9 @@ impl Feed {
         while !self.ahead().ring.is_full() && self.ahead().failure.is_none() {
             let staged = match self.batches.poll_next(Duration::ZERO) {
                 Poll::Pending | Poll::Ready(None) => break,
-                Poll::Ready(Some(batch)) => batch.and_then(|batch| self.stage(batch)),
+                Poll::Ready(Some(batch)) => batch
+                    .map_err(Error::from)
+                    .and_then(|batch| self.stage(batch)),
             };
             self.ahead().failure = staged.err();
         }
@@ -97,7 +104,7 @@ impl Feed {
             if let Poll::Ready(batch) = self.batches.poll_next(GLANCE) {
                 self.waited +=
                     resting_since.map_or(Duration::ZERO, |since: Instant| since.elapsed());
-                return batch.transpose();
+                return Ok(batch.transpose()?);
             }
             if resting_since.is_none() && cuda.has_passed(&work_so_far)? {
                 resting_since = Some(Instant::now());

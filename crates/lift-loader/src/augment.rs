@@ -78,7 +78,7 @@ pub fn mda_crop(width: u32, height: u32, smallest_area: f64, rng: &mut ChaCha8Rn
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loader::image_rng;
+    use crate::image_rng;
 
     #[test]
     fn schedules_by_hand() {

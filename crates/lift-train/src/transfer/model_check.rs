@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 
+use lift_loader::Layout;
+
 use super::{
-    layout::Layout,
     ring::{Pinned, Ring},
     stand_in::{Chooser, Fault, StandIn},
 };

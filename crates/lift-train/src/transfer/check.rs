@@ -9,10 +9,8 @@ use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
 use super::{Input, Layout, Target, Transfer};
-use crate::{
-    error::Result,
-    loader::{Batch, Batches},
-};
+use crate::error::Result;
+use lift_loader::{Batch, Batches};
 
 /// One kind and size of batches, and what was found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -81,7 +79,7 @@ fn check_size(target: Target, side: u32, most: usize, name: &str) -> Result<Chec
     };
     for (round, (made, taken)) in ROUNDS.into_iter().enumerate() {
         let from = transfer.clone();
-        let batch = move |number| random_batch(&from, side, most, (round, number));
+        let batch = move |number| Ok(random_batch(&from, side, most, (round, number))?);
         let mut feed = transfer.feed_of(Batches::made_by(made, batch.clone()))?;
         let mut dice = ChaCha8Rng::seed_from_u64(round as u64);
         // Some are kept while later ones come, some dropped at once, before the device has made them.
@@ -124,8 +122,7 @@ impl Checked {
 fn reference(batch: &Batch, target: &Target) -> Tensor {
     let (side, patch) = (i64::from(batch.resolution), i64::from(target.patch_size));
     let columns = side / patch;
-    batch
-        .images(&target.normalisation, Device::Cpu)
+    super::images(batch, &target.normalisation, Device::Cpu)
         .to_kind(target.kind)
         .view([-1, 3, columns, patch, columns, patch])
         .permute([0, 2, 4, 1, 3, 5])

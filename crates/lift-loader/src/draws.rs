@@ -85,7 +85,7 @@ impl Sampler {
 }
 
 /// The rows of each label, in order.
-pub(crate) fn rows_by_class(labels: &[u32]) -> Vec<Vec<usize>> {
+pub fn rows_by_class(labels: &[u32]) -> Vec<Vec<usize>> {
     let classes = labels.iter().max().map_or(0, |&last| last as usize + 1);
     let mut by_class = vec![Vec::new(); classes];
     for (row, &label) in labels.iter().enumerate() {
@@ -95,7 +95,7 @@ pub(crate) fn rows_by_class(labels: &[u32]) -> Vec<Vec<usize>> {
 }
 
 /// At most `limit` rows of each class, chosen by the seed, in the rows' order.
-pub(crate) fn sample(by_class: &[Vec<usize>], limit: usize, seed: u64) -> Vec<usize> {
+pub fn sample(by_class: &[Vec<usize>], limit: usize, seed: u64) -> Vec<usize> {
     let mut chosen = Vec::new();
     for (class, rows) in by_class.iter().enumerate() {
         let mut rows = rows.clone();
@@ -122,7 +122,7 @@ fn cumulative(weights: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loader::Shuffle;
+    use crate::Shuffle;
 
     /// 9000, 900 and 100 images of classes 0, 1 and 3; class 2 has none.
     fn labels() -> Vec<u32> {

@@ -11,7 +11,7 @@ use std::{
 use cudarc::nvrtc::{self, CompileError, CompileOptions, Ptx, compile_ptx_with_opts};
 
 /// The kernels, compiled when a device is opened.
-const SOURCE: &str = include_str!("../../../../kernels/patches.cu");
+const SOURCE: &str = include_str!("../../../kernels/patches.cu");
 /// The oldest that NVRTC 13 knows: the driver makes machine code of its PTX for any newer device, those to come too.
 pub(super) const ARCHITECTURE: &str = "compute_75";
 /// The entry for words of 2 bytes, and that for words of 4.

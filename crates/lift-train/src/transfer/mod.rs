@@ -11,7 +11,6 @@ mod check;
 #[allow(unsafe_code)]
 mod cuda;
 mod host;
-mod layout;
 #[cfg(test)]
 mod model_check;
 mod ring;
@@ -28,17 +27,15 @@ use lift_models::{Normalisation, VisionTower};
 use tch::{Device, Kind, Tensor};
 
 pub use check::{Checked, check};
-pub use layout::Layout;
-
-pub(super) use cuda::Cuda;
-pub(super) use ring::Pinned;
 
 use ahead::Ahead;
+use cuda::Cuda;
 use host::HostPatches;
+use ring::Pinned;
 use table::Table;
 
-use super::{Batch, Batches, Draws, Loader, Pixels, View, buffers::Buffers};
 use crate::error::{Error, Result};
+use lift_loader::{Batch, Batches, Buffers, Draws, Layout, Loader, Pixels, View};
 
 /// Where batches go, and as what.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +74,20 @@ pub struct Input {
     pub host_labels: Vec<i64>,
 }
 
+/// The pixels of all crops as normalised images (images x crops, 3, r, r) on `device`, mirrored where they are to be.
+/// Simple and slow: training and evaluation take [`Transfer::feed`].
+pub fn images(batch: &Batch, normalisation: &Normalisation, device: Device) -> Tensor {
+    let resolution = batch.resolution as i64;
+    let pixels = Tensor::from_slice(&batch.pixels).view([-1, resolution, resolution, 3]);
+    let images = normalisation.apply(&pixels, device);
+    if batch.mirrored.iter().all(|&flag| flag == 0) {
+        return images;
+    }
+    let mirrored = Tensor::from_slice(&batch.mirrored).view([-1, 1, 1, 1]);
+    let mirrored = mirrored.not_equal(0).to_device(device);
+    images.flip([3]).where_self(&mirrored, &images)
+}
+
 /// An open way to a device. It is opened once and used for all that goes there.
 #[derive(Clone)]
 pub struct Transfer {
@@ -102,7 +113,13 @@ impl Transfer {
             target,
             table: Arc::new(table),
             // As many wait at most as were in use at once.
-            buffers: Buffers::on(cuda.clone(), usize::MAX),
+            buffers: match cuda.clone() {
+                None => Buffers::new(usize::MAX),
+                Some(cuda) => Buffers::copied_from(move |bytes| {
+                    let pinned = Pinned::new(&cuda, bytes);
+                    Ok(Box::new(pinned?))
+                }),
+            },
             cuda,
         })
     }
@@ -142,7 +159,7 @@ impl Transfer {
     /// # Errors
     /// When there is no memory for it.
     pub fn pixels(&self, layout: Layout) -> Result<Pixels> {
-        self.buffers.take(layout)
+        Ok(self.buffers.take(layout)?)
     }
 
     fn require_patches(&self, layout: Layout) -> Result<()> {
@@ -199,7 +216,7 @@ impl Feed {
         }))
     }
 
-    fn wait_for_batch(&mut self) -> Option<Result<Batch>> {
+    fn wait_for_batch(&mut self) -> Option<lift_loader::Result<Batch>> {
         let waiting = Instant::now();
         let batch = self.batches.next();
         self.waited += waiting.elapsed();
@@ -258,7 +275,7 @@ mod tests {
     fn an_error_comes_after_all_before_it_and_is_the_last() {
         let transfer = Transfer::open(target(Device::Cpu)).unwrap();
         // The loader fails at the third, or the third is no grid of patches.
-        for bad in [|| Err(Error::LoaderStopped), || Ok(batch(20))] {
+        for bad in [|| Err(lift_loader::Error::Stopped), || Ok(batch(20))] {
             let make = move |number| if number == 2 { bad() } else { Ok(batch(16)) };
             let mut feed = transfer.feed_of(Batches::made_by(5, make)).unwrap();
             for _ in 0..2 {

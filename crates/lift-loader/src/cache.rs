@@ -23,7 +23,7 @@ impl Cache {
     ///
     /// # Errors
     /// When the shards are larger than the memory that is free.
-    pub(crate) fn plan(self, shards_bytes: u64) -> Result<Option<String>> {
+    pub fn plan(self, shards_bytes: u64) -> Result<Option<String>> {
         match self {
             Self::System => Ok(None),
             Self::Ram => ram_plan(shards_bytes, memory::free_bytes()).map(Some),
@@ -34,7 +34,7 @@ impl Cache {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub(crate) fn fill(self, reader: &mut ShardReader) -> Result<()> {
+    pub fn fill(self, reader: &mut ShardReader) -> Result<()> {
         if self == Self::Ram {
             let progress = Reporting::Stderr.start_of("cache", "bytes", reader.num_bytes());
             reader.read_into_memory(|bytes| progress.advance(bytes))?;
@@ -48,7 +48,7 @@ fn ram_plan(shards_bytes: u64, free_bytes: Option<u64>) -> Result<String> {
     let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
     let needed = gib(shards_bytes);
     match free_bytes {
-        Some(free) if free < shards_bytes => Err(Error::Config(format!(
+        Some(free) if free < shards_bytes => Err(Error::Memory(format!(
             "--cache ram: the training shards have {needed:.2} GiB, and {:.2} GiB of memory are free\n\
              hint: without it the system keeps what fits; --shuffle-window reads fewer places at a time",
             gib(free)
