@@ -21,7 +21,7 @@ pub fn total_bytes() -> Option<u64> {
 pub fn free_bytes() -> Option<u64> {
     let left = groups().into_iter().filter_map(|group| group.left());
     let left = left.chain(meminfo("MemAvailable:"));
-    left.chain(address_space()).min()
+    left.chain(address_space_left()).min()
 }
 
 /// A group's folder, of the second version of groups or of the first.
@@ -111,10 +111,14 @@ const ARENAS: &str = "MALLOC_ARENA_MAX";
 pub fn left_to_map(threads: usize) -> Option<u64> {
     const ARENA: u64 = 64 << 20;
     const THREAD: u64 = 24 << 20;
+    let reserved = ARENA + THREAD.saturating_mul(threads as u64);
+    Some(address_space_left()?.saturating_sub(reserved))
+}
+
+fn address_space_left() -> Option<u64> {
+    let limit = address_space()?;
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let mapped = field(&status, "VmSize:")? * 1024;
-    let reserved = mapped.saturating_add(ARENA + THREAD.saturating_mul(threads as u64));
-    Some(address_space()?.saturating_sub(reserved))
+    Some(limit.saturating_sub(field(&status, "VmSize:")? * 1024))
 }
 
 fn meminfo(name: &str) -> Option<u64> {

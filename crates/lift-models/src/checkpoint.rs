@@ -211,8 +211,7 @@ fn bad_checkpoint(path: &Path, problems: Vec<String>) -> Error {
     }
 }
 
-/// The lines, from the twenty-first on as their number.
-pub fn at_most_twenty(mut lines: Vec<String>) -> Vec<String> {
+fn at_most_twenty(mut lines: Vec<String>) -> Vec<String> {
     let total = lines.len();
     if total > 20 {
         lines.truncate(20);

@@ -1,7 +1,8 @@
 //! Models whose tensors lie in several files, with an index that says which tensor is in which
 //! (`model.safetensors.index.json`, as Hugging Face's `save_pretrained` writes it).
 //!
-//! Invariant: what is read is what the index lists, each tensor from the file that it names; anything else is refused.
+//! Invariant: what is read are the files that the index names, which lie beside it; no tensor is in two of them. What a tower lacks,
+//! or has no use for, it says itself.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,10 +13,7 @@ use lift_files::Purpose;
 use serde::Deserialize;
 use tch::Tensor;
 
-use crate::{
-    checkpoint::at_most_twenty,
-    error::{Error, Result},
-};
+use crate::error::{Error, Result};
 
 const HINT: &str = "fetch the model again: the index and its files belong together";
 
@@ -62,14 +60,13 @@ impl Index {
     /// All tensors of the files, each of which `read` reads.
     ///
     /// # Errors
-    /// When a file is missing or damaged, or holds other tensors than the index says.
+    /// When a file is missing or damaged, or two hold the same tensor.
     pub fn tensors(
         &self,
         path: &Path,
         read: impl Fn(&Path) -> Result<BTreeMap<String, Tensor>>,
     ) -> Result<BTreeMap<String, Tensor>> {
         let mut all = BTreeMap::new();
-        let mut problems = Vec::new();
         for file in self.files() {
             let part = path.with_file_name(file);
             if !part.exists() {
@@ -79,31 +76,28 @@ impl Index {
                 });
             }
             for (name, tensor) in read(&part)? {
-                match self.weight_map.get(&name) {
-                    Some(home) if home == file => {
-                        all.insert(name, tensor);
-                    }
-                    Some(home) => {
-                        problems.push(format!("{name}: in {file}, by the index in {home}"));
-                    }
-                    None => problems.push(format!("{name}: in {file}, not in the index")),
+                if all.insert(name.clone(), tensor).is_some() {
+                    let reason = format!("{name} is in {file} and in a file before it");
+                    return Err(bad(path, &reason));
                 }
             }
         }
-        for (name, file) in &self.weight_map {
-            if !all.contains_key(name) {
-                problems.push(format!("{name}: not in {file}"));
-            }
-        }
-        if problems.is_empty() {
-            return Ok(all);
-        }
-        let lines = at_most_twenty(problems).join("\n  ");
-        Err(bad(
-            path,
-            &format!("the files hold other tensors than it says:\n  {lines}"),
-        ))
+        Ok(all)
     }
+}
+
+/// Whether a model's file is there and, where it is an index, the files that it names.
+pub fn is_whole(file: &Path) -> bool {
+    if !file.is_file() || !is_index(file) {
+        return file.is_file();
+    }
+    // What is wrong with an index is said when the model is loaded.
+    Index::read(file).map_or(true, |index| {
+        index
+            .files()
+            .iter()
+            .all(|part| file.with_file_name(part).is_file())
+    })
 }
 
 /// A name that leads nowhere but into the index's own folder, and not to another index.

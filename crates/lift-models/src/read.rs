@@ -1,6 +1,6 @@
 //! From what `--model` names to the tensors: which file has them, or which index the files that have them.
 //!
-//! It knows layouts by name and no tower. Invariant: the first of the known files that is there is read, and no other.
+//! It knows layouts by name and no tower. Invariant: the first of the known files that is there, with all that it names, is read.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use crate::{
     checkpoint::{Layout, layout},
     error::{Error, Result},
     hub,
-    parts::{Index, is_index},
+    parts::{Index, is_index, is_whole},
     pickle,
     tensor_file::TensorFile,
 };
@@ -45,8 +45,10 @@ fn model_file(model: &Path) -> Result<PathBuf> {
         return Ok(model);
     }
     let files = hub::WEIGHTS.map(|name| model.join(name));
-    if let Some(file) = files.into_iter().find(|file| file.is_file()) {
-        return Ok(file);
+    // Of an index whose files are not there, what is missing is said only where there is nothing else.
+    let whole = files.iter().find(|file| is_whole(file));
+    if let Some(file) = whole.or_else(|| files.iter().find(|file| file.is_file())) {
+        return Ok(file.clone());
     }
     Err(match part_of_a_model(&model) {
         Some(part) => Error::BadConfig {

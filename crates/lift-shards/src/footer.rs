@@ -1,13 +1,13 @@
 //! Whether the columns of a Parquet file are nested no deeper than any image dataset's, asked before the library reads the
 //! footer: it goes down the schema by recursion, and a file of 5 kB can hold 10,000 levels, which end the whole process.
 //!
-//! Invariant: what it cannot follow is left to the library to refuse.
+//! Invariant: what ends as Parquet does and cannot be followed is refused.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use crate::thrift::{I32, LIST, STRUCT, Walk};
+use crate::thrift::{LIST, SET, STRUCT, Walk};
 
 /// Levels of groups within groups; datasets have three or four.
 const MAX_LEVELS: usize = 64;
@@ -43,12 +43,14 @@ fn check(file: &mut (impl Read + Seek)) -> io::Result<()> {
     file.seek(SeekFrom::Start(start))?;
     let mut footer = Vec::new();
     file.take(length.min(WALKED)).read_to_end(&mut footer)?;
+    let invalid = |reason: String| Err(io::Error::new(io::ErrorKind::InvalidData, reason));
     match levels(&footer) {
-        Some(levels) if levels > MAX_LEVELS => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("its columns are nested more than {MAX_LEVELS} deep, which no dataset needs"),
+        Some(levels) if levels > MAX_LEVELS => invalid(format!(
+            "its columns are nested more than {MAX_LEVELS} deep, which no dataset needs"
         )),
-        _ => Ok(()),
+        Some(_) => Ok(()),
+        // The library might follow it all the same.
+        None => invalid("its footer is none of Parquet's".to_owned()),
     }
 }
 
@@ -60,7 +62,8 @@ fn levels(footer: &[u8]) -> Option<usize> {
         match walk.field(&mut field)? {
             (_, 0) => return None,
             // FileMetaData.schema, a list of SchemaElement in the order of a walk through the tree.
-            (2, LIST) => return schema(&mut walk),
+            (2, LIST | SET) => return schema(&mut walk),
+            (2, _) => return None,
             (_, kind) => walk.skip(kind, 0)?,
         }
     }
@@ -99,7 +102,7 @@ fn element(walk: &mut Walk<'_>) -> Option<u64> {
         match walk.field(&mut field)? {
             (_, 0) => return Some(children),
             // SchemaElement.num_children, an i32 in zigzag order: odd numbers are negative.
-            (5, I32) => {
+            (5, 4..=6) => {
                 let number = walk.number()?;
                 children = if number % 2 == 0 { number / 2 } else { 0 };
             }

@@ -5,10 +5,11 @@
 //! unpacked, texts are read as views of where they lie, once, and a file with far more rows than bytes is refused too.
 //! Invariant: no more than [`PAGE`] and [`RATIO`] times the file's size is unpacked at once.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema};
 use parquet::arrow::arrow_reader::{
@@ -31,8 +32,15 @@ const ROWS: u64 = 1 << 20;
 /// The rows that a file may have for each of its bytes. A path takes several bytes, an image hundreds.
 const ROWS_A_BYTE: u64 = 8;
 
+/// More than any page's header takes; statistics in it may hold whole values.
+const HEADER: usize = 16 << 20;
+
 /// An opened file.
-pub struct Pages(File);
+pub struct Pages {
+    file: File,
+    /// Where the bytes of pages begin whose headers were read: the library comes back for them.
+    bodies: Mutex<HashSet<u64>>,
+}
 
 /// A reader that is set up with columns, row groups and so on.
 pub type Builder = ParquetRecordBatchReaderBuilder<Pages>;
@@ -50,7 +58,10 @@ pub fn open(path: &Path) -> io::Result<Builder> {
 /// # Errors
 /// When it cannot be opened.
 pub fn with_footer(path: &Path, footer: ArrowReaderMetadata) -> io::Result<Builder> {
-    let pages = Pages(lift_files::open(path)?);
+    let pages = Pages {
+        file: lift_files::open(path)?,
+        bodies: Mutex::default(),
+    };
     Ok(Builder::new_with_metadata(pages, footer))
 }
 
@@ -64,7 +75,9 @@ pub fn footer(path: &Path) -> io::Result<ArrowReaderMetadata> {
     let invalid = |err: ParquetError| io::Error::new(io::ErrorKind::InvalidData, err.to_string());
     let found = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(invalid)?;
     let metadata = found.metadata();
-    let rows = metadata.file_metadata().num_rows().max(0) as u64;
+    let groups = metadata.row_groups().iter();
+    let of_groups = groups.fold(0_i64, |sum, group| sum.saturating_add(group.num_rows()));
+    let rows = metadata.file_metadata().num_rows().max(of_groups).max(0) as u64;
     if rows > ROWS + bytes.saturating_mul(ROWS_A_BYTE) {
         let reason = format!(
             "{} in {}: no table of images is like that",
@@ -95,7 +108,7 @@ fn views(fields: &Fields) -> Fields {
 
 impl Length for Pages {
     fn len(&self) -> u64 {
-        Length::len(&self.0)
+        Length::len(&self.file)
     }
 }
 
@@ -104,46 +117,94 @@ impl ChunkReader for Pages {
 
     /// Without an index of pages, which is not asked for, every page is read from here, from its header on.
     fn get_read(&self, start: u64) -> Result<Self::T> {
-        let mut file = self.0.try_clone()?;
+        let mut file = self.file.try_clone()?;
         file.seek(SeekFrom::Start(start))?;
         let mut reader = BufReader::new(file);
-        check(reader.fill_buf()?)?;
+        let bodies = || self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        let header = if bodies().contains(&start) {
+            // Whatever these bytes are; where they could be a header too, they are held to the same.
+            Header::parse(reader.fill_buf()?)
+        } else {
+            Some(self.header(start, reader.fill_buf()?)?)
+        };
+        if let Some(header) = header {
+            header.check()?;
+            bodies().insert(start + header.length);
+        }
         Ok(reader)
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<bytes::Bytes> {
-        self.0.get_bytes(start, length)
+        self.file.get_bytes(start, length)
     }
 }
 
-/// Refuses a page by its header, if these bytes begin with one.
-fn check(bytes: &[u8]) -> Result<()> {
-    let Some((unpacked, packed)) = sizes(bytes) else {
-        return Ok(());
-    };
-    if unpacked <= PAGE + packed.saturating_mul(RATIO) {
-        return Ok(());
-    }
-    let (unpacked, packed) = (number::bytes(unpacked), number::bytes(packed));
-    Err(ParquetError::General(format!(
-        "a page of {unpacked} is packed into {packed}: no table of images is like that"
-    )))
-}
-
-/// PageHeader.uncompressed_page_size and .compressed_page_size.
-fn sizes(bytes: &[u8]) -> Option<(u64, u64)> {
-    let mut walk = Walk::new(bytes);
-    let (mut field, mut unpacked, mut packed) = (0, None, None);
-    while unpacked.is_none() || packed.is_none() {
-        // An i32 in zigzag order: odd numbers are negative, which the library refuses.
-        match walk.field(&mut field)? {
-            (_, 0) => return None,
-            (2, I32) => unpacked = Some(walk.number()? / 2),
-            (3, I32) => packed = Some(walk.number()? / 2),
-            (_, kind) => walk.skip(kind, 0)?,
+impl Pages {
+    /// The header of the page at `start`, of which `begin` is what was read at once.
+    fn header(&self, start: u64, begin: &[u8]) -> Result<Header> {
+        let rest = Length::len(self).saturating_sub(start).min(HEADER as u64) as usize;
+        let (mut found, mut length) = (Header::parse(begin), 8 * begin.len());
+        while found.is_none() && length / 8 < rest {
+            found = Header::parse(&self.get_bytes(start, length.min(rest))?);
+            length = length.saturating_mul(8);
         }
+        found.ok_or_else(|| {
+            ParquetError::General(format!("there is no header of a page at byte {start}"))
+        })
     }
-    unpacked.zip(packed)
+}
+
+/// What a page says of itself.
+#[derive(Debug, PartialEq, Eq)]
+struct Header {
+    unpacked: u64,
+    packed: u64,
+    /// Its own bytes.
+    length: u64,
+}
+
+impl Header {
+    /// Follows PageHeader to its end; `None` where these bytes hold none, or one that no writer writes: the library takes the last
+    /// of two fields of one number, and cuts numbers that are too large.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut walk = Walk::new(bytes);
+        let (mut field, mut unpacked, mut packed) = (0, None, None);
+        loop {
+            let sizes = match walk.field(&mut field)? {
+                (_, 0) => break,
+                (2, I32) => &mut unpacked,
+                (3, I32) => &mut packed,
+                (2 | 3, _) => return None,
+                (other, kind) => {
+                    i16::try_from(other).ok()?;
+                    walk.skip(kind, 0)?;
+                    continue;
+                }
+            };
+            // An i32 in zigzag order: odd numbers are negative.
+            let number = u32::try_from(walk.number()?).ok()?;
+            let is_first = sizes.replace(u64::from(number / 2)).is_none();
+            if number % 2 == 1 || !is_first {
+                return None;
+            }
+        }
+        Some(Self {
+            unpacked: unpacked?,
+            packed: packed?,
+            length: (bytes.len() - walk.left()) as u64,
+        })
+    }
+
+    /// Refuses a page that unpacks to too much.
+    fn check(&self) -> Result<()> {
+        if self.unpacked <= PAGE + self.packed.saturating_mul(RATIO) {
+            return Ok(());
+        }
+        let (unpacked, packed) = (number::bytes(self.unpacked), number::bytes(self.packed));
+        Err(ParquetError::General(format!(
+            "a page of {unpacked} is packed into {packed}: no table of images is like that"
+        )))
+    }
 }
 
 #[cfg(test)]
@@ -181,46 +242,66 @@ mod tests {
             let mut pages = group.get_column_page_reader(0).unwrap();
             let page = pages.get_next_page().unwrap().unwrap();
             let (start, packed) = column.byte_range();
-            let (unpacked, of_page) = sizes(&file[start as usize..]).unwrap();
-            assert_eq!(unpacked, page.buffer().len() as u64);
+            let header = Header::parse(&file[start as usize..]).unwrap();
+            assert_eq!(header.unpacked, page.buffer().len() as u64);
             // The chunk is this page and its header.
-            assert!(
-                of_page < packed && of_page + 100 > packed,
-                "{of_page} of {packed}"
-            );
+            assert_eq!(header.length + header.packed, packed);
         }
     }
 
     #[test]
     fn a_page_may_unpack_to_much_and_not_to_too_much() {
-        // Fields 1, 2 and 3, each an i32 in zigzag order: the kind of page, its size unpacked and packed.
-        let header = |unpacked: u64, packed: u64| {
-            let mut bytes = vec![0x15, 0];
-            for size in [unpacked, packed] {
-                bytes.push(0x15);
-                let mut rest = size * 2;
-                while rest >= 0x80 {
-                    bytes.push(rest as u8 | 0x80);
-                    rest >>= 7;
-                }
-                bytes.push(rest as u8);
+        // Fields 1, 2 and 3, each an i32 in zigzag order: the kind of page, its size unpacked and packed; then the end.
+        let number = |kind: u8, value: u64| {
+            let (mut bytes, mut rest) = (vec![kind], value * 2);
+            while rest >= 0x80 {
+                bytes.push(rest as u8 | 0x80);
+                rest >>= 7;
             }
+            bytes.push(rest as u8);
             bytes
         };
+        let header = |unpacked: u64, packed: u64| {
+            [
+                vec![0x15, 0],
+                number(0x15, unpacked),
+                number(0x15, packed),
+                vec![0],
+            ]
+            .concat()
+        };
+        let parse = |unpacked, packed| Header::parse(&header(unpacked, packed)).unwrap();
         for (unpacked, packed) in [(PAGE, 0), (PAGE + 64, 1), (1 << 30, 1 << 24)] {
-            assert_eq!(sizes(&header(unpacked, packed)), Some((unpacked, packed)));
-            check(&header(unpacked, packed)).unwrap();
+            let found = parse(unpacked, packed);
+            assert_eq!((found.unpacked, found.packed), (unpacked, packed));
+            assert_eq!(found.length, header(unpacked, packed).len() as u64);
+            found.check().unwrap();
         }
         for (unpacked, packed) in [(PAGE + 1, 0), (PAGE + 65, 1)] {
-            assert!(check(&header(unpacked, packed)).is_err());
+            assert!(parse(unpacked, packed).check().is_err());
         }
-        let err = check(&header(2_000_000_000, 5_000))
-            .unwrap_err()
-            .to_string();
+        let err = parse(2_000_000_000, 5_000).check().unwrap_err().to_string();
         let said = "a page of 2.0 GB is packed into 5.0 kB: no table of images is like that";
         assert!(err.contains(said), "{err}");
         for cut in 0..header(1, 1).len() {
-            assert_eq!(sizes(&header(1, 1)[..cut]), None);
+            assert_eq!(Header::parse(&header(1, 1)[..cut]), None);
+        }
+        // Field 2 twice, as an i64, of more than 32 bits, negative; field 3 missing.
+        let field_2_again = [&[0x05][..], &[4], &number(0, 2_000_000_000)[1..]].concat();
+        for odd in [
+            [&header(1, 1)[..6], &field_2_again, &[0]].concat(),
+            [vec![0x15, 0], number(0x16, 1), number(0x15, 1), vec![0]].concat(),
+            [
+                vec![0x15, 0],
+                number(0x15, 1 << 40),
+                number(0x15, 1),
+                vec![0],
+            ]
+            .concat(),
+            vec![0x15, 0, 0x15, 3, 0x15, 2, 0],
+            vec![0x15, 0, 0x15, 2, 0],
+        ] {
+            assert_eq!(Header::parse(&odd), None, "{odd:?}");
         }
     }
 }

@@ -4,13 +4,15 @@
 
 /// The kind of a list.
 pub const LIST: u8 = 9;
+/// The kind of a set, which is written like a list.
+pub const SET: u8 = 10;
 /// The kind of a structure.
 pub const STRUCT: u8 = 12;
 /// The kind of an `i32`.
 pub const I32: u8 = 5;
 
-/// Structures within structures; Parquet has four.
-const MAX_NESTING: usize = 16;
+/// Structures within structures; Parquet has four, and its library follows as many as this.
+const MAX_NESTING: usize = 64;
 
 /// A place in the bytes.
 pub struct Walk<'a> {
@@ -21,6 +23,11 @@ impl<'a> Walk<'a> {
     /// At the first of these bytes.
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
+    }
+
+    /// How many bytes are left.
+    pub fn left(&self) -> usize {
+        self.rest.len()
     }
 
     /// The id and kind of the next field; kind 0 ends a structure.
@@ -64,7 +71,7 @@ impl<'a> Walk<'a> {
                 let length = self.number()?;
                 self.bytes(length)?;
             }
-            LIST | 10 => {
+            LIST | SET => {
                 let (length, of) = self.list()?;
                 for _ in 0..length {
                     match of {

@@ -11,6 +11,9 @@ use super::image_file::{Bounds, Reach};
 use super::{Content, Item};
 use crate::error::{Error, Result};
 
+/// More than systems take. A table of a few kilobytes can repeat one that is far longer.
+pub(super) const MAX_PATH: usize = 4096;
+
 /// Where a list's paths start.
 pub(super) const OF_A_LIST: &str = "--root, by default the list's folder";
 
@@ -56,6 +59,13 @@ impl<'a> Root<'a> {
     /// # Errors
     /// When it lies elsewhere and may not, or cannot be told.
     pub(super) fn item(&self, written: &str, place: impl FnOnce() -> PathBuf) -> Result<Item> {
+        if written.len() > MAX_PATH {
+            return Err(Error::Source {
+                path: place(),
+                reason: format!("a path of {} bytes", written.len()),
+                hint: format!("no system takes more than {MAX_PATH}; check the column of paths"),
+            });
+        }
         let unix = self.without_backslashes(written);
         let written = unix.as_deref().unwrap_or(written);
         let item = |path: String, content| Item {

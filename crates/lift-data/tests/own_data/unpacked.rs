@@ -106,6 +106,19 @@ fn a_long_text_that_all_rows_share_is_held_once() {
 }
 
 #[test]
+fn a_long_path_that_all_rows_share_is_refused() {
+    let place = Workplace::new();
+    let long = "a".repeat(10 << 20);
+    let label: ArrayRef = Arc::new(Int64Array::from_value(0, 200));
+    let columns = vec![("path", repeated(&long, 200)), ("label", label)];
+    write(&place, "path.parquet", columns, 1, true);
+    insta::assert_snapshot!(refusal(&place, "stats path.parquet"), @r"
+    error: path.parquet: row 0: a path of 10485760 bytes
+    hint: no system takes more than 4096; check the column of paths
+    ");
+}
+
+#[test]
 fn more_rows_than_a_files_size_allows_are_refused() {
     let place = Workplace::new();
     let rows = 1 << 20;

@@ -16,7 +16,7 @@ use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 use super::id::{ModelId, is_commit};
 use crate::{
     error::{Error, Result},
-    parts::{Index, is_index},
+    parts::is_whole,
     say::say,
 };
 
@@ -64,7 +64,9 @@ impl ModelCache {
         } else {
             self.known_commit()?
         };
-        let has_weights = WEIGHTS.iter().any(|file| self.has_whole(&commit, file));
+        let has_weights = WEIGHTS
+            .iter()
+            .any(|file| is_whole(&self.snapshot(&commit).join(file)));
         has_weights.then_some(commit)
     }
 
@@ -90,18 +92,6 @@ impl ModelCache {
     /// Whether the file of this commit is here.
     pub fn has(&self, commit: &str, file: &str) -> bool {
         self.snapshot(commit).join(file).is_file()
-    }
-
-    /// Whether the file is here, and where it is an index, the files that it names.
-    fn has_whole(&self, commit: &str, file: &str) -> bool {
-        if !self.has(commit, file) || !is_index(Path::new(file)) {
-            return self.has(commit, file);
-        }
-        // What is wrong with an index is said when the model is loaded.
-        let index = Index::read(&self.snapshot(commit).join(file));
-        index.map_or(true, |index| {
-            index.files().iter().all(|part| self.has(commit, part))
-        })
     }
 
     /// Whether the commit is known not to have this file.

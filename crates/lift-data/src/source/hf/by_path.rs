@@ -9,12 +9,13 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
+use arrow::error::ArrowError;
 use parquet::arrow::ProjectionMask;
 
 use super::rows::image_leaf;
 use crate::error::{Error, Result};
 use crate::source::Item;
-use crate::source::listed::Root;
+use crate::source::listed::{MAX_PATH, Root};
 use crate::source::table::{bad_parquet, open_parquet};
 
 /// Where the paths start.
@@ -72,9 +73,7 @@ pub(super) fn paths(file: &Path, column: &str) -> Result<Vec<(u64, String)>> {
 }
 
 /// The rows of a batch, whose only column is the image, that have a path and no bytes.
-fn without_bytes_in(
-    batch: &RecordBatch,
-) -> std::result::Result<Vec<(u64, String)>, arrow::error::ArrowError> {
+fn without_bytes_in(batch: &RecordBatch) -> std::result::Result<Vec<(u64, String)>, ArrowError> {
     let Some(image) = batch.column(0).as_struct_opt() else {
         return Ok(Vec::new());
     };
@@ -89,6 +88,10 @@ fn without_bytes_in(
         image.is_valid(*row) && !has_bytes && paths.is_valid(*row) && !paths.value(*row).is_empty()
     };
     let rows = (0..batch.num_rows()).filter(is_wanted);
+    if let Some(row) = rows.clone().find(|&row| paths.value(row).len() > MAX_PATH) {
+        let reason = format!("a path of {} bytes", paths.value(row).len());
+        return Err(ArrowError::InvalidArgumentError(reason));
+    }
     Ok(rows
         .map(|row| (row as u64, paths.value(row).to_owned()))
         .collect())
