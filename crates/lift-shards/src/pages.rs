@@ -240,12 +240,14 @@ mod tests {
             let column = reader.metadata().row_group(0).column(0).clone();
             let group = reader.get_row_group(0).unwrap();
             let mut pages = group.get_column_page_reader(0).unwrap();
-            let page = pages.get_next_page().unwrap().unwrap();
             let (start, packed) = column.byte_range();
-            let header = Header::parse(&file[start as usize..]).unwrap();
-            assert_eq!(header.unpacked, page.buffer().len() as u64);
-            // The chunk is this page and its header.
-            assert_eq!(header.length + header.packed, packed);
+            let mut at = start;
+            while let Some(page) = pages.get_next_page().unwrap() {
+                let header = Header::parse(&file[at as usize..]).unwrap();
+                assert_eq!(header.unpacked, page.buffer().len() as u64);
+                at += header.length + header.packed;
+            }
+            assert_eq!(at, start + packed);
         }
     }
 
