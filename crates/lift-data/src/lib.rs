@@ -1,12 +1,9 @@
-//! Long-tailed image datasets: splits, decoding, Parquet shards, statistics.
+//! Long-tailed image datasets: sources -> choice -> build, and reports on them.
 //!
-//! One direction: images and their list -> [`split`] and [`longtail`] choose -> [`decode`] and
-//! [`resize`] -> [`shard`] files -> [`manifest`], written last. Other crates read through
-//! [`ShardReader`]. Nothing here knows tensors or models.
+//! One direction: images and their list ([`source`]) -> what is taken of them ([`profile`], [`sampling`]) -> [`build`], which
+//! decodes by `lift_image` and writes by `lift_shards`. Nothing here knows tensors or models.
 
-// `deny`, not `forbid`: `shard::map` maps files, `resize::avx512` uses instructions that not every CPU has.
-#![deny(unsafe_code)]
-// Only `terminal` prints.
+#![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod build;

@@ -10,17 +10,19 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
+const MEMINFO: &str = "/proc/meminfo";
+
 /// What the machine, the group or this process (`ulimit -v`) may have in all, in bytes.
 pub fn total_bytes() -> Option<u64> {
     let limits = groups().into_iter().filter_map(|group| group.limit());
-    let limits = limits.chain(meminfo("MemTotal:"));
+    let limits = limits.chain(bytes_of(MEMINFO, "MemTotal:"));
     limits.chain(address_space()).min()
 }
 
 /// What could be had without others giving up theirs, in bytes.
 pub fn free_bytes() -> Option<u64> {
     let left = groups().into_iter().filter_map(|group| group.left());
-    let left = left.chain(meminfo("MemAvailable:"));
+    let left = left.chain(bytes_of(MEMINFO, "MemAvailable:"));
     left.chain(address_space_left()).min()
 }
 
@@ -117,12 +119,12 @@ pub fn left_to_map(threads: usize) -> Option<u64> {
 
 fn address_space_left() -> Option<u64> {
     let limit = address_space()?;
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    Some(limit.saturating_sub(field(&status, "VmSize:")? * 1024))
+    Some(limit.saturating_sub(bytes_of("/proc/self/status", "VmSize:")?))
 }
 
-fn meminfo(name: &str) -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
+/// The bytes that a file of `/proc` says in KiB after `name`.
+pub(crate) fn bytes_of(file: &str, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
     field(&text, name).map(|kib| kib * 1024)
 }
 

@@ -2,6 +2,8 @@
 
 use nix::sys::resource::{UsageWho, getrusage};
 
+use crate::memory::bytes_of;
+
 /// User and system time of this process so far, in seconds.
 pub fn cpu_seconds() -> f64 {
     let usage = getrusage(UsageWho::RUSAGE_SELF).expect("a process may ask for its own usage");
@@ -13,10 +15,7 @@ pub fn cpu_seconds() -> f64 {
 
 /// The most memory that this process has had, in bytes; `None` where the system does not say.
 pub fn peak_memory_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib * 1024)
+    bytes_of("/proc/self/status", "VmHWM:")
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use hub_server::{COMMIT, Model, Server};
-use lift_models::Head;
+use lift_models::{Head, TensorFile};
 
 /// Makes `out` in `dir` with the cache in `dir`; each of `env` is a variable and its value.
 fn classifier(dir: &Path, model: &str, out: &str, env: &[(&str, &str)]) -> Output {
@@ -35,6 +35,42 @@ fn classifier(dir: &Path, model: &str, out: &str, env: &[(&str, &str)]) -> Outpu
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_model_in_two_files_makes_the_same_classifier() {
+    let dir = tempfile::tempdir().unwrap();
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/shapes-clip");
+    let mut model = Model::demo();
+    model.files.remove("model.safetensors");
+    let whole = TensorFile::read(&demo.join("model.safetensors")).unwrap();
+    let names = ["a.safetensors", "b.safetensors"];
+    let mut parts = [TensorFile::default(), TensorFile::default()];
+    let mut map = serde_json::Map::new();
+    for (i, (name, tensor)) in whole.tensors.into_iter().enumerate() {
+        map.insert(name.clone(), names[i % 2].into());
+        parts[i % 2].tensors.insert(name, tensor);
+    }
+    for (part, name) in parts.iter().zip(names) {
+        let file = dir.path().join(name);
+        part.write(&file).unwrap();
+        model.files.insert(name, std::fs::read(file).unwrap());
+    }
+    let index = serde_json::json!({ "weight_map": map }).to_string();
+    let name = "model.safetensors.index.json";
+    model.files.insert(name, index.into_bytes());
+    let server = Server::start(move |request| model.answer(request));
+    let url = server.url();
+    let in_parts = [("HF_ENDPOINT", url.as_str())];
+    for (model, out, env) in [
+        (demo.to_str().unwrap(), "whole", &[][..]),
+        ("lift/shapes-clip", "parts", &in_parts),
+    ] {
+        let output = classifier(dir.path(), model, out, env);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    }
+    let head = |out: &str| Head::read(&dir.path().join(out)).unwrap();
+    assert_eq!(head("whole").weight, head("parts").weight);
 }
 
 #[test]

@@ -330,10 +330,15 @@ pub(super) fn column_batches<'a>(
 
 /// Reads a Parquet file's footer.
 pub(super) fn open_parquet(file: &Path) -> Result<pages::Builder> {
-    pages::open(file).map_err(|err| match err.kind() {
+    pages::open(file).map_err(unread(file))
+}
+
+/// That a Parquet file cannot be read, or is none, for `map_err`.
+pub(super) fn unread(file: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    move |err| match err.kind() {
         ErrorKind::InvalidData => bad_parquet(file, &err),
         _ => Error::read(file)(err),
-    })
+    }
 }
 
 pub(super) fn bad_parquet(file: &Path, err: &dyn std::fmt::Display) -> Error {

@@ -4,19 +4,19 @@
 //! file's folder or, where nothing is there, at the dataset's, and may lead no further than a list's may.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
+use lift_shards::pages;
 use parquet::arrow::ProjectionMask;
 
 use super::rows::image_leaf;
 use crate::error::{Error, Result};
 use crate::source::Item;
 use crate::source::listed::{MAX_PATH, Root};
-use crate::source::table::{bad_parquet, open_parquet};
+use crate::source::table::{bad_parquet, unread};
 
 /// Where the paths start.
 pub(super) const START: &str = "the Parquet file's folder, or the dataset's";
@@ -30,8 +30,10 @@ const ROWS: usize = 8192;
 /// The rows of `file` that have no bytes and a path, ascending, with that path.
 pub(super) fn paths(file: &Path, column: &str) -> Result<Vec<(u64, String)>> {
     let bad = |err: &dyn std::fmt::Display| bad_parquet(file, err);
-    let builder = open_parquet(file)?;
-    let metadata = Arc::clone(builder.metadata());
+    let footer = pages::footer(file).map_err(unread(file))?;
+    let open = || pages::with_footer(file, footer.clone()).map_err(unread(file));
+    let builder = open()?;
+    let metadata = footer.metadata();
     let schema = metadata.file_metadata().schema_descr();
     let Ok(bytes_leaf) = image_leaf(&builder, column) else {
         return Ok(Vec::new());
@@ -54,7 +56,7 @@ pub(super) fn paths(file: &Path, column: &str) -> Result<Vec<(u64, String)>> {
             Some(all) if all == rows => (vec![path_leaf], ROWS),
             _ => (vec![bytes_leaf, path_leaf], ROWS_WITH_BYTES),
         };
-        let reader = open_parquet(file)?
+        let reader = open()?
             .with_projection(ProjectionMask::leaves(schema, wanted))
             .with_row_groups(vec![group])
             .with_batch_size(batch_rows)
