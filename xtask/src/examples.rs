@@ -11,6 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::checkout::Checkout;
+use crate::run_example::Training;
 use crate::steps::{Steps, succeed};
 use crate::{demo, python_env, run_example, setup, tools};
 
@@ -67,14 +68,14 @@ pub fn run(checkout: &Checkout, steps: &mut Steps) -> Result<()> {
             .args(["build", "--locked"])
             .args(jpeg.cargo_args()),
     )?;
-    let pictures = build(checkout, steps)?;
+    let pictures = build(checkout, steps, Training::Whole)?;
     publish(checkout, &pictures)?;
     steps.print_times();
     Ok(())
 }
 
 /// Writes the reports and, where Chromium is there, their pictures; says which pictures.
-pub fn build(checkout: &Checkout, steps: &mut Steps) -> Result<Vec<PathBuf>> {
+pub fn build(checkout: &Checkout, steps: &mut Steps, training: Training) -> Result<Vec<PathBuf>> {
     let folder = checkout.root.join(FOLDER);
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
@@ -138,7 +139,7 @@ pub fn build(checkout: &Checkout, steps: &mut Steps) -> Result<Vec<PathBuf>> {
         })?;
         pictures.push(picture);
     }
-    let page = run_example::build(checkout, steps)?;
+    let page = run_example::build(checkout, steps, training)?;
     if let Some(chromium) = &chromium {
         let picture = checkout.root.join(format!("{FOLDER}/report-run.png"));
         steps.run("picture of a run", || {

@@ -13,12 +13,21 @@ use crate::steps::{Steps, succeed};
 const FOLDER: &str = "target/examples";
 const RECIPE: &str = "--config pipelines/shapes-lt.toml";
 
+/// How long the example trains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Training {
+    /// As the recipe says.
+    Whole,
+    /// One epoch: the page is whole, its numbers are not worth a look. The demo trains as the recipe says.
+    OneEpoch,
+}
+
 /// Trains on the images that the example of `shapes-lt` drew, and reports: the page that was written.
-pub fn build(checkout: &Checkout, steps: &mut Steps) -> Result<PathBuf> {
+pub fn build(checkout: &Checkout, steps: &mut Steps, training: Training) -> Result<PathBuf> {
     let programs = demo::program_folder()?;
     let page = format!("{FOLDER}/run.html");
     steps.run("report of a run", || {
-        for line in commands() {
+        for line in commands(training) {
             let (program, rest) = line.split_once(' ').context("a step without arguments")?;
             succeed(
                 checkout
@@ -31,9 +40,13 @@ pub fn build(checkout: &Checkout, steps: &mut Steps) -> Result<PathBuf> {
     Ok(checkout.root.join(page))
 }
 
-fn commands() -> Vec<String> {
+fn commands(training: Training) -> Vec<String> {
     let run = format!("{FOLDER}/run");
-    let train = format!("--shards {run}/shards --head {run}/head.safetensors");
+    let epochs = match training {
+        Training::Whole => "",
+        Training::OneEpoch => " --epochs 1",
+    };
+    let train = format!("--shards {run}/shards --head {run}/head.safetensors{epochs}");
     vec![
         format!("lift-data build {RECIPE} --source {FOLDER}/shapes-lt --out {run}/shards"),
         format!("lift-text classifier {RECIPE} --shards {run}/shards --out {run}/head.safetensors"),

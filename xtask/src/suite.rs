@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::checkout::Checkout;
+use crate::run_example::Training;
 use crate::steps::Steps;
 use crate::{examples, python_env, setup, tools};
 
@@ -33,7 +34,7 @@ pub fn run(checkout: &Checkout, steps: &mut Steps) -> Result<()> {
             .args(["test", "--workspace", "--locked"])
             .args(jpeg.cargo_args()),
     )?;
-    examples::build(checkout, steps)?;
+    examples::build(checkout, steps, Training::OneEpoch)?;
     steps.print_times();
     Ok(())
 }
