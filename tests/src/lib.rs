@@ -12,6 +12,7 @@ use std::{
 
 use lift_data::{
     build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, build},
+    choice::Choice,
     dataset::DatasetSpec,
     profile::{LongTail, Tail},
     sampling::Holdout,
@@ -83,6 +84,7 @@ pub fn build_options(dataset: Dataset, source: &Path, out: &Path) -> BuildOption
     BuildOptions {
         dataset,
         source: source.into(),
+        merged: Vec::new(),
         root: None,
         subset: None,
         reach: lift_data::source::Reach::Below,
@@ -108,6 +110,7 @@ pub fn build_options(dataset: Dataset, source: &Path, out: &Path) -> BuildOption
             ..LongTail::default()
         },
         columns: Columns::default(),
+        choice: Choice::default(),
         holdout: Holdout::default(),
         bands: BandEdges::default(),
         max_bad: 0,

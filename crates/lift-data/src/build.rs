@@ -51,6 +51,7 @@ use plan::Plan;
 use record::Finished;
 use sample::Sample;
 
+use crate::choice::Choice;
 use crate::error::Result;
 use crate::profile::LongTail;
 use crate::sampling::Holdout;
@@ -61,7 +62,7 @@ use lift_page::escape;
 use lift_page::progress::Reporting;
 use lift_shards::atomic;
 use lift_shards::classes::ClassNames;
-use lift_shards::manifest::{Check, Encoding, Manifest};
+use lift_shards::manifest::{Check, Chosen, Encoding, Manifest};
 use lift_shards::order::Order;
 use lift_shards::split::{BandEdges, Split};
 
@@ -75,6 +76,8 @@ pub struct BuildOptions {
     pub dataset: Dataset,
     /// Its folder or list file.
     pub source: PathBuf,
+    /// Shard folders that are merged with it.
+    pub merged: Vec<PathBuf>,
     /// Where a list's paths start; `None`: the list's folder.
     pub root: Option<PathBuf>,
     /// Class names instead of those that the source implies.
@@ -99,6 +102,8 @@ pub struct BuildOptions {
     pub seed: u32,
     /// How the training split is cut, after the hold-outs.
     pub long_tail: LongTail,
+    /// Which images are taken, and which columns are kept.
+    pub choice: Choice,
     /// Splits that are taken from the training split.
     pub holdout: Holdout,
     /// Where the bands end.
@@ -169,6 +174,7 @@ pub struct SplitReport {
 /// was the last of its class or split, is an error; then the split at fault keeps its finished shards for the next run, or nothing when there are none.
 pub fn build(options: &BuildOptions, reporting: Reporting) -> Result<BuildReport> {
     check_output(options)?;
+    let chosen = options.choice.chosen()?;
     let source = read_source(options, reporting)?;
     for list in &source.splits {
         list.check_not_empty(&options.source, &source.class_names)?;
@@ -176,7 +182,10 @@ pub fn build(options: &BuildOptions, reporting: Reporting) -> Result<BuildReport
     let splits = source
         .splits
         .iter()
-        .map(|list| build_split(options, &source.class_names, list, reporting))
+        .map(|list| {
+            let names = &source.class_names;
+            build_split(options, names, list, chosen.as_ref(), reporting)
+        })
         .collect::<Result<_>>()?;
     Ok(BuildReport {
         dataset: options.dataset.name(),
@@ -197,6 +206,7 @@ fn build_split(
     options: &BuildOptions,
     class_names: &ClassNames,
     list: &SplitList,
+    chosen: Option<&Chosen>,
     reporting: Reporting,
 ) -> Result<SplitReport> {
     let start = Instant::now();
@@ -204,7 +214,7 @@ fn build_split(
     let pool = pipeline::thread_pool(options)?;
     let budget = Budget::of_machine(pool.current_num_threads());
     let sample = Sample::take(&pool, options.preprocess, list, &budget);
-    let plan = Plan::new(options, class_names, list, &sample);
+    let plan = Plan::new(options, class_names, list, &sample, chosen);
     sample.check(plan.manifest(), list)?;
     let holder = options.part.map_or(Holder::Whole, Holder::Part);
     let mut found = BuildFolder::open(&dir, &plan, holder)?;
@@ -332,6 +342,7 @@ impl Default for Preprocess {
             max_pixels: MAX_PIXELS,
             exact: false,
             check: Check::Header,
+            copy: false,
         }
     }
 }

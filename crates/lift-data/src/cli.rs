@@ -12,6 +12,7 @@ mod draw;
 mod export;
 mod inspect;
 mod no_effect;
+mod query;
 mod report;
 mod split;
 mod stats;
@@ -45,6 +46,8 @@ enum Command {
     Split(Box<split::SplitArgs>),
     /// Describe a class distribution: counts, imbalance ratio, bands, Gini
     Stats(stats::StatsArgs),
+    /// Ask shards, a table or a source in SQL
+    Query(query::QueryArgs),
     /// Report on a data set: long tail, quality, duplicates; HTML, JSON, Markdown
     Report(Box<report::ReportArgs>),
     /// Read all of a shard folder and say whether it is whole
@@ -85,12 +88,12 @@ pub enum CliError {
         problems: usize,
     },
     /// What `--fail-if` names is so.
-    #[error("{}", report::failed(path, failures))]
+    #[error("{}: --fail-if holds: {condition}", path.display())]
     Condition {
         /// What was reported on.
         path: PathBuf,
-        /// The comparisons that hold, with their values.
-        failures: Vec<String>,
+        /// The condition, with the values that it names.
+        condition: String,
     },
     /// Standard output could not be written.
     #[error("standard output: cannot write: {0}")]
@@ -129,6 +132,7 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         Command::Commit(args) => commit::run(&args),
         Command::Split(args) => split::run(*args),
         Command::Stats(args) => stats::run(&args),
+        Command::Query(args) => query::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Bench(args) => bench::run(*args),

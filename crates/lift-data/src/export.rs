@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use arrow::util::display::array_value_to_string;
 use image::ImageFormat;
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
@@ -86,6 +87,19 @@ impl Written {
     }
 }
 
+/// The heading of the table, before the columns that were kept.
+const HEADING: [&str; 9] = [
+    "id",
+    "path",
+    "label",
+    "class",
+    "width",
+    "height",
+    "num_bytes",
+    "checksum",
+    "file",
+];
+
 /// A line of the table.
 #[derive(Debug, Serialize)]
 struct Line<'a> {
@@ -130,7 +144,14 @@ pub fn export(
     let unfinished = Unfinished::open(out, split, &plan, (images.clone(), table.clone()))?;
     let folders = folder_names(manifest.class_names.as_slice());
     let path = unfinished.table_in_progress();
-    let mut csv = csv::Writer::from_writer(unfinished.table()?);
+    let unwritten = |err| lift_shards::Error::write_csv(&path, err);
+    let mut csv = csv::WriterBuilder::new()
+        .has_headers(false)
+        .from_writer(unfinished.table()?);
+    let kept = reader.kept_columns()?;
+    let names = manifest.columns.iter().map(|column| column.name.as_str());
+    csv.write_record(HEADING.into_iter().chain(names))
+        .map_err(unwritten)?;
     let progress = reporting.start("export", range.len() as u64);
     let rows = range.len() as u64;
     let mut other_folders = BTreeMap::new();
@@ -161,7 +182,7 @@ pub fn export(
                 format!("{split}/{folder}/{file}")
             }
         };
-        csv.serialize(Line {
+        let line = Line {
             id: row.id,
             path: reader.path(index),
             label: row.label,
@@ -171,8 +192,12 @@ pub fn export(
             num_bytes: row.num_bytes,
             checksum: format!("{:016x}", row.checksum),
             file,
-        })
-        .map_err(|err| lift_shards::Error::write_csv(&path, err))?;
+        };
+        let values = kept.columns().iter().map(|column| {
+            array_value_to_string(column, index).expect("every kept column can be text")
+        });
+        csv.serialize((line, values.collect::<Vec<_>>()))
+            .map_err(unwritten)?;
         progress.advance(1);
     }
     progress.finish();

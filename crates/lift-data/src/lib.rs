@@ -1,22 +1,26 @@
 //! Long-tailed image datasets: sources -> choice -> build, and reports on them.
 //!
-//! One direction: images and their list ([`source`]) -> what is taken of them ([`profile`], [`sampling`]) -> [`build`], which
+//! One direction: images and their list ([`source`]) -> what is taken of them ([`choice`], [`sampling`], [`profile`]) -> [`build`], which
 //! decodes by `lift_image` and writes by `lift_shards`. Nothing here knows tensors or models.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod build;
+pub mod choice;
 pub mod dataset;
 pub mod error;
 pub mod export;
 pub mod git_blob;
 pub mod lists;
 pub mod profile;
+pub mod query;
 pub mod report;
 pub mod sampling;
 pub mod source;
+pub mod sql;
 pub mod stats;
+pub mod table;
 #[cfg(test)]
 #[path = "../../../tests/src/shared_folder.rs"]
 mod testing;

@@ -99,7 +99,10 @@ fn lines(list: &SplitList, root: &Path) -> Result<String> {
                 })?;
                 ("", text)
             }
-            Content::Memory(_) | Content::Slice { .. } | Content::Row { .. } => {
+            Content::Memory(_)
+            | Content::Slice { .. }
+            | Content::Row { .. }
+            | Content::Stored(_) => {
                 return Err(wrong(
                     "not a file of its own, so that no list can name it",
                     "build it directly: `lift-data build` takes the same settings",

@@ -5,13 +5,14 @@
 //! number of images by about a third of a kilobyte each, never with their pixels; results do not depend on
 //! the number of threads; and what a source does not hold is said to be unknown, not guessed.
 
+pub mod condition;
 pub mod croissant;
 pub mod duplicates;
-pub mod expression;
 pub mod facts;
 pub mod fit;
 pub mod flags;
 pub mod measure;
+pub mod measures;
 pub mod near;
 pub mod phash;
 pub mod quality;
@@ -22,19 +23,21 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use polars::prelude::DataFrame;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::source::{Columns, naming};
-use crate::stats::{self, Listed};
+use crate::stats::{self, ClassRow, Listed};
 use lift_page::progress::Reporting;
 use lift_shards::classes::{ClassNames, told_apart};
 use lift_shards::layout::{require_shard_dirs, shard_dirs};
 use lift_shards::manifest::Encoding;
 use lift_shards::shard::ShardReader;
-use lift_shards::split::{Band, BandEdges, Split};
+use lift_shards::split::{BandEdges, Split};
 
 use duplicates::Leakage;
+use measures::Groups;
 use quality::SplitQuality;
 use tail::Tail;
 
@@ -45,6 +48,8 @@ pub struct ReportOptions {
     pub path: PathBuf,
     /// Which columns of a table hold what.
     pub columns: Columns,
+    /// The column whose values tail and quality are repeated for.
+    pub group_by: Option<String>,
     /// Where the bands end; `None`: where the build says.
     pub bands: Option<BandEdges>,
     /// Another shard folder, whose images are searched for in this one.
@@ -82,19 +87,12 @@ pub struct Report {
     pub leakage: Leakage,
     /// The class counts of `--compare`.
     pub compared: Vec<Tail>,
-}
-
-/// A class and its images in each split.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ClassRow {
-    /// Its label.
-    pub label: u32,
-    /// Its name.
-    pub name: String,
-    /// Its band, by its training images (by the first split's where there is no training split).
-    pub band: Band,
-    /// Its images in the splits, in the order of [`Report::splits`].
-    pub images: Vec<u64>,
+    /// Tail and quality of a column's values, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Groups>,
+    /// Every image's values. Not in the JSON: `measures.parquet` has them.
+    #[serde(skip)]
+    pub measures: DataFrame,
 }
 
 /// A split as it is read, before its images are.
@@ -177,6 +175,9 @@ fn of_shards(options: &ReportOptions, reporting: Reporting) -> Result<(Report, V
         distance: options.distance,
     };
     let (leakage, pairs) = pool.install(|| search.run())?;
+    let measures = measures::of_shards(&readers, &quality)?;
+    let by = options.group_by.as_deref();
+    let groups = by.map(|column| measures::groups(&measures, column, edges));
     let counts = counted(&readers);
     let mut notes = Vec::new();
     if manifest.encoding != Encoding::Original {
@@ -194,11 +195,13 @@ fn of_shards(options: &ReportOptions, reporting: Reporting) -> Result<(Report, V
         short_side: manifest.short_side,
         band_edges: edges,
         notes,
-        classes: class_rows(&class_names, &counts, edges),
+        classes: stats::class_rows(&class_names, &counts_of(&counts), edges),
         splits: tail::of_all(&counts_of(&counts), edges),
         quality,
         leakage,
         compared: tail::of_all(&counts_of(&counted(&others)), edges),
+        groups: groups.transpose()?,
+        measures,
     };
     Ok((report, pairs))
 }
@@ -267,6 +270,9 @@ fn of_lists(options: &ReportOptions) -> Result<Report> {
             source.class_names = aligned.class_names;
         }
     }
+    let measures = measures::of_lists(&source, names_splits)?;
+    let by = options.group_by.as_deref();
+    let groups = by.map(|column| measures::groups(&measures, column, edges));
     let counts: Vec<Counted> = source
         .splits
         .iter()
@@ -284,11 +290,13 @@ fn of_lists(options: &ReportOptions) -> Result<Report> {
         short_side: None,
         band_edges: edges,
         notes,
-        classes: class_rows(&source.class_names, &counts, edges),
+        classes: stats::class_rows(&source.class_names, &counts_of(&counts), edges),
         splits: tail::of_all(&counts_of(&counts), edges),
         quality: Vec::new(),
         leakage: duplicates::by_path(&source.splits, names_splits, &source.class_names),
         compared: Vec::new(),
+        groups: groups.transpose()?,
+        measures,
     })
 }
 
@@ -297,23 +305,6 @@ fn counts_of(counted: &[Counted]) -> Vec<stats::Counted> {
         .iter()
         .map(|one| (one.split, one.path.clone(), one.counts.clone()))
         .collect()
-}
-
-fn class_rows(names: &ClassNames, splits: &[Counted], edges: BandEdges) -> Vec<ClassRow> {
-    let deciding = splits
-        .iter()
-        .find(|split| split.split == Some(Split::Train))
-        .or(splits.first());
-    let row = |(label, name): (usize, &String)| {
-        let images: Vec<u64> = splits.iter().map(|split| split.counts[label]).collect();
-        ClassRow {
-            label: label as u32,
-            name: name.clone(),
-            band: edges.band(deciding.map_or(0, |split| split.counts[label])),
-            images,
-        }
-    };
-    names.as_slice().iter().enumerate().map(row).collect()
 }
 
 impl Report {

@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::error::{Error, Result};
 use crate::profile::LongTail;
 use crate::source::{Item, SplitList};
+use crate::table::take;
 use lift_shards::classes::ClassNames;
 use lift_shards::split::Split;
 
@@ -39,9 +40,16 @@ impl Holdout {
 
     /// The splits that are made.
     pub fn splits(&self) -> Vec<Split> {
+        self.shares().into_iter().map(|(split, _)| split).collect()
+    }
+
+    /// The splits that are made, with their shares.
+    pub(crate) fn shares(&self) -> Vec<(Split, f64)> {
         let shares = [(Split::Val, self.val), (Split::Test, self.test)];
-        let made = shares.into_iter().filter(|(_, share)| *share > 0.0);
-        made.map(|(split, _)| split).collect()
+        shares
+            .into_iter()
+            .filter(|(_, share)| *share > 0.0)
+            .collect()
     }
 
     /// Whether no split is made.
@@ -112,31 +120,46 @@ pub fn hold_out(
     let counts = train.class_counts(num_classes);
     let gifts: Vec<(u64, u64)> = counts.iter().map(|&n| holdout.gifts(n)).collect();
     let ranks = draw_ranks(&train.items, &counts, Purpose::HoldOut, seed);
-    let mut lists = Split::ALL.map(|split| SplitList {
-        split,
-        root: train.root.clone(),
-        bounds: train.bounds.clone(),
-        items: Vec::new(),
-        // A list that was cut before (CIFAR's is, while it is read) stays one of that ratio.
-        imbalance_ratio: train.imbalance_ratio.filter(|_| split == Split::Train),
-    });
-    for (item, rank) in train.items.into_iter().zip(ranks) {
+    let split_of = |(item, rank): (&Item, u32)| {
         // Test takes the first, so that it stays the same when validation changes.
         let (val, test) = gifts[item.label as usize];
-        let split = match u64::from(rank) {
+        match u64::from(rank) {
             rank if rank < test => Split::Test,
             rank if rank < test + val => Split::Val,
             _ => Split::Train,
-        };
-        lists[split as usize].items.push(item);
+        }
+    };
+    let splits: Vec<Split> = train.items.iter().zip(ranks).map(split_of).collect();
+    part(train, &splits, &holdout.splits())
+}
+
+/// Parts a training list by the split that each image goes to: what stays, and the lists of `made`.
+pub(crate) fn part(
+    train: SplitList,
+    splits: &[Split],
+    made: &[Split],
+) -> (SplitList, Vec<SplitList>) {
+    let mut lists = Split::ALL.map(|split| {
+        let places = (0_u32..).zip(splits).filter(|(_, of)| **of == split);
+        let places: Vec<u32> = places.map(|(place, _)| place).collect();
+        SplitList {
+            split,
+            root: train.root.clone(),
+            bounds: train.bounds.clone(),
+            items: Vec::with_capacity(places.len()),
+            columns: take(&train.columns, &places),
+            // A list that was cut before (CIFAR's is, while it is read) stays one of that ratio.
+            imbalance_ratio: train.imbalance_ratio.filter(|_| split == Split::Train),
+        }
+    });
+    for (item, split) in train.items.into_iter().zip(splits) {
+        lists[*split as usize].items.push(item);
     }
-    let made = holdout.splits();
     let [train, val, test] = lists;
     let made = [val, test]
         .into_iter()
-        .filter(|list| made.contains(&list.split))
-        .collect();
-    (train, made)
+        .filter(|list| made.contains(&list.split));
+    (train, made.collect())
 }
 
 /// Cuts a training list to a long tail.
@@ -160,24 +183,26 @@ pub fn cut(
             },
             other => other,
         })?;
-    let mut ranks = draw_ranks(&list.items, &available, Purpose::LongTail, seed).into_iter();
-    list.items.retain(|item| {
-        let rank = ranks.next().map_or(u64::MAX, u64::from);
-        rank < keep[item.label as usize]
-    });
+    let ranks = draw_ranks(&list.items, &available, Purpose::LongTail, seed);
+    let kept = (0_u32..).zip(&list.items).zip(ranks);
+    let kept = kept.filter(|((_, item), rank)| u64::from(*rank) < keep[item.label as usize]);
+    let kept: Vec<u32> = kept.map(|((place, _), _)| place).collect();
+    list.keep(&kept);
     list.imbalance_ratio = long_tail.imbalance_ratio();
     Ok(())
 }
 
 /// What is drawn, so that two draws with one seed are independent.
 #[derive(Debug, Clone, Copy)]
-enum Purpose {
+pub(crate) enum Purpose {
     HoldOut = 1,
     LongTail = 2,
+    Limit = 3,
+    Fold = 4,
 }
 
 /// The place of each item among those of its class, in an order drawn by `seed`.
-fn draw_ranks(items: &[Item], counts: &[u64], purpose: Purpose, seed: u32) -> Vec<u32> {
+pub(crate) fn draw_ranks(items: &[Item], counts: &[u64], purpose: Purpose, seed: u32) -> Vec<u32> {
     let seed = (purpose as u64) << 32 | u64::from(seed);
     let hash = |item: &Item| xxh3_64_with_seed(item.path.as_bytes(), seed);
     // The path and then the position decide between equal hashes: a list may name an image twice.
@@ -199,17 +224,18 @@ fn draw_ranks(items: &[Item], counts: &[u64], purpose: Purpose, seed: u32) -> Ve
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeSet;
     use std::path::PathBuf;
 
+    use polars::prelude::DataFrame;
     use proptest::prelude::*;
 
     use super::*;
     use crate::profile::{Rounding, Tail};
     use crate::source::{Bounds, Content};
 
-    fn list(counts: &[u64]) -> SplitList {
+    pub(crate) fn list(counts: &[u64]) -> SplitList {
         let items = (0_u32..).zip(counts).flat_map(|(label, &count)| {
             (0..count).map(move |i| Item {
                 path: format!("{label}/{i}.jpg"),
@@ -222,6 +248,7 @@ mod tests {
             root: PathBuf::from("photos"),
             bounds: Bounds::default(),
             items: items.collect(),
+            columns: DataFrame::default(),
             imbalance_ratio: None,
         }
     }

@@ -20,6 +20,7 @@ pub mod named;
 pub mod naming;
 pub mod official;
 pub(crate) mod other_forms;
+pub mod shards;
 mod split_names;
 pub mod table;
 pub mod tree;
@@ -27,6 +28,8 @@ pub mod webdataset;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use polars::prelude::DataFrame;
 
 use crate::error::{Error, Result};
 use lift_shards::classes::ClassNames;
@@ -67,6 +70,8 @@ pub enum Content {
         /// Its length.
         num_bytes: u64,
     },
+    /// A row of shards.
+    Stored(shards::Stored),
     /// A row of Parquet files, read by row groups.
     Row {
         /// The files.
@@ -89,11 +94,23 @@ pub struct SplitList {
     pub bounds: Bounds,
     /// The images.
     pub items: Vec<Item>,
+    /// What a table says of them besides, a row an image in their order; no column where nothing does.
+    pub columns: DataFrame,
     /// The imbalance ratio that the images were chosen for.
     pub imbalance_ratio: Option<f64>,
 }
 
 impl SplitList {
+    /// Keeps the images at these places, which ascend.
+    pub fn keep(&mut self, places: &[u32]) {
+        let (mut places_left, mut place) = (places.iter().peekable(), 0);
+        self.items.retain(|_| {
+            place += 1;
+            places_left.next_if(|kept| **kept == place - 1).is_some()
+        });
+        self.columns = crate::table::take(&self.columns, places);
+    }
+
     /// Images of each class, in label order.
     pub fn class_counts(&self, num_classes: usize) -> Vec<u64> {
         let mut counts = vec![0; num_classes];
@@ -140,6 +157,40 @@ pub struct Source {
     pub splits: Vec<SplitList>,
     /// What else the source has.
     pub left_out: LeftOut,
+    /// The columns that its tables have, whether they were asked for or not.
+    pub column_names: Vec<String>,
+}
+
+impl Source {
+    /// Takes classes of which no split has an image out of the class names, and says which.
+    ///
+    /// # Errors
+    /// When the names that are left cannot be class names.
+    pub(crate) fn drop_empty_classes(&mut self) -> Result<Vec<String>> {
+        let mut counts = vec![0; self.class_names.len()];
+        for list in &self.splits {
+            for (all, count) in counts
+                .iter_mut()
+                .zip(list.class_counts(self.class_names.len()))
+            {
+                *all += count;
+            }
+        }
+        let (mut labels, mut kept, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, count) in self.class_names.as_slice().iter().zip(counts) {
+            labels.push(kept.len() as u32);
+            let names = if count > 0 { &mut kept } else { &mut dropped };
+            names.push(name.clone());
+        }
+        if dropped.is_empty() || kept.is_empty() {
+            return Ok(Vec::new());
+        }
+        for item in self.splits.iter_mut().flat_map(|list| &mut list.items) {
+            item.label = labels[item.label as usize];
+        }
+        self.class_names = ClassNames::with_origin(kept, "the classes that are left")?;
+        Ok(dropped)
+    }
 }
 
 /// The file beside lists and tar shards that names the classes, one a line in label order.
@@ -154,6 +205,57 @@ pub struct Columns {
     pub image: Option<String>,
     /// The column with its class.
     pub label: Option<String>,
+    /// The column of a single table that says which split a row is of.
+    pub split: Option<String>,
+    /// Those that are wanted besides.
+    pub others: Others,
+}
+
+/// The columns of a table that are wanted besides those of the images and labels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Others {
+    /// All.
+    All,
+    /// Those whose names stand in one of these texts: names, and expressions that may name them.
+    NamedIn(Vec<String>),
+}
+
+impl Default for Others {
+    fn default() -> Self {
+        Self::NamedIn(Vec::new())
+    }
+}
+
+impl Others {
+    /// Whether a column of this name is wanted.
+    pub fn want(&self, name: &str) -> bool {
+        match self {
+            Others::All => true,
+            Others::NamedIn(texts) => texts.iter().any(|text| text.contains(name)),
+        }
+    }
+}
+
+impl Columns {
+    /// The names of a table's columns of paths and labels.
+    fn path_and_label(&self) -> [&str; 2] {
+        [
+            self.path.as_deref().unwrap_or("path"),
+            self.label.as_deref().unwrap_or("label"),
+        ]
+    }
+}
+
+/// The columns that every list of images has.
+pub const OWN_COLUMNS: [&str; 4] = ["path", "label", "class", "split"];
+
+/// What a table's column is called beside [`OWN_COLUMNS`]: `table_label` where the labels come from another.
+pub(crate) fn name_beside_ours(name: &str) -> String {
+    if OWN_COLUMNS.contains(&name) {
+        format!("table_{name}")
+    } else {
+        name.to_owned()
+    }
 }
 
 /// Why a source that is neither file nor folder cannot be read.

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::source::{
     Columns, LeftOut, Reach, Source, SplitList, folder, hf, list, other_forms, table, webdataset,
 };
+use lift_shards::classes::ClassNames;
 use lift_shards::layout::{require_no_shards, shard_dirs};
 use lift_shards::manifest::Manifest;
 use lift_shards::split::{Band, BandEdges, Split};
@@ -99,6 +100,40 @@ pub struct Described {
     pub left_out: LeftOut,
     /// One entry a split, the training split first.
     pub splits: Vec<Stats>,
+    /// The classes in label order; empty where the splits have other ones.
+    pub classes: Vec<ClassRow>,
+}
+
+/// A class and its images in each split.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ClassRow {
+    /// Its label.
+    pub label: u32,
+    /// Its name.
+    pub name: String,
+    /// Its band, by its training images (by the first split's where there is no training split).
+    pub band: Band,
+    /// Its images in the splits, in their order.
+    pub images: Vec<u64>,
+}
+
+/// The classes of splits.
+pub(crate) fn class_rows(
+    names: &ClassNames,
+    splits: &[Counted],
+    edges: BandEdges,
+) -> Vec<ClassRow> {
+    let deciding = splits
+        .iter()
+        .find(|(split, ..)| *split == Some(Split::Train))
+        .or(splits.first());
+    let row = |(label, name): (usize, &String)| ClassRow {
+        label: label as u32,
+        name: name.clone(),
+        band: edges.band(deciding.map_or(0, |(.., counts)| counts[label])),
+        images: splits.iter().map(|(.., counts)| counts[label]).collect(),
+    };
+    names.as_slice().iter().enumerate().map(row).collect()
 }
 
 /// Describes what is at `path`: a shard folder, a folder with `train/` and other shard folders, an
@@ -107,18 +142,21 @@ pub struct Described {
 /// Bands end at `edges`, or else where the manifest says, or at the usual edges.
 pub fn stats(path: &Path, edges: Option<BandEdges>, columns: &Columns) -> Result<Described> {
     let mut left_out = LeftOut::default();
-    let (mut splits, stored) = match shard_dirs(path)? {
+    let (mut splits, names, stored) = match shard_dirs(path)? {
         shards if !shards.is_empty() => read_manifests(shards)?,
         _ => {
             let mut listed = read_source(path, columns)?;
             left_out = std::mem::take(&mut listed.source.left_out);
-            (counted(listed), None)
+            let names = listed.source.class_names.clone();
+            (counted(listed), Some(names), None)
         }
     };
     splits.sort_by_key(|(split, ..)| *split);
     let band_edges = edges.or(stored).unwrap_or_default();
+    let classes = names.map(|names| class_rows(&names, &splits, band_edges));
     Ok(Described {
         band_edges,
+        classes: classes.unwrap_or_default(),
         splits: describe(&splits, band_edges),
         left_out,
     })
@@ -158,17 +196,24 @@ pub fn gini(counts: &[u64]) -> Option<f64> {
     Some(2.0 * weighted / (n * total as f64) - (n + 1.0) / n)
 }
 
-/// The splits of shard folders, and the edges that their manifests name.
-fn read_manifests(shards: Vec<PathBuf>) -> Result<(Vec<Counted>, Option<BandEdges>)> {
+/// Splits, their class names where they share them, and the edges that their manifests name.
+type Manifests = (Vec<Counted>, Option<ClassNames>, Option<BandEdges>);
+
+fn read_manifests(shards: Vec<PathBuf>) -> Result<Manifests> {
     let mut edges = None;
+    let mut all_names: Vec<ClassNames> = Vec::new();
     let mut splits = Vec::new();
     // The training split comes first, and its edges hold for all.
     for path in shards {
         let manifest = Manifest::load(&path)?;
         edges.get_or_insert(manifest.bands);
+        if !all_names.contains(&manifest.class_names) {
+            all_names.push(manifest.class_names.clone());
+        }
         splits.push((Some(manifest.split), path, manifest.class_counts));
     }
-    Ok((splits, edges))
+    let names = (all_names.len() == 1).then(|| all_names.remove(0));
+    Ok((splits, names, edges))
 }
 
 /// What is listed at a path that is no shard folder.
@@ -185,6 +230,18 @@ pub(crate) fn read_source(path: &Path, columns: &Columns) -> Result<Listed> {
     other_forms::refuse(path)?;
     let one = &[Split::Train];
     let (source, names_splits) = if path.is_file() {
+        let in_column = if table::is_table(path)? && !hf::holds_images(path, columns) {
+            table::splits_in(path, columns)?
+        } else {
+            Vec::new()
+        };
+        if !in_column.is_empty() {
+            let source = table::read(path, &in_column, None, None, columns, COUNTED)?;
+            return Ok(Listed {
+                source,
+                names_splits: true,
+            });
+        }
         let source = if hf::holds_images(path, columns) {
             hf::read(path, one, None, columns, None, COUNTED)?
         } else if table::is_table(path)? {
@@ -212,7 +269,7 @@ fn read_dir(dir: &Path, columns: &Columns) -> Result<(Source, bool)> {
     if !lists.is_empty() {
         return Ok((list::read(dir, &lists, None, None, COUNTED)?, true));
     }
-    let tables = table::splits_in(dir)?;
+    let tables = table::splits_in(dir, columns)?;
     if !tables.is_empty() {
         let source = table::read(dir, &tables, None, None, columns, COUNTED)?;
         return Ok((source, true));

@@ -30,6 +30,11 @@ fn a_folder_is_built_described_and_verified() {
     medium (20 to 100): images       -      -
     few (< 20): classes              3      3
     few (< 20): images              16      6
+
+    label  class  band  train  test
+        2  dog    few      12     2
+        0  cat    few       3     2
+        1  cow    few       1     2
     ----
     ");
     insta::assert_snapshot!(place.run("verify shards"), @r"
@@ -118,6 +123,32 @@ fn json_is_one_document() {
             }
           ]
         }
+      ],
+      "classes": [
+        {
+          "label": 0,
+          "name": "cat",
+          "band": "few",
+          "images": [
+            2
+          ]
+        },
+        {
+          "label": 1,
+          "name": "cow",
+          "band": "few",
+          "images": [
+            2
+          ]
+        },
+        {
+          "label": 2,
+          "name": "dog",
+          "band": "few",
+          "images": [
+            2
+          ]
+        }
       ]
     }
     ----
@@ -176,6 +207,10 @@ fn a_list_with_blanks_in_paths_is_built() {
     medium (20 to 100): images       -
     few (< 20): classes              2
     few (< 20): images               2
+
+    label  class  band  all
+        0  0      few     1
+        1  1      few     1
     ----
     ");
 }
@@ -470,13 +505,13 @@ fn a_recipe_gives_what_flags_do_not() {
     insta::assert_snapshot!(place.run("build --config typo.toml --out no"), @r"
     exit 1
     ----
-    error: typo.toml: line 3: unknown field `shortside`, expected one of `dataset`, `dataset_file`, `source`, `out`, `split`, `encoding`, `quality`, `subsampling`, `short_side`, `enlarge`, `orientation`, `damaged`, `max_pixels`, `exact`, `check`, `threads`, `seed`, `imbalance_ratio`, `profile`, `pareto_power`, `max_per_class`, `min_per_class`, `holdout`, `bands`, `path_column`, `label_column`, `image_column`, `root`, `lists`, `download`, `list_url`, `any_list`, `taxonomy`, `subset`, `follow_outside`, `allow_repeats`, `classnames`, `max_bad`, `shard_mib`, `order`
+    error: typo.toml: line 3: unknown field `shortside`, expected one of `dataset`, `dataset_file`, `source`, `out`, `split`, `encoding`, `quality`, `subsampling`, `short_side`, `enlarge`, `orientation`, `damaged`, `max_pixels`, `exact`, `check`, `threads`, `seed`, `imbalance_ratio`, `profile`, `pareto_power`, `max_per_class`, `min_per_class`, `holdout`, `bands`, `path_column`, `label_column`, `split_column`, `keep_columns`, `where`, `join`, `on`, `exclude`, `limit`, `group_by`, `folds`, `fold`, `image_column`, `root`, `lists`, `download`, `list_url`, `any_list`, `taxonomy`, `subset`, `follow_outside`, `allow_repeats`, `classnames`, `max_bad`, `shard_mib`, `order`
     hint: [data] takes the flags of `lift-data build` with underscores, and `dataset`
     ");
     insta::assert_snapshot!(place.run("build --out no"), @r"
     exit 2
     ----
-    error: the dataset (imagenet-lt, places-lt, inat2018, cifar100-lt, cifar10-lt, shapes-lt, folder, list, hf or webdataset) is missing
+    error: the dataset (imagenet-lt, places-lt, inat2018, cifar100-lt, cifar10-lt, shapes-lt, folder, list, table, hf, webdataset or shards) is missing
 
     For more information, try '--help'.
     ");
@@ -484,7 +519,7 @@ fn a_recipe_gives_what_flags_do_not() {
         place.run("build folder --source photos --out no --root x"), @r"
     exit 2
     ----
-    error: --root is for list, not for folder
+    error: --root is for list and table, not for folder
 
     For more information, try '--help'.
     "

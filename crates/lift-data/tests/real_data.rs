@@ -5,6 +5,7 @@ mod support;
 use std::num::NonZeroUsize;
 
 use lift_data::build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, build};
+use lift_data::choice::Choice;
 use lift_data::profile::{LongTail, Tail};
 use lift_data::sampling::Holdout;
 use lift_data::source::Columns;
@@ -26,6 +27,7 @@ fn cifar100_lt_has_its_published_counts() {
         let options = BuildOptions {
             dataset: Dataset::named("cifar100-lt").unwrap(),
             source: source.clone(),
+            merged: Vec::new(),
             root: None,
             subset: None,
             reach: lift_data::source::Reach::Below,
@@ -41,6 +43,7 @@ fn cifar100_lt_has_its_published_counts() {
                 ..LongTail::default()
             },
             columns: Columns::default(),
+            choice: Choice::default(),
             holdout: Holdout::default(),
             bands: BandEdges::default(),
             max_bad: 0,

@@ -140,6 +140,82 @@ fn files_are_looked_at_before_the_work_and_the_table_is_printed_without_them() {
 }
 
 #[test]
+fn tail_and_quality_are_repeated_by_a_column() {
+    let place = Workplace::new();
+    let mut table = "path,label,split,camera\n".to_owned();
+    for i in 0..12 {
+        save(&place, &format!("img/{i}.png"), &picture(i));
+        let camera = ["old", "new", "new"][i as usize % 3];
+        let class = ["ant", "bee"][i as usize / 7];
+        let split = if i == 11 { "test" } else { "train" };
+        table += &format!("{i}.png,{class},{split},{camera}\n");
+    }
+    let black = RgbImage::from_fn(64, 64, |x, y| image::Rgb([(x * y % 20) as u8; 3]));
+    save(&place, "img/12.png", &black);
+    table += "12.png,bee,train,\n";
+    place.write("meta.csv", &table);
+    let said =
+        place.run("build table --source meta.csv --root img --keep-columns camera --out shards");
+    assert!(said.starts_with("exit 0"), "{said}");
+    let run = place.run("report shards --group-by camera --json r.json --html r.html --flags f");
+    let table = &run[run.find("camera").unwrap()..];
+    insta::assert_snapshot!(table, @r"
+    camera  split  images  classes  imbalance ratio   luma  sharpness
+    new     train       7        2              1.3  100.4     2267.4
+    old     train       4        2              3.0   95.3     2900.8
+            train       1        1              1.0    8.0      615.5
+    new     test        1        1              1.0  125.7     1453.1
+    ----
+    ");
+    let json: serde_json::Value = serde_json::from_str(&place.read("r.json")).unwrap();
+    let rows = json["groups"]["rows"].as_array().unwrap();
+    let dark: Vec<_> = rows
+        .iter()
+        .map(|row| (row["value"].as_str(), row["flags"]["dark"].as_u64()))
+        .collect();
+    assert_eq!(
+        dark,
+        [
+            (Some("new"), Some(0)),
+            (Some("old"), Some(0)),
+            (None, Some(1)),
+            (Some("new"), Some(0))
+        ]
+    );
+    assert!(place.read("r.html").contains("By camera"));
+    // Every image's values are a table.
+    let asked = place.run_words(&["query", "f", "select split, count(*) as n, sum(cast(dark as int)) as dark from measures group by split order by split"]);
+    insta::assert_snapshot!(asked, @r"
+    exit 0
+    split   n  dark
+    test    1     0
+    train  12     1
+    ----
+    ");
+    insta::assert_snapshot!(place.run_words(&["query", "f", "select path, camera, luma_p95 from measures where dark"]), @r"
+    exit 0
+    path    camera  luma_p95
+    12.png                18
+    ----
+    ");
+    // Of a list only the tail is known.
+    let lists = place.run("report meta.csv --group-by camera");
+    insta::assert_snapshot!(&lists[lists.find("camera").unwrap()..], @r"
+    camera  split  images  classes  imbalance ratio  luma  sharpness
+    new     train       7        2              1.3     -          -
+    old     train       4        2              3.0     -          -
+            train       1        1              1.0     -          -
+    new     test        1        1              1.0     -          -
+    ----
+    ");
+    let wrong = place.run("report shards --group-by site");
+    assert!(
+        wrong.contains("--group-by: the images have no column `site`"),
+        "{wrong}"
+    );
+}
+
+#[test]
 fn a_condition_decides_the_exit_code() {
     let place = Workplace::new();
     flawed(&place);
@@ -151,9 +227,9 @@ fn a_condition_decides_the_exit_code() {
     // One of 22 images was corrupt.
     assert_eq!(
         message,
-        "error: shards: --fail-if holds:\n  leaked (1) > 0\n  corrupt (0.045454545454545456) > 0.001\n"
+        "error: shards: --fail-if holds: leaked > 0 or corrupt > 0.001 or dark > 0.9 (leaked is 1, corrupt is 0.045454545454545456, dark is 0.047619047619047616)\n"
     );
-    for wrong in ["leakd > 0", "leaked >", "leaked = 0"] {
+    for wrong in ["leakd > 0", "leaked >", "leaked"] {
         let run = run(wrong);
         assert!(
             run.starts_with("exit 2") && run.contains("--fail-if"),
@@ -164,7 +240,9 @@ fn a_condition_decides_the_exit_code() {
     place.write("lists/train.txt", "a/1.jpg 0\nb/1.jpg 1\n");
     let run = place.run_words(&["report", "lists", "--fail-if", "blurry > 0"]);
     assert!(
-        run.starts_with("exit 2") && run.contains("`blurry` is not known here"),
+        run.starts_with("exit 2")
+            && run.contains("blurry")
+            && run.contains("known are images, classes"),
         "{run}"
     );
 }

@@ -81,6 +81,13 @@ pub fn arguments<C: clap::Parser>() -> C {
 
 /// Rows of one length as text: the first `left` columns to the left, the others to the right.
 pub fn aligned(rows: &[Vec<String>], left: usize) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let right: Vec<bool> = (0..columns).map(|column| column >= left).collect();
+    aligned_as(rows, &right)
+}
+
+/// Rows of one length as text, each column to the right where `right` says so.
+pub fn aligned_as(rows: &[Vec<String>], right: &[bool]) -> String {
     let shown: Vec<Vec<String>> = rows
         .iter()
         .map(|row| row.iter().map(|cell| escape::visible(cell)).collect())
@@ -95,10 +102,10 @@ pub fn aligned(rows: &[Vec<String>], left: usize) -> String {
             // Counted in the terminal's columns, of which a wide character takes two.
             let blank = " ".repeat(width - cell.width());
             let between = if column > 0 { "  " } else { "" };
-            let _ = if column < left {
-                write!(line, "{between}{cell}{blank}")
-            } else {
+            let _ = if right[column] {
                 write!(line, "{between}{blank}{cell}")
+            } else {
+                write!(line, "{between}{cell}{blank}")
             };
         }
         out += line.trim_end();

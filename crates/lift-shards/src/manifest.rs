@@ -16,12 +16,16 @@ use crate::error::{Error, Result};
 use crate::layout;
 use crate::order::Order;
 use crate::sealed;
+use crate::shard::{KeptColumn, check_columns};
 use crate::split::{BandEdges, Split};
 use lift_image::decode::{Damaged, MAX_PIXELS, Orientation, Rules};
 use lift_image::encode::Subsampling;
 
-/// The version of the shard format that this crate writes and reads.
-pub const FORMAT_VERSION: u32 = 2;
+/// The newest version of the shard format: 2, or 3 where columns of tables are kept or images were chosen.
+pub const FORMAT_VERSION: u32 = 3;
+
+/// The oldest version that is read, and what is written where nothing of version 3 is needed.
+pub const PLAIN_VERSION: u32 = 2;
 
 /// The manifest's file name.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -113,6 +117,43 @@ pub struct Listing {
     pub xxh3: String,
 }
 
+/// What was taken of a source by more than its splits and its tail.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Chosen {
+    /// The SQL condition that every image fulfils.
+    #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+    /// A table that said more of the images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub join: Option<ChosenFile>,
+    /// A table of images that were left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exclude: Option<ChosenFile>,
+    /// The most images that a split was to have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// The column whose values hold-outs do not part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_by: Option<String>,
+    /// The part of the training split that is the test split, such as `0/5`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fold: Option<String>,
+}
+
+/// A file that a choice was made by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChosenFile {
+    /// Its name, without folders.
+    pub file: String,
+    /// Hex SHA-256 of it.
+    pub sha256: String,
+    /// The columns that were compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<String>,
+}
+
 /// What a shard folder holds: one split of one dataset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -169,6 +210,12 @@ pub struct Manifest {
     /// XXH3-64 over what a sample of the images was stored as: it tells builds apart whose sources or
     /// decoders differ though their lists and settings agree.
     pub sample_xxh3: String,
+    /// What was taken of the source by more than its splits and its tail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Chosen>,
+    /// The columns of tables that the shards have beside their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<KeptColumn>,
     /// The seed of the long-tailed choice and of the order.
     pub seed: u64,
     /// Imbalance ratio of the long-tailed choice, where one was made.
@@ -258,7 +305,8 @@ impl Manifest {
             .get("format_version")
             .and_then(serde_json::Value::as_u64)
         {
-            Some(found) if found == u64::from(FORMAT_VERSION) => {}
+            Some(found)
+                if (u64::from(PLAIN_VERSION)..=u64::from(FORMAT_VERSION)).contains(&found) => {}
             Some(found) => {
                 let supported = FORMAT_VERSION;
                 return Err(Error::FormatVersion {
@@ -283,6 +331,15 @@ impl Manifest {
             reason,
         })?;
         atomic::write_locked(&path, &sealed::seal(self))
+    }
+
+    /// The format's version of a manifest with such a choice and such columns.
+    pub fn version(chosen: Option<&Chosen>, columns: &[KeptColumn]) -> u32 {
+        if chosen.is_some() || !columns.is_empty() {
+            FORMAT_VERSION
+        } else {
+            PLAIN_VERSION
+        }
     }
 
     /// The number of classes.
@@ -336,12 +393,14 @@ impl Manifest {
 
     /// As [`Manifest::check`], of what is known before the first shard.
     pub fn check_settings(&self) -> std::result::Result<(), String> {
-        if self.format_version != FORMAT_VERSION {
+        let expected = Self::version(self.chosen.as_ref(), &self.columns);
+        if self.format_version != expected {
             let found = self.format_version;
             return Err(format!(
-                "format_version is {found}, this program reads {FORMAT_VERSION}"
+                "format_version is {found}, with what it says it is {expected}"
             ));
         }
+        check_columns(&self.columns)?;
         if self.class_hash != self.class_names.hash() {
             return Err("class_hash is not the hash of class_names".to_owned());
         }
@@ -432,7 +491,7 @@ mod tests {
     fn sample() -> Manifest {
         let class_names = ClassNames::new(vec!["a".to_owned(), "b".to_owned()]).unwrap();
         Manifest {
-            format_version: FORMAT_VERSION,
+            format_version: PLAIN_VERSION,
             tool_version: "0.1.0".to_owned(),
             dataset: "folder".to_owned(),
             split: Split::Train,
@@ -454,6 +513,8 @@ mod tests {
             list_hash: "0".repeat(64),
             sample_xxh3: "0".repeat(16),
             seed: 0,
+            chosen: None,
+            columns: Vec::new(),
             imbalance_ratio: None,
             bands: BandEdges::default(),
             damaged: Damaged::Refuse,

@@ -12,6 +12,7 @@ use std::{
 use divan::{Bencher, black_box, counter::ItemsCount};
 use lift_data::{
     build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, build},
+    choice::Choice,
     profile::LongTail,
     sampling::Holdout,
     source::Columns,
@@ -174,6 +175,7 @@ fn options(encoding: Encoding, source: PathBuf, out: &Path) -> BuildOptions {
     BuildOptions {
         dataset: Dataset::Folder,
         source,
+        merged: Vec::new(),
         root: None,
         subset: None,
         reach: lift_data::source::Reach::Below,
@@ -196,6 +198,7 @@ fn options(encoding: Encoding, source: PathBuf, out: &Path) -> BuildOptions {
         seed: 0,
         long_tail: LongTail::default(),
         columns: Columns::default(),
+        choice: Choice::default(),
         holdout: Holdout::default(),
         bands: BandEdges::default(),
         max_bad: 0,

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Writes a row an image: `id`, `path`, `label`, `predicted`, `confidence`, and `rank`, the number of other classes whose
-/// logit is at least the image's own.
+/// logit is at least the image's own; then the columns that the shards keep of the user's tables.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -47,7 +47,26 @@ pub fn write_predictions(path: &Path, reader: &ShardReader, judged: &[Judged]) -
         ),
         ("rank", integers(judged.iter().map(|one| one.rank))),
     ];
-    write(path, RecordBatch::try_from_iter(columns))
+    let kept = reader.kept_columns()?;
+    let schema = kept.schema();
+    let kept = schema
+        .fields()
+        .iter()
+        .zip(kept.columns())
+        .map(|(field, column)| {
+            let taken = columns.iter().any(|(name, _)| name == field.name());
+            let name = if taken {
+                format!("table_{}", field.name())
+            } else {
+                field.name().clone()
+            };
+            (name, column.clone(), true)
+        });
+    let ours = columns
+        .iter()
+        .map(|(name, column)| ((*name).to_owned(), column.clone(), false));
+    let all = ours.chain(kept).collect::<Vec<_>>();
+    write(path, RecordBatch::try_from_iter_with_nullable(all))
 }
 
 /// Reads what [`write_predictions`] wrote of images of so many classes, in the rows' order.

@@ -43,6 +43,7 @@ use std::{
 
 use lift_data::{
     build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, build},
+    choice::Choice,
     profile::LongTail,
     sampling::Holdout,
     source::Columns,
@@ -98,6 +99,7 @@ fn prepare_classes(dir: &Path, names: &[String]) {
     let options = BuildOptions {
         dataset: Dataset::Folder,
         source: dir.join("images"),
+        merged: Vec::new(),
         root: None,
         subset: None,
         reach: lift_data::source::Reach::Below,
@@ -120,6 +122,7 @@ fn prepare_classes(dir: &Path, names: &[String]) {
         seed: 0,
         long_tail: LongTail::default(),
         columns: Columns::default(),
+        choice: Choice::default(),
         holdout: Holdout::default(),
         bands: BandEdges::default(),
         max_bad: 0,

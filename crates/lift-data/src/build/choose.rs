@@ -2,15 +2,19 @@
 //!
 //! It opens no image. Invariant: the same source, options and seed give the same lists.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::BuildOptions;
+use crate::choice::hold_out_groups;
 use crate::dataset::{DatasetSpec, SourceKind};
 use crate::error::{Error, Result};
 use crate::report::duplicates::{self, DuplicatePair};
 use crate::sampling;
 use crate::source::named::{Named, Request};
-use crate::source::{Source, SplitList, folder, hf, list, other_forms, table, webdataset};
+use crate::source::{
+    Columns, Source, SplitList, folder, hf, list, other_forms, shards, table, webdataset,
+};
+use crate::table::EXTENSIONS;
 use lift_page::escape::visible;
 use lift_page::progress::Reporting;
 use lift_shards::layout::require_no_shards;
@@ -26,12 +30,16 @@ pub enum Dataset {
     Named(Box<Named>),
     /// Any folder of class folders.
     Folder,
-    /// Any list of paths and labels: text, CSV or Parquet.
+    /// Any list of paths and labels: text, or a table.
     List,
+    /// Any table of paths and labels: CSV, JSON lines, Parquet or Arrow.
+    Table,
     /// A Hugging Face dataset in Parquet files.
     Hf,
     /// Tar shards of images and labels.
     WebDataset,
+    /// Shards of this program.
+    Shards,
 }
 
 impl Dataset {
@@ -46,21 +54,30 @@ impl Dataset {
             Dataset::Named(named) => named.name(),
             Dataset::Folder => "folder".to_owned(),
             Dataset::List => "list".to_owned(),
+            Dataset::Table => "table".to_owned(),
             Dataset::Hf => "hf".to_owned(),
             Dataset::WebDataset => "webdataset".to_owned(),
+            Dataset::Shards => "shards".to_owned(),
         }
     }
 
     /// The splits that the source has, of `subset` where it has several; empty where it is one split without
     /// a name.
-    pub fn splits_in(&self, source: &Path, subset: Option<&str>) -> Result<Vec<Split>> {
+    pub fn splits_in(
+        &self,
+        source: &Path,
+        subset: Option<&str>,
+        columns: &Columns,
+    ) -> Result<Vec<Split>> {
         match self {
             Dataset::Named(named) => named.splits_in(source),
             Dataset::Folder => folder::splits_in(source),
-            Dataset::List if table::is_table(source)? => table::splits_in(source),
+            Dataset::Table => table::splits_in(source, columns),
+            Dataset::List if table::is_table(source)? => table::splits_in(source, columns),
             Dataset::List => list::splits_in(source),
             Dataset::Hf if source.is_dir() => hf::splits_in(source, subset),
             Dataset::WebDataset if source.is_dir() => webdataset::splits_in(source, subset),
+            Dataset::Shards => shards::splits_in(&[source.to_owned()]),
             Dataset::Hf | Dataset::WebDataset => Ok(Vec::new()),
         }
     }
@@ -93,14 +110,17 @@ pub enum Repeats {
 /// When the source is bad or a folder of shards, names an image more than once, or has a split already that is to be held
 /// out.
 pub fn read_source(options: &BuildOptions, reporting: Reporting) -> Result<Source> {
-    require_no_shards(&options.source)?;
-    // Archives of datasets with a name are read as they come.
-    if !matches!(options.dataset, Dataset::Named(_)) {
-        other_forms::refuse(&options.source)?;
+    match options.dataset {
+        Dataset::Shards => {}
+        // Archives of datasets with a name are read as they come.
+        Dataset::Named(_) => require_no_shards(&options.source)?,
+        _ => {
+            require_no_shards(&options.source)?;
+            other_forms::refuse(&options.source)?;
+        }
     }
-    let made = options.holdout.splits();
-    let subset = options.subset.as_deref();
-    let there = options.dataset.splits_in(&options.source, subset)?;
+    let made = options.made_splits();
+    let there = options.splits_there()?;
     if let Some(split) = made.iter().find(|split| there.contains(split)) {
         return Err(Error::Source {
             path: options.source.clone(),
@@ -120,10 +140,18 @@ pub fn read_source(options: &BuildOptions, reporting: Reporting) -> Result<Sourc
             wanted.push(split);
         }
     }
+    // Which classes are left must not depend on the splits that were asked for.
+    if options.choice.leaves_out() {
+        wanted.extend(there.iter().filter(|split| !options.splits.contains(split)));
+        wanted.sort();
+        wanted.dedup();
+    }
     let mut source = read_splits(options, &wanted, reporting)?;
     for note in source.left_out.notes() {
         reporting.note(&format!("{}: {note}", options.source.display()));
     }
+    let choice = &options.choice;
+    choice.apply(&options.source, &mut source, options.seed, reporting)?;
     check_repeats(&source, options, reporting)?;
     let origin = options.source.display().to_string();
     source.class_names.require_no_twins(&origin)?;
@@ -134,12 +162,9 @@ pub fn read_source(options: &BuildOptions, reporting: Reporting) -> Result<Sourc
         .position(|list| list.split == Split::Train);
     if let Some(train) = train {
         let mut list = source.splits.remove(train);
-        if !options.holdout.is_none() {
-            let (rest, made) =
-                sampling::hold_out(list, num_classes, &options.holdout, options.seed);
-            list = rest;
-            source.splits.extend(made);
-        }
+        let (rest, made) = held_out(options, list, num_classes, reporting)?;
+        list = rest;
+        source.splits.extend(made);
         // CIFAR's choice was made while reading, by the reference code's generator.
         if !options.dataset.is_cifar() && !options.long_tail.keeps_all() {
             sampling::cut(
@@ -154,7 +179,63 @@ pub fn read_source(options: &BuildOptions, reporting: Reporting) -> Result<Sourc
     let place = |list: &SplitList| options.splits.iter().position(|split| *split == list.split);
     source.splits.retain(|list| place(list).is_some());
     source.splits.sort_by_key(place);
+    for list in &mut source.splits {
+        if options.dataset == Dataset::Shards {
+            list.columns = list.columns.drop_many(shards::MEASURES);
+        }
+        choice.keep.select(list)?;
+    }
     Ok(source)
+}
+
+/// What is left of the training list, and the splits that are made of it.
+fn held_out(
+    options: &BuildOptions,
+    train: SplitList,
+    num_classes: usize,
+    reporting: Reporting,
+) -> Result<(SplitList, Vec<SplitList>)> {
+    let (holdout, seed) = (&options.holdout, options.seed);
+    match (options.choice.fold, &options.choice.group_by) {
+        (Some(fold), Some(column)) => fold.part_groups(train, column, seed, reporting),
+        (Some(fold), None) => Ok(fold.part(train, num_classes, seed)),
+        (None, _) if holdout.is_none() => Ok((train, Vec::new())),
+        (None, Some(column)) => hold_out_groups(train, column, holdout, seed, reporting),
+        (None, None) => Ok(sampling::hold_out(train, num_classes, holdout, seed)),
+    }
+}
+
+impl BuildOptions {
+    /// All folders that are read.
+    pub fn sources(&self) -> Vec<PathBuf> {
+        [&self.source]
+            .into_iter()
+            .chain(&self.merged)
+            .cloned()
+            .collect()
+    }
+
+    /// The splits that the source has.
+    ///
+    /// # Errors
+    /// As [`Dataset::splits_in`].
+    pub fn splits_there(&self) -> Result<Vec<Split>> {
+        match self.dataset {
+            Dataset::Shards => shards::splits_in(&self.sources()),
+            _ => {
+                let subset = self.subset.as_deref();
+                self.dataset.splits_in(&self.source, subset, &self.columns)
+            }
+        }
+    }
+
+    /// The splits that are made of the training split.
+    pub fn made_splits(&self) -> Vec<Split> {
+        match self.choice.fold {
+            Some(_) => vec![Split::Test],
+            None => self.holdout.splits(),
+        }
+    }
 }
 
 /// Fails where an image is in a list twice, or in two lists.
@@ -224,8 +305,22 @@ fn read_splits(options: &BuildOptions, splits: &[Split], reporting: Reporting) -
             named.read(request, reporting)
         }
         Dataset::Folder => folder::read(source, splits, names, reach),
+        Dataset::Shards => shards::read(&options.sources(), splits, names),
         Dataset::Hf => hf::read(source, splits, names, columns, subset, reach),
         Dataset::WebDataset => webdataset::read(source, splits, names, columns, subset),
+        Dataset::Table if !source.exists() || table::is_table(source)? => table::read(
+            source,
+            splits,
+            options.root.as_deref(),
+            names,
+            columns,
+            reach,
+        ),
+        Dataset::Table => Err(Error::Source {
+            path: source.clone(),
+            reason: "it is no table, nor a folder with a table a split".to_owned(),
+            hint: format!("tables end in {}", EXTENSIONS.join(", ")),
+        }),
         Dataset::List if table::is_table(source)? => table::read(
             source,
             splits,

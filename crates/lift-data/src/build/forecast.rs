@@ -42,6 +42,7 @@ pub struct Forecast {
 pub fn forecast(options: &BuildOptions, reporting: Reporting) -> Result<Vec<Forecast>> {
     check_output(options)?;
     let source = read_source(options, reporting)?;
+    let chosen = options.choice.chosen()?;
     let pool = pipeline::thread_pool(options)?;
     let of_split = |list| -> Result<Forecast> {
         let list: &crate::source::SplitList = list;
@@ -49,7 +50,7 @@ pub fn forecast(options: &BuildOptions, reporting: Reporting) -> Result<Vec<Fore
         let budget = Budget::of_machine(pool.current_num_threads());
         let sample = Sample::take(&pool, options.preprocess, list, &budget);
         let images = list.items.len() as u64;
-        let plan = Plan::new(options, &source.class_names, list, &sample);
+        let plan = Plan::new(options, &source.class_names, list, &sample, chosen.as_ref());
         sample.check(plan.manifest(), list)?;
         Ok(Forecast {
             split: list.split,

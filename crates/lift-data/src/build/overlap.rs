@@ -15,9 +15,9 @@ use crate::error::{Error, Result};
 /// Fails where source and output overlap.
 pub(super) fn check(options: &BuildOptions) -> Result<()> {
     let is_searched = match &options.dataset {
-        Dataset::List => false,
+        Dataset::List | Dataset::Table => false,
         Dataset::Named(named) => named.spec.source != SourceKind::Lists,
-        Dataset::Folder | Dataset::Hf | Dataset::WebDataset => true,
+        Dataset::Folder | Dataset::Hf | Dataset::WebDataset | Dataset::Shards => true,
     };
     let of_splits = options.splits.iter();
     let of_splits = of_splits.map(|split| options.out.join(split.as_str()));
@@ -50,14 +50,14 @@ pub(super) fn check(options: &BuildOptions) -> Result<()> {
 fn folders_of(options: &BuildOptions) -> Vec<(PathBuf, PathBuf)> {
     let source = &options.source;
     let list_root = match (&options.dataset, &options.root) {
-        (Dataset::List, Some(root)) => root.clone(),
-        (Dataset::List, None) if source.is_file() => match source.parent() {
+        (Dataset::List | Dataset::Table, Some(root)) => root.clone(),
+        (Dataset::List | Dataset::Table, None) if source.is_file() => match source.parent() {
             Some(parent) if parent != Path::new("") => parent.to_path_buf(),
             _ => PathBuf::from("."),
         },
         _ => source.clone(),
     };
-    let folders = [source.clone(), list_root].into_iter();
+    let folders = options.sources().into_iter().chain([list_root]);
     let folders = folders.filter(|folder| folder.is_dir());
     folders
         .map(|folder| (folder.clone(), real(&folder)))

@@ -166,7 +166,7 @@ impl Work<'_> {
         left: &mut Left<'_>,
     ) -> Result<Vec<Finished>> {
         let manifest = self.plan.manifest();
-        let schema = ShardSchema::new(manifest.encoding, &manifest.class_names);
+        let schema = ShardSchema::new(manifest.encoding, &manifest.class_names, &manifest.columns);
         let mut bad = self.bad_before;
         let mut finished = Vec::new();
         for &shard in &self.shards {
@@ -217,7 +217,8 @@ impl Work<'_> {
                         // Not before there is an image for it: a shard file has at least one.
                         None => {
                             let (path, temporary) = self.folder.shard_paths(self.plan, shard);
-                            writer.insert(ShardWriter::create(path, temporary, schema)?)
+                            let kept = self.plan.kept();
+                            writer.insert(ShardWriter::create(path, temporary, schema, kept)?)
                         }
                     };
                     let row = new_row(position, item, &image);

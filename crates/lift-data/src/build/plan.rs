@@ -6,18 +6,24 @@
 
 use std::fmt::Write;
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::xxh3_64;
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
+
 use super::BuildOptions;
 use super::sample::Sample;
+use crate::choice;
 use crate::source::SplitList;
 use lift_image::decode::MAX_PIXELS;
 use lift_shards::classes::ClassNames;
-use lift_shards::manifest::{Encoding, FORMAT_VERSION, Manifest};
+use lift_shards::manifest::{Chosen, Encoding, Manifest};
 use lift_shards::sealed;
+use lift_shards::shard::KeptColumn;
 
 /// The fields of a manifest that come out of a build and do not go into it.
 const OUTCOME: [&str; 7] = [
@@ -35,6 +41,8 @@ const OUTCOME: [&str; 7] = [
 pub(crate) struct Plan {
     manifest: Manifest,
     text: Vec<u8>,
+    /// The kept columns, a row an image of the list; none where the plan was read back.
+    kept: RecordBatch,
 }
 
 impl Plan {
@@ -43,12 +51,15 @@ impl Plan {
         class_names: &ClassNames,
         list: &SplitList,
         sample: &Sample,
+        chosen: Option<&Chosen>,
     ) -> Self {
+        let kept = choice::batch(&list.columns);
+        let columns = KeptColumn::of(&kept);
         let preprocess = options.preprocess;
         let resized = preprocess.encoding != Encoding::Original && preprocess.short_side.is_some();
         let jpeg = preprocess.encoding == Encoding::Jpeg;
-        Self::of(Manifest {
-            format_version: FORMAT_VERSION,
+        let manifest = Manifest {
+            format_version: Manifest::version(chosen, &columns),
             tool_version: crate::VERSION.to_owned(),
             dataset: options.dataset.name(),
             split: list.split,
@@ -71,6 +82,8 @@ impl Plan {
             rows_per_shard: sample.rows_per_shard(options.bytes_per_shard),
             list_hash: list_hash(list),
             sample_xxh3: sample.xxh3.clone(),
+            chosen: chosen.cloned(),
+            columns,
             seed: options.seed.into(),
             imbalance_ratio: list.imbalance_ratio,
             bands: options.bands,
@@ -79,12 +92,21 @@ impl Plan {
             quarantine_file: None,
             damaged_file: None,
             shards: Vec::new(),
-        })
+        };
+        Self {
+            kept,
+            ..Self::of(manifest)
+        }
     }
 
     fn of(manifest: Manifest) -> Self {
         let text = sealed::seal(&manifest);
-        Self { manifest, text }
+        let kept = RecordBatch::new_empty(Arc::new(Schema::empty()));
+        Self {
+            manifest,
+            text,
+            kept,
+        }
     }
 
     /// The plan that [`Plan::text`] gave.
@@ -124,6 +146,10 @@ impl Plan {
         &self.manifest
     }
 
+    pub(super) fn kept(&self) -> &RecordBatch {
+        &self.kept
+    }
+
     pub(super) fn num_shards(&self) -> u64 {
         self.manifest
             .rows
@@ -150,6 +176,8 @@ impl Plan {
                 // Not written where they are as usual.
                 members.entry("damaged").or_insert("refuse".into());
                 members.entry("max_pixels").or_insert(MAX_PIXELS.into());
+                members.entry("chosen").or_insert(Value::Null);
+                members.entry("columns").or_insert(Value::Null);
                 members
             }
             _ => unreachable!("a manifest is an object"),
@@ -179,6 +207,8 @@ impl Plan {
                     "the source differs: other images of the same names, or decoded otherwise"
                         .to_owned()
                 }
+                "chosen" => "what is chosen of the source differs (--where, --join, --exclude, --limit, --group-by, --fold)".to_owned(),
+                "columns" => "the kept columns or their values differ (--keep-columns)".to_owned(),
                 "rows_per_shard" => format!(
                     "the shards have {} images there and {} here (--shard-mib)",
                     theirs[*name], ours[*name]
@@ -195,7 +225,9 @@ impl Plan {
 
 /// Fields, and those of which another value makes another value of theirs. A list also changes with `--holdout` and
 /// `--max-per-class`, which no field has.
-const CAUSES: [(&str, &[&str]); 12] = [
+const CAUSES: [(&str, &[&str]); 14] = [
+    ("format_version", &["chosen", "columns"]),
+    ("list_hash", &["chosen"]),
     ("class_hash", &["class_names"]),
     ("list_hash", &["imbalance_ratio"]),
     ("sample_xxh3", &DECIDE_IMAGES),
@@ -211,7 +243,8 @@ const CAUSES: [(&str, &[&str]); 12] = [
 ];
 
 /// The fields that decide which images are stored, and as what.
-const DECIDE_IMAGES: [&str; 17] = [
+const DECIDE_IMAGES: [&str; 18] = [
+    "chosen",
     "dataset",
     "class_names",
     "list_hash",

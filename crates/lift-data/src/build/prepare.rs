@@ -11,13 +11,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::effort::{Effort, timed};
+use crate::source::shards::Stored;
 use crate::source::{Content, ImageFiles, Item, SplitList, read_slice};
 use lift_image::decode::{
     self, Budget, Damaged, DecodeError, Decoder, Orientation, Part, RgbImage, Rules, Wanted,
 };
 use lift_image::encode::{self, JpegEncoder, Subsampling};
-use lift_image::resize::{Resizer, short_side_size};
-use lift_shards::manifest::{Check, Encoding};
+use lift_image::resize::{CropBox, Resizer, RgbView, short_side_size};
+use lift_shards::manifest::{Check, Encoding, Manifest};
 use lift_shards::shard::MAX_IMAGE_BYTES;
 
 /// What is done to every image.
@@ -43,9 +44,28 @@ pub struct Preprocess {
     pub exact: bool,
     /// How well it is looked at where it is stored as it is.
     pub check: Check,
+    /// Whether an image of shards is taken as it is stored there, by all these settings.
+    pub copy: bool,
 }
 
 impl Preprocess {
+    /// By which a shard folder's images were stored: others are taken as they are.
+    pub fn of_shards(manifest: &Manifest) -> Self {
+        Self {
+            encoding: manifest.encoding,
+            jpeg_quality: manifest.jpeg_quality.unwrap_or(95),
+            jpeg_subsampling: manifest.jpeg_subsampling.unwrap_or_default(),
+            short_side: manifest.short_side,
+            enlarge: manifest.enlarge,
+            orientation: manifest.orientation,
+            damaged: manifest.damaged,
+            max_pixels: manifest.max_pixels,
+            exact: manifest.exact,
+            check: manifest.check.unwrap_or_default(),
+            copy: true,
+        }
+    }
+
     /// How it is decoded.
     fn rules(&self) -> Rules {
         Rules {
@@ -137,6 +157,11 @@ impl<'a> Preparer<'a> {
     }
 
     fn prepare_any(&mut self, item: &Item) -> std::result::Result<Prepared, BadImage> {
+        if let Content::Stored(stored) = &item.content
+            && self.preprocess.copy
+        {
+            return self.copy(stored);
+        }
         let started = Instant::now();
         let read = self.read(item);
         self.effort.read += started.elapsed();
@@ -145,6 +170,20 @@ impl<'a> Preparer<'a> {
             Encoding::Original => self.keep(item),
             Encoding::Rgb8 | Encoding::Jpeg | Encoding::Png => self.transform(item),
         }
+    }
+
+    /// The row as it is stored.
+    fn copy(&mut self, stored: &Stored) -> std::result::Result<Prepared, BadImage> {
+        let (index, row) = (stored.row as usize, stored.reader.row(stored.row as usize));
+        let bytes = timed(&mut self.effort.read, || {
+            stored.reader.bytes(index).map(<[u8]>::to_vec)
+        });
+        Ok(Prepared {
+            width: row.width,
+            height: row.height,
+            bytes: bytes.map_err(unread)?,
+            damage: stored.damage.as_deref().map(str::to_owned),
+        })
     }
 
     /// The image as it is.
@@ -186,11 +225,25 @@ impl<'a> Preparer<'a> {
             Some(side) if !preprocess.exact => Wanted::ShortSide(side),
             _ => Wanted::All,
         };
-        let bytes = content(item, &self.file_bytes);
-        let part = timed(&mut effort.decode, || {
-            decoder.part(bytes, preprocess.rules(), wanted)
+        let part = timed(&mut effort.decode, || match &item.content {
+            Content::Stored(stored) if stored.is_pixels() => {
+                let (index, row) = (stored.row as usize, stored.reader.row(stored.row as usize));
+                let image = RgbView {
+                    width: row.width,
+                    height: row.height,
+                    pixels: stored.reader.bytes(index).map_err(unread)?,
+                };
+                let size = (row.width, row.height);
+                let crop = CropBox::whole(row.width, row.height);
+                Ok(Part { image, crop, size })
+            }
+            _ => {
+                let bytes = content(item, &self.file_bytes);
+                let part = decoder.part(bytes, preprocess.rules(), wanted);
+                part.map_err(BadImage::Decode)
+            }
         });
-        let part = part.map_err(BadImage::Decode)?;
+        let part = part?;
         let image = part.image;
         let resized = timed(&mut effort.resize, || resize(resizer, &part, *preprocess));
         let resized = resized?;
@@ -234,6 +287,14 @@ impl<'a> Preparer<'a> {
                 read_slice(handle, *offset, *num_bytes, &mut self.file_bytes)
             }
             Content::Row { store, file, row } => store.read(*file, *row, &mut self.file_bytes),
+            Content::Stored(stored) if stored.is_pixels() => Ok(()),
+            Content::Stored(stored) => {
+                let bytes = stored.reader.bytes(stored.row as usize);
+                self.file_bytes.clear();
+                self.file_bytes
+                    .extend_from_slice(bytes.map_err(io::Error::other)?);
+                Ok(())
+            }
             Content::File => {
                 let path = self.root.join(&item.path);
                 self.files.read(&path, &mut self.file_bytes)
@@ -242,6 +303,11 @@ impl<'a> Preparer<'a> {
         }
     }
 }
+
+fn unread(err: lift_shards::Error) -> BadImage {
+    BadImage::Read(io::Error::other(err))
+}
+
 fn encode_error(reason: String) -> BadImage {
     lift_image::Error::Encode { reason }.into()
 }
@@ -250,7 +316,11 @@ fn encode_error(reason: String) -> BadImage {
 fn content<'a>(item: &'a Item, file_bytes: &'a [u8]) -> &'a [u8] {
     match &item.content {
         Content::Memory(bytes) => bytes,
-        Content::Slice { .. } | Content::Row { .. } | Content::File | Content::At(_) => file_bytes,
+        Content::Slice { .. }
+        | Content::Row { .. }
+        | Content::Stored(_)
+        | Content::File
+        | Content::At(_) => file_bytes,
     }
 }
 

@@ -13,12 +13,13 @@ use serde::Deserialize;
 
 use lift_data::Error;
 use lift_data::build::{BYTES_PER_SHARD, BuildOptions, Dataset, Preprocess, Repeats};
+use lift_data::choice::{Choice, Fold, Join, Keep};
 use lift_data::dataset::{DatasetSpec, SourceKind, Taxonomy};
 use lift_data::profile::{LongTail, PARETO_POWER, Profile, Tail};
 use lift_data::sampling::Holdout;
 use lift_data::source::named::Named;
 use lift_data::source::official::ListCheck;
-use lift_data::source::{Columns, Reach, table};
+use lift_data::source::{Columns, Reach, shards, table};
 use lift_files::limits::Threads;
 use lift_image::decode::{Damaged, MAX_PIXELS, Orientation};
 use lift_image::encode::Subsampling;
@@ -39,9 +40,10 @@ pub(super) struct DataTable {
     /// A file that describes the dataset, instead of a known one
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub(super) dataset_file: Option<PathBuf>,
-    /// Folder (list file, archive) that holds the images
+    /// Folder (list file, table, archive) that holds the images; several of shards are merged
     #[arg(long, value_name = "DIR")]
-    pub(super) source: Option<PathBuf>,
+    #[serde(deserialize_with = "one_or_several")]
+    pub(super) source: Vec<PathBuf>,
     /// Folder that gets train/, val/ and test/
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
@@ -105,12 +107,48 @@ pub(super) struct DataTable {
     /// Bands: many above the first, few below the second [default: 100,20]
     #[arg(long, value_name = "N,N")]
     pub(super) bands: Option<Typed<BandEdges>>,
-    /// CSV or Parquet list: the column with the path [default: path]
+    /// Tables: the column with the path [default: path]
     #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub(super) path_column: Option<String>,
-    /// list, hf, webdataset: the column or JSON field with the label [default: label]
+    /// Tables, hf, webdataset: the column or JSON field with the label [default: label]
     #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub(super) label_column: Option<String>,
+    /// A single table: the column that says which split a row is of [default: split]
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    pub(super) split_column: Option<String>,
+    /// Columns of the table (and of --join) that go into the shards: names, or all
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        hide_short_help = true
+    )]
+    pub(super) keep_columns: Option<Vec<String>>,
+    /// Take images of which this SQL condition is true: path, label, class, split, columns
+    #[arg(long = "where", value_name = "SQL")]
+    #[serde(rename = "where")]
+    pub(super) condition: Option<String>,
+    /// A table that says more of the images, by --on
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub(super) join: Option<PathBuf>,
+    /// What --join is joined by, or OURS=THEIRS where it is called otherwise there [default: path]
+    #[arg(long, value_name = "COLUMN", hide_short_help = true)]
+    pub(super) on: Option<String>,
+    /// Leave out the images that a table names: flags.csv or duplicates.parquet of a report
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub(super) exclude: Option<PathBuf>,
+    /// At most N images a split, drawn: each class its share, at least one
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    pub(super) limit: Option<NonZeroUsize>,
+    /// Keep a column's values on one side of --holdout or --folds: a camera, a patient
+    #[arg(long, value_name = "COLUMN", hide_short_help = true)]
+    pub(super) group_by: Option<String>,
+    /// Part training into N folds, of which --fold is the test split
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    pub(super) folds: Option<u32>,
+    /// Which of them, from 0
+    #[arg(long, value_name = "I", hide_short_help = true)]
+    pub(super) fold: Option<u32>,
     /// hf: the column with the image [default: as declared, or image]
     #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub(super) image_column: Option<String>,
@@ -161,6 +199,20 @@ pub(super) struct DataTable {
     pub(super) order: Option<Order>,
 }
 
+/// A recipe names one source, or a list of them.
+fn one_or_several<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Vec<PathBuf>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Sources {
+        One(PathBuf),
+        Several(Vec<PathBuf>),
+    }
+    Ok(match Sources::deserialize(input)? {
+        Sources::One(source) => vec![source],
+        Sources::Several(sources) => sources,
+    })
+}
+
 #[derive(Debug, Clone, Copy, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum DatasetName {
@@ -182,14 +234,18 @@ pub(super) enum DatasetName {
     Cifar100Lt,
     /// Class folders in train/, val/ and test/
     Folder,
-    /// Paths and labels in text, CSV or Parquet: a file, or a folder with train.txt and so on
+    /// `path label` lines: a file, or a folder with train.txt and so on
     List,
+    /// CSV, JSON lines, Parquet or Arrow: a file, or a folder with train.csv and so on
+    Table,
     /// Hugging Face dataset: train-*.parquet and so on
     Hf,
     /// Tar shards: train-*.tar and so on
     #[value(name = "webdataset")]
     #[serde(rename = "webdataset")]
     WebDataset,
+    /// Shards of this program: cut, split, chosen or encoded anew
+    Shards,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, ValueEnum)]
@@ -274,9 +330,12 @@ impl DatasetName {
             DatasetName::Cifar100Lt => Some("cifar100-lt"),
             DatasetName::Cifar10Lt => Some("cifar10-lt"),
             DatasetName::ShapesLt => Some("shapes-lt"),
-            DatasetName::Folder | DatasetName::List | DatasetName::Hf | DatasetName::WebDataset => {
-                None
-            }
+            DatasetName::Folder
+            | DatasetName::List
+            | DatasetName::Table
+            | DatasetName::Hf
+            | DatasetName::WebDataset
+            | DatasetName::Shards => None,
         }
     }
 }
@@ -308,7 +367,11 @@ impl DataTable {
         Self {
             dataset: self.dataset.or(other.dataset),
             dataset_file: self.dataset_file.or(other.dataset_file),
-            source: self.source.or(other.source),
+            source: if self.source.is_empty() {
+                other.source
+            } else {
+                self.source
+            },
             out: self.out.or(other.out),
             split: self.split.or(other.split),
             encoding: self.encoding.or(other.encoding),
@@ -332,6 +395,16 @@ impl DataTable {
             bands: self.bands.or(other.bands),
             path_column: self.path_column.or(other.path_column),
             label_column: self.label_column.or(other.label_column),
+            split_column: self.split_column.or(other.split_column),
+            keep_columns: self.keep_columns.or(other.keep_columns),
+            condition: self.condition.or(other.condition),
+            join: self.join.or(other.join),
+            on: self.on.or(other.on),
+            exclude: self.exclude.or(other.exclude),
+            limit: self.limit.or(other.limit),
+            group_by: self.group_by.or(other.group_by),
+            folds: self.folds.or(other.folds),
+            fold: self.fold.or(other.fold),
             image_column: self.image_column.or(other.image_column),
             root: self.root.or(other.root),
             lists: self.lists.or(other.lists),
@@ -389,7 +462,7 @@ impl DataTable {
             (None, None) => {
                 let known: Vec<_> = lift_data::dataset::names().collect();
                 return Err(CliError::Usage(format!(
-                    "the dataset ({}, folder, list, hf or webdataset) is missing",
+                    "the dataset ({}, folder, list, table, hf, webdataset or shards) is missing",
                     known.join(", ")
                 )));
             }
@@ -408,8 +481,10 @@ impl DataTable {
             }
             (Some(DatasetName::Folder), None) => return Ok(Dataset::Folder),
             (Some(DatasetName::List), None) => return Ok(Dataset::List),
+            (Some(DatasetName::Table), None) => return Ok(Dataset::Table),
             (Some(DatasetName::Hf), None) => return Ok(Dataset::Hf),
             (Some(DatasetName::WebDataset), None) => return Ok(Dataset::WebDataset),
+            (Some(DatasetName::Shards), None) => return Ok(Dataset::Shards),
             (Some(name), None) => DatasetSpec::find(name.known().unwrap_or_default())?,
         };
         let url = self.list_url.clone().or(spec.list_url.clone());
@@ -451,8 +526,9 @@ impl DataTable {
             )))
         };
         let kind = spec.map(|spec| spec.source);
-        if self.root.is_some() && dataset != Dataset::List {
-            return only("--root", "list");
+        let is_listed = [Dataset::List, Dataset::Table].contains(&dataset);
+        if self.root.is_some() && !is_listed {
+            return only("--root", "list and table");
         }
         if kind != Some(SourceKind::Lists) {
             for (flag, given) in [
@@ -471,15 +547,20 @@ impl DataTable {
         }
         let orientation = spec.map_or(Orientation::Exif, |spec| spec.orientation);
         let bands = spec.map_or(BandEdges::default(), |spec| spec.bands);
-        if self.path_column.is_some() && dataset != Dataset::List {
-            return only("--path-column", "list");
+        for (flag, given) in [
+            ("--path-column", self.path_column.is_some()),
+            ("--split-column", self.split_column.is_some()),
+        ] {
+            if given && !is_listed {
+                return only(flag, "table");
+            }
         }
         if self.image_column.is_some() && dataset != Dataset::Hf {
             return only("--image-column", "hf");
         }
-        let labelled = [Dataset::List, Dataset::Hf, Dataset::WebDataset];
-        if self.label_column.is_some() && !labelled.contains(&dataset) {
-            return only("--label-column", "list, hf and webdataset");
+        let labelled = is_listed || [Dataset::Hf, Dataset::WebDataset].contains(&dataset);
+        if self.label_column.is_some() && !labelled {
+            return only("--label-column", "table, hf and webdataset");
         }
         let in_containers = [Dataset::Hf, Dataset::WebDataset].contains(&dataset);
         if self.subset.is_some() && !in_containers {
@@ -489,11 +570,13 @@ impl DataTable {
         if self.follow_outside && (dataset == Dataset::WebDataset || is_cifar) {
             return only("--follow-outside", "images that are files");
         }
-        if self.allow_repeats && dataset != Dataset::List && kind != Some(SourceKind::Lists) {
+        let may_repeat = is_listed || dataset == Dataset::Shards;
+        if self.allow_repeats && !may_repeat && kind != Some(SourceKind::Lists) {
             return only("--allow-repeats", "lists");
         }
         no_effect::refuse(&self)?;
         let long_tail = self.long_tail(kind)?;
+        let choice = self.choice()?;
         let holdout = self
             .holdout
             .map_or(Holdout::default(), |Typed(holdout)| holdout);
@@ -512,16 +595,31 @@ impl DataTable {
         }
         let class_names = self
             .classnames
-            .map(|path| ClassNames::from_file(&path))
+            .as_ref()
+            .map(|path| ClassNames::from_file(path))
             .transpose()?;
         let mib = self.shard_mib.map_or(BYTES_PER_SHARD, |mib| {
             (mib.get() as u64).saturating_mul(1 << 20)
         });
-        let source = self.source.ok_or_else(|| missing("--source"))?;
+        let mut sources = self.source.clone().into_iter();
+        let source = sources.next().ok_or_else(|| missing("--source"))?;
+        let merged: Vec<PathBuf> = sources.collect();
+        if !merged.is_empty() && dataset != Dataset::Shards {
+            return only("more than one --source", "shards");
+        }
+        let stored = match dataset {
+            Dataset::Shards => Some(self.stored(&source, &merged)?),
+            _ => None,
+        };
+        let (bands, preprocess) = match stored {
+            Some((bands, preprocess)) => (bands, preprocess),
+            None => (bands, self.preprocess(orientation, quality, max_pixels)),
+        };
         if dataset == Dataset::List && !table::is_table(&source)? {
             let columns = [
                 ("--path-column", self.path_column.is_some()),
                 ("--label-column", self.label_column.is_some()),
+                ("--split-column", self.split_column.is_some()),
             ];
             no_effect::refuse_first(&columns, "on a list that is no table")?;
         }
@@ -529,11 +627,12 @@ impl DataTable {
             Splits::Train => vec![Split::Train],
             Splits::Val => vec![Split::Val],
             Splits::Test => vec![Split::Test],
-            Splits::All => all_splits(&dataset, &source, self.subset.as_deref(), &holdout)?,
+            Splits::All => Vec::new(),
         };
-        Ok(BuildOptions {
+        let mut options = BuildOptions {
             dataset,
             source,
+            merged,
             root: self.root,
             class_names,
             out: self.out.ok_or_else(|| missing("--out"))?,
@@ -553,19 +652,11 @@ impl DataTable {
                 path: self.path_column,
                 image: self.image_column,
                 label: self.label_column,
+                split: self.split_column,
+                others: choice.others(),
             },
-            preprocess: Preprocess {
-                encoding: self.encoding.unwrap_or(Encoding::Rgb8),
-                jpeg_quality: quality,
-                jpeg_subsampling: self.subsampling.unwrap_or_default(),
-                short_side: Some(self.short_side.unwrap_or(256)).filter(|&side| side > 0),
-                enlarge: self.enlarge,
-                orientation: self.orientation.unwrap_or(orientation),
-                damaged: self.damaged.unwrap_or_default(),
-                max_pixels,
-                exact: self.exact,
-                check: self.check.unwrap_or_default(),
-            },
+            choice,
+            preprocess,
             threads: self.threads.unwrap_or_else(Threads::all_cores).number(),
             seed: self.seed.unwrap_or(0),
             long_tail,
@@ -575,27 +666,151 @@ impl DataTable {
             bytes_per_shard: mib,
             order: self.order.unwrap_or_default(),
             part: None,
+        };
+        if options.splits.is_empty() {
+            options.splits = all_splits(&options)?;
+        }
+        Ok(options)
+    }
+
+    fn preprocess(&self, orientation: Orientation, quality: u8, max_pixels: u64) -> Preprocess {
+        Preprocess {
+            encoding: self.encoding.unwrap_or(Encoding::Rgb8),
+            jpeg_quality: quality,
+            jpeg_subsampling: self.subsampling.unwrap_or_default(),
+            short_side: Some(self.short_side.unwrap_or(256)).filter(|&side| side > 0),
+            enlarge: self.enlarge,
+            orientation: self.orientation.unwrap_or(orientation),
+            damaged: self.damaged.unwrap_or_default(),
+            max_pixels,
+            exact: self.exact,
+            check: self.check.unwrap_or_default(),
+            copy: false,
+        }
+    }
+
+    /// The bands of shards that are built from, and how their images are stored: as they are, unless something is
+    /// said of that.
+    fn stored(
+        &self,
+        source: &Path,
+        merged: &[PathBuf],
+    ) -> Result<(BandEdges, Preprocess), CliError> {
+        let sources: Vec<PathBuf> = [source]
+            .into_iter()
+            .map(Path::to_owned)
+            .chain(merged.iter().cloned())
+            .collect();
+        let manifests = shards::manifests(&sources)?;
+        let first = &manifests[0];
+        let stored = Preprocess::of_shards(first);
+        let others = manifests.iter().map(Preprocess::of_shards);
+        let agree = others.clone().all(|other| other == stored);
+        // What was decided when the files were read holds, whatever is made of them now.
+        let one_sided = [
+            ("--orientation", self.orientation.is_some()),
+            ("--damaged", self.damaged.is_some()),
+            ("--max-pixels", self.max_pixels.is_some()),
+            ("--check", self.check.is_some()),
+        ];
+        no_effect::refuse_first(
+            &one_sided,
+            "on shards, whose images were read by the settings in their manifests",
+        )?;
+        let anew =
+            self.encoding.is_some() || self.short_side.is_some() || self.enlarge || self.exact;
+        if !anew && !agree {
+            return Err(CliError::Usage(
+                "the shards to be merged are stored by different settings; say with --encoding (and --short-side) how all of them are to be stored"
+                    .to_owned(),
+            ));
+        }
+        if self.encoding == Some(Encoding::Original)
+            && manifests.iter().any(|m| !m.encoding.is_file())
+        {
+            return Err(CliError::Usage(
+                "--encoding original keeps files, and the shards hold pixels; choose png, which loses nothing"
+                    .to_owned(),
+            ));
+        }
+        let bands = first.bands;
+        if !anew {
+            return Ok((bands, stored));
+        }
+        if others
+            .clone()
+            .any(|other| other.orientation != stored.orientation)
+        {
+            return Err(CliError::Usage(
+                "the shards to be merged were turned by different --orientation".to_owned(),
+            ));
+        }
+        let quality = self.quality.unwrap_or(95);
+        Ok((
+            bands,
+            Preprocess {
+                damaged: stored.damaged,
+                // What is stored is not made larger than it was unless that is asked for.
+                short_side: self.short_side.or(Some(0)).filter(|&side| side > 0),
+                ..self.preprocess(stored.orientation, quality, stored.max_pixels)
+            },
+        ))
+    }
+
+    /// Which images are taken, and which columns are kept.
+    fn choice(&self) -> Result<Choice, CliError> {
+        let needs = |flag: &str, other: &str| Err(CliError::Usage(format!("{flag} needs {other}")));
+        let fold = match (self.fold, self.folds) {
+            (Some(fold), Some(folds)) => Some(Fold::new(fold, folds).map_err(CliError::Usage)?),
+            (None, None) => None,
+            (Some(_), None) => return needs("--fold", "--folds"),
+            (None, Some(_)) => return needs("--folds", "--fold, which of them is the test split"),
+        };
+        if fold.is_some() && self.holdout.is_some() {
+            let reason = "--holdout and --folds both make a test split; give one of them";
+            return Err(CliError::Usage(reason.to_owned()));
+        }
+        if self.group_by.is_some() && fold.is_none() && self.holdout.is_none() {
+            return needs("--group-by", "--holdout or --folds");
+        }
+        if self.on.is_some() && self.join.is_none() {
+            return needs("--on", "--join");
+        }
+        let on = self.on.as_deref().unwrap_or("path");
+        let (ours, theirs) = on.split_once('=').unwrap_or((on, on));
+        Ok(Choice {
+            condition: self.condition.clone(),
+            join: self.join.clone().map(|file| Join {
+                file,
+                ours: ours.trim().to_owned(),
+                theirs: theirs.trim().to_owned(),
+            }),
+            exclude: self.exclude.clone(),
+            limit: self.limit.map(|limit| limit.get() as u64),
+            group_by: self.group_by.clone(),
+            fold,
+            keep: match self.keep_columns.as_deref() {
+                None => Keep::Nothing,
+                Some([all]) if all == "all" => Keep::All,
+                Some(names) => Keep::Named(names.to_vec()),
+            },
         })
     }
 }
 
 /// The splits that the source has and those that are held out. A source that names none is the training
 /// split where something is held out, and otherwise lacks the usual two, which the reader then says.
-fn all_splits(
-    dataset: &Dataset,
-    source: &Path,
-    subset: Option<&str>,
-    holdout: &Holdout,
-) -> Result<Vec<Split>, CliError> {
-    let mut splits = dataset.splits_in(source, subset)?;
+fn all_splits(options: &BuildOptions) -> Result<Vec<Split>, CliError> {
+    let made = options.made_splits();
+    let mut splits = options.splits_there()?;
     if splits.is_empty() {
-        splits = if holdout.is_none() {
+        splits = if made.is_empty() {
             vec![Split::Train, Split::Test]
         } else {
             vec![Split::Train]
         };
     }
-    splits.extend(holdout.splits());
+    splits.extend(made);
     splits.sort();
     splits.dedup();
     Ok(splits)

@@ -1,8 +1,10 @@
 //! `lift-data inspect`: a shard folder's manifest, schema, and one row, to look at.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use arrow::util::display::array_value_to_string;
 use clap::Args;
 use serde::Serialize;
 
@@ -57,6 +59,9 @@ struct RowView {
     num_bytes: u32,
     checksum: String,
     shard: String,
+    /// The columns that were kept.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    columns: BTreeMap<String, String>,
 }
 
 /// Shows the folder, and the row if one was asked for.
@@ -104,6 +109,12 @@ fn view(reader: &ShardReader, index: usize) -> Result<RowView, CliError> {
     }
     let (row, manifest) = (reader.row(index), reader.manifest());
     let class = manifest.class_names.name(row.label).unwrap_or_default();
+    let kept = reader.kept_columns()?;
+    let values = manifest.columns.iter().zip(kept.columns());
+    let values = values.map(|(column, values)| {
+        let value = array_value_to_string(values, index).expect("every kept column can be text");
+        (column.name.clone(), value)
+    });
     Ok(RowView {
         row: index,
         id: row.id,
@@ -115,6 +126,7 @@ fn view(reader: &ShardReader, index: usize) -> Result<RowView, CliError> {
         num_bytes: row.num_bytes,
         checksum: format!("{:016x}", row.checksum),
         shard: reader.shard_file(index).to_owned(),
+        columns: values.collect(),
     })
 }
 
@@ -144,6 +156,14 @@ impl Inspection<'_> {
         if let Some(ratio) = manifest.imbalance_ratio {
             fields.push(("imbalance ratio", ratio.to_string()));
         }
+        if let Some(chosen) = &manifest.chosen {
+            let chosen = serde_json::to_string(chosen).expect("plain data");
+            fields.push(("chosen", chosen));
+        }
+        if !manifest.columns.is_empty() {
+            let names = manifest.columns.iter().map(|column| column.name.as_str());
+            fields.push(("kept columns", names.collect::<Vec<_>>().join(", ")));
+        }
         let mut text = table(&fields);
         if let Some(shard) = &self.shard {
             let (file, rows, groups) = (&shard.file, grouped(shard.rows), shard.row_groups);
@@ -154,7 +174,7 @@ impl Inspection<'_> {
             );
         }
         if let Some(row) = &self.row {
-            let fields = [
+            let mut fields = vec![
                 ("row", row.row.to_string()),
                 ("id", row.id.to_string()),
                 ("path", row.path.clone()),
@@ -164,6 +184,8 @@ impl Inspection<'_> {
                 ("checksum", row.checksum.clone()),
                 ("shard", row.shard.clone()),
             ];
+            let kept = row.columns.iter();
+            fields.extend(kept.map(|(name, value)| (name.as_str(), value.clone())));
             text.push('\n');
             text += &table(&fields);
         }

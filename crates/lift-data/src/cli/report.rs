@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use lift_data::report::expression::Expression;
+use lift_data::report::measures::Groups;
 use lift_data::report::quality::Flag;
-use lift_data::report::{Report, ReportOptions, croissant, duplicates, flags, near, report, view};
-use lift_data::source::Columns;
+use lift_data::report::{
+    Report, ReportOptions, condition, croissant, duplicates, flags, near, report, view,
+};
+use lift_data::source::{Columns, Others};
 use lift_files::limits::Threads;
 use lift_page::number::grouped;
 use lift_page::progress::Reporting;
@@ -24,7 +26,7 @@ use super::{CliError, print};
 Examples:
   lift-data report shards                              a summary
   lift-data report shards --html report.html           one file, to look at
-  lift-data report shards --fail-if 'leaked > 0 or corrupt > 0.001'
+  lift-data report shards --fail-if 'leaked / images > 0.01 or corrupt > 0.001'
   lift-data report lists --md report.md                class counts of lists; opens no image
 
 `--fail-if` knows images, classes, empty_classes, lacking_classes, imbalance_ratio, gini, smallest, leaked,
@@ -49,11 +51,14 @@ pub struct ReportArgs {
     /// Write Croissant metadata of the shards
     #[arg(long, value_name = "FILE")]
     croissant: Option<PathBuf>,
-    /// Write flagged files and duplicates as CSV and Parquet
+    /// Write flagged files and duplicates as CSV and Parquet, and every image's values (measures.parquet)
     #[arg(long, value_name = "DIR")]
     flags: Option<PathBuf>,
-    /// End with exit code 1 where this holds: comparisons with and, or, not
-    #[arg(long, value_name = "EXPR")]
+    /// Repeat tail and quality for each value of a column: a camera, a site
+    #[arg(long, value_name = "COLUMN")]
+    group_by: Option<String>,
+    /// End with exit code 1 where this SQL condition holds
+    #[arg(long, value_name = "SQL")]
     fail_if: Option<String>,
     /// Bits in which hashes of near duplicates may differ, 0 to 11
     #[arg(long, value_name = "BITS", default_value_t = duplicates::DISTANCE,
@@ -80,15 +85,18 @@ const MARKDOWN_ROWS: usize = 50;
 pub fn run(args: &ReportArgs) -> Result<(), CliError> {
     // Before minutes of work: what no report knows is wrong at once.
     if let Some(text) = &args.fail_if {
-        parse(text, &known_names())?;
+        let known = known_names();
+        condition::check(text, &known).map_err(|reason| wrong_condition(text, &reason))?;
     }
     let options = ReportOptions {
         path: args.path.clone(),
         columns: Columns {
             path: args.path_column.clone(),
             label: args.label_column.clone(),
-            image: None,
+            others: Others::NamedIn(args.group_by.iter().cloned().collect()),
+            ..Columns::default()
         },
+        group_by: args.group_by.clone(),
         bands: args.bands,
         compare: args.compare.clone(),
         distance: args.distance,
@@ -102,36 +110,27 @@ pub fn run(args: &ReportArgs) -> Result<(), CliError> {
     }
     prepare_files(args)?;
     let (report, pairs) = report(&options, Reporting::Stderr)?;
-    let condition = match &args.fail_if {
-        Some(text) => {
-            let values = report.values();
-            let names: Vec<&str> = values.iter().map(|(name, _)| *name).collect();
-            Some((parse(text, &names)?, values))
-        }
-        None => None,
-    };
+    let values = report.values();
+    let holds = args.fail_if.as_ref().map(|text| {
+        let holds = condition::holds(text, &values);
+        holds.map_err(|reason| wrong_condition(text, &reason))
+    });
+    let holds = holds.transpose()?;
     let written = write_files(args, &report, &pairs);
     // Also where a file could not be written: it is what the minutes were spent on.
     print(&text(&report))?;
     written?;
-    match condition {
-        Some((condition, values)) => {
-            let failures = condition.failures(&values);
-            if failures.is_empty() {
-                return Ok(());
-            }
-            Err(CliError::Condition {
-                path: args.path.clone(),
-                failures,
-            })
-        }
-        None => Ok(()),
+    match (&args.fail_if, holds) {
+        (Some(text), Some(true)) => Err(CliError::Condition {
+            path: args.path.clone(),
+            condition: condition::explained(text, &values),
+        }),
+        _ => Ok(()),
     }
 }
 
-fn parse(text: &str, known: &[&str]) -> Result<Expression, CliError> {
-    Expression::parse(text, known)
-        .map_err(|reason| CliError::Usage(format!("--fail-if '{text}': {reason}")))
+fn wrong_condition(text: &str, reason: &str) -> CliError {
+    CliError::Usage(format!("--fail-if '{text}': {reason}"))
 }
 
 /// All names that some report knows.
@@ -243,7 +242,38 @@ fn text(report: &Report) -> String {
     }
     out += "\n";
     out += &aligned(&rows, 1);
+    if let Some(groups) = &report.groups {
+        out += "\n";
+        out += &group_table(groups);
+    }
     out
+}
+
+fn group_table(groups: &Groups) -> String {
+    let heading = [
+        "",
+        "split",
+        "images",
+        "classes",
+        "imbalance ratio",
+        "luma",
+        "sharpness",
+    ];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    rows[0][0] = groups.column.clone();
+    let decimal = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.1}"));
+    rows.extend(groups.rows.iter().map(|row| {
+        vec![
+            row.value.clone().unwrap_or_default(),
+            row.split.clone(),
+            grouped(row.images),
+            grouped(row.classes as u64),
+            decimal(row.imbalance_ratio),
+            decimal(row.mean_luma),
+            decimal(row.median_sharpness),
+        ]
+    }));
+    aligned(&rows, 2)
 }
 
 /// Lines of the histogram.
@@ -288,13 +318,4 @@ fn histogram(report: &Report) -> String {
         );
     }
     out
-}
-
-/// Where a list of failures starts.
-pub fn failed(path: &Path, failures: &[String]) -> String {
-    format!(
-        "{}: --fail-if holds:\n  {}",
-        path.display(),
-        failures.join("\n  ")
-    )
 }

@@ -1,5 +1,6 @@
 //! `lift-data split`: the lists of a source's splits, without building.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -69,12 +70,39 @@ pub struct SplitArgs {
     /// Lists: take images that are listed more than once
     #[arg(long)]
     allow_repeats: bool,
-    /// CSV or Parquet list: the column with the path [default: path]
+    /// Tables: the column with the path [default: path]
     #[arg(long, value_name = "NAME")]
     path_column: Option<String>,
-    /// CSV or Parquet list: the column with the label [default: label]
+    /// Tables: the column with the label [default: label]
     #[arg(long, value_name = "NAME")]
     label_column: Option<String>,
+    /// A single table: the column that says which split a row is of [default: split]
+    #[arg(long, value_name = "NAME")]
+    split_column: Option<String>,
+    /// Take images of which this SQL condition is true: path, label, class, split, columns
+    #[arg(long = "where", value_name = "SQL")]
+    condition: Option<String>,
+    /// A table that says more of the images, by --on
+    #[arg(long, value_name = "FILE")]
+    join: Option<PathBuf>,
+    /// What --join is joined by, or OURS=THEIRS [default: path]
+    #[arg(long, value_name = "COLUMN")]
+    on: Option<String>,
+    /// Leave out the images that a table names: flags.csv or duplicates.parquet of a report
+    #[arg(long, value_name = "FILE")]
+    exclude: Option<PathBuf>,
+    /// At most N images a split, drawn: each class its share, at least one
+    #[arg(long, value_name = "N")]
+    limit: Option<NonZeroUsize>,
+    /// Keep a column's values on one side of --holdout or --folds
+    #[arg(long, value_name = "COLUMN")]
+    group_by: Option<String>,
+    /// Part training into N folds, of which --fold is the test split
+    #[arg(long, value_name = "N")]
+    folds: Option<u32>,
+    /// Which of them, from 0
+    #[arg(long, value_name = "I")]
+    fold: Option<u32>,
     /// Print the summary as one JSON document on standard output
     #[arg(long)]
     json: bool,
@@ -110,7 +138,7 @@ impl SplitArgs {
     fn into_table(self) -> DataTable {
         DataTable {
             dataset: Some(self.dataset),
-            source: Some(self.source),
+            source: vec![self.source],
             out: Some(self.out),
             holdout: self.holdout,
             imbalance_ratio: self.imbalance_ratio,
@@ -126,6 +154,15 @@ impl SplitArgs {
             allow_repeats: self.allow_repeats,
             path_column: self.path_column,
             label_column: self.label_column,
+            split_column: self.split_column,
+            condition: self.condition,
+            join: self.join,
+            on: self.on,
+            exclude: self.exclude,
+            limit: self.limit,
+            group_by: self.group_by,
+            folds: self.folds,
+            fold: self.fold,
             ..DataTable::default()
         }
     }

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use lift_data::source::Columns;
-use lift_data::stats::{Stats, stats};
+use lift_data::stats::{ClassRow, Described, Stats, stats};
 use lift_page::escape;
-use lift_page::terminal::{aligned, say};
+use lift_page::terminal::{aligned, aligned_as, say};
 use lift_shards::BandEdges;
 
 use super::{CliError, grouped, print, print_json};
@@ -45,7 +45,7 @@ pub fn run(args: &StatsArgs) -> Result<(), CliError> {
     let columns = Columns {
         path: args.path_column.clone(),
         label: args.label_column.clone(),
-        image: None,
+        ..Columns::default()
     };
     let described = stats(&args.path, args.bands, &columns)?;
     for note in described.left_out.notes() {
@@ -54,7 +54,52 @@ pub fn run(args: &StatsArgs) -> Result<(), CliError> {
     if args.json {
         return print_json(&described);
     }
-    print(&table(&described.splits, described.band_edges))
+    print(&table(&described.splits, described.band_edges))?;
+    print(&class_table(&described))
+}
+
+/// Classes at each end of the table.
+const SHOWN: usize = 10;
+
+/// The largest and the smallest classes; few enough classes are all there.
+fn class_table(described: &Described) -> String {
+    let mut classes: Vec<&ClassRow> = described.classes.iter().collect();
+    if classes.is_empty() {
+        return String::new();
+    }
+    let images = |row: &ClassRow| row.images.first().copied().unwrap_or_default();
+    classes.sort_by_key(|row| std::cmp::Reverse(images(row)));
+    let mut heading = ["label", "class", "band"].map(str::to_owned).to_vec();
+    heading.extend(described.splits.iter().map(split_name));
+    let columns = heading.len();
+    let mut rows = vec![heading];
+    for (place, row) in classes.iter().enumerate() {
+        let from_end = classes.len() - place;
+        if classes.len() <= 2 * SHOWN + 1 || place < SHOWN || from_end <= SHOWN {
+            let mut cells = vec![
+                row.label.to_string(),
+                row.name.clone(),
+                row.band.to_string(),
+            ];
+            cells.extend(row.images.iter().map(|&images| grouped(images)));
+            rows.push(cells);
+        } else if place == SHOWN {
+            let more = classes.len() - 2 * SHOWN;
+            let mut cells = vec![String::new(); columns];
+            cells[1] = format!("({more} more; --json has all)");
+            rows.push(cells);
+        }
+    }
+    let right: Vec<bool> = (0..columns)
+        .map(|column| column == 0 || column > 2)
+        .collect();
+    format!("\n{}", aligned_as(&rows, &right))
+}
+
+fn split_name(stats: &Stats) -> String {
+    stats
+        .split
+        .map_or("all".to_owned(), |split| split.to_string())
 }
 
 /// The splits side by side.
@@ -65,9 +110,7 @@ pub fn table(splits: &[Stats], edges: BandEdges) -> String {
         cells
     };
     let mut rows = vec![
-        row("", &|s| {
-            s.split.map_or("all".to_owned(), |split| split.to_string())
-        }),
+        row("", &split_name),
         row("images", &|s| grouped(s.images)),
         row("classes", &|s| grouped(s.classes as u64)),
         row("largest class", &|s| grouped(s.largest)),

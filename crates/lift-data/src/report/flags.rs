@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::{Report, names};
 use crate::error::{Error, Result};
+use crate::table::{self, Form};
 use lift_shards::atomic;
 use lift_shards::table_file::{self, TableForm};
 
@@ -46,17 +47,19 @@ struct PairLine<'a> {
 }
 
 /// The files that [`write`] writes.
-pub fn files(dir: &Path) -> [PathBuf; 4] {
+pub fn files(dir: &Path) -> [PathBuf; 5] {
     [
         "flags.csv",
         "flags.parquet",
         "duplicates.csv",
         "duplicates.parquet",
+        "measures.parquet",
     ]
     .map(|name| dir.join(name))
 }
 
-/// Writes `flags.csv`, `flags.parquet`, `duplicates.csv` and `duplicates.parquet` into `dir`; says where.
+/// Writes `flags.csv`, `flags.parquet`, `duplicates.csv`, `duplicates.parquet` and `measures.parquet`, which has every
+/// image, into `dir`; says where.
 pub fn write(report: &Report, dir: &Path) -> Result<Vec<PathBuf>> {
     std::fs::create_dir_all(dir).map_err(Error::write(dir))?;
     let classes = names(&report.classes);
@@ -126,6 +129,7 @@ pub fn write(report: &Report, dir: &Path) -> Result<Vec<PathBuf>> {
     write_parquet(flag_columns(&flags), &files[1])?;
     atomic::write(&files[2], &csv(&pairs, &PAIR_COLUMNS, &files[2])?)?;
     write_parquet(pair_columns(&pairs), &files[3])?;
+    table::write(&report.measures, &files[4], Form::Parquet)?;
     Ok(files.to_vec())
 }
 

@@ -187,6 +187,46 @@ pub struct Flagged {
     pub value: f32,
 }
 
+/// What was measured of an image, for the frame of all.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ImageMeasures {
+    /// The image's row in its split.
+    pub row: u32,
+    /// As [`Measured`] has them.
+    pub luma: f32,
+    /// The luma that 5 % of the pixels do not exceed.
+    pub dark_end: u8,
+    /// The luma that 95 % of the pixels do not exceed.
+    pub bright_end: u8,
+    /// Entropy of the lumas, bits.
+    pub entropy: f32,
+    /// Variance of the Laplacian.
+    pub sharpness: f32,
+    /// A bit a flag, in the order of [`Flag::ALL`].
+    flags: u8,
+}
+
+impl ImageMeasures {
+    fn new(row: usize, image: &Measured, facts: Option<Facts>) -> Self {
+        let bits = Flag::ALL.into_iter().enumerate();
+        let bits = bits.filter(|(_, flag)| flag.is_on(image, facts) == Some(true));
+        Self {
+            row: row as u32,
+            luma: image.luma,
+            dark_end: image.dark_end,
+            bright_end: image.bright_end,
+            entropy: image.entropy,
+            sharpness: image.sharpness,
+            flags: bits.map(|(bit, _)| 1 << bit).sum(),
+        }
+    }
+
+    /// Whether the image has a flag.
+    pub fn has(&self, flag: Flag) -> bool {
+        self.flags & 1 << flag as u8 != 0
+    }
+}
+
 /// How many images of a split have a flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct FlagCount {
@@ -229,6 +269,9 @@ pub struct SplitQuality {
     /// The flagged images, by flag and row. Not in the JSON: `--flags` writes them.
     #[serde(skip)]
     pub flagged: Vec<Flagged>,
+    /// Every image's values. Not in the JSON: `measures.parquet` has them.
+    #[serde(skip)]
+    pub measured: Vec<ImageMeasures>,
     /// Mean of each channel over all pixels, 0 to 1; none without a pixel.
     pub channel_mean: [Option<f64>; 3],
     /// Standard deviation of each channel over all pixels, as the mean.
@@ -354,6 +397,7 @@ struct Totals {
     squares: [u128; 3],
     flagged: Vec<Flagged>,
     measures: [Vec<f32>; 7],
+    measured: Vec<ImageMeasures>,
 }
 
 const MEASURES: [(&str, bool); 7] = [
@@ -386,6 +430,7 @@ impl Totals {
                 });
             }
         }
+        self.measured.push(ImageMeasures::new(row, image, facts));
         let values = [
             image.width as f32,
             image.height as f32,
@@ -437,6 +482,7 @@ impl Totals {
             undecodable: Vec::new(),
             flags,
             flagged: self.flagged,
+            measured: self.measured,
             channel_mean,
             channel_std,
             pixels: self.pixels,

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use super::duplicates::{DuplicatePair, MOST_DIFFERENCE, Which};
 use super::fit::POWERS;
+use super::measures::Groups;
 use super::quality::{Distribution, Flag, SplitQuality};
 use super::tail::Tail;
 use super::{Report, names};
@@ -54,6 +55,7 @@ pub fn page(report: &Report, pairs: &[Pair]) -> Page {
     };
     let mut sections = vec![overview(report), long_tail(report)];
     sections.extend(quality(report));
+    sections.extend(report.groups.as_ref().map(groups));
     sections.push(leakage(report, pairs));
     sections.push(classes(report));
     Page {
@@ -415,6 +417,64 @@ fn quality(report: &Report) -> Option<Section> {
         heading: "Quality".to_owned(),
         parts,
     })
+}
+
+fn groups(groups: &Groups) -> Section {
+    let has_pixels = groups.rows.iter().any(|row| row.median_sharpness.is_some());
+    let mut headings = vec![
+        groups.column.clone(),
+        "split".to_owned(),
+        "#images".to_owned(),
+        "#classes".to_owned(),
+        "#largest".to_owned(),
+        "#smallest".to_owned(),
+        "#imbalance ratio".to_owned(),
+        "#Gini".to_owned(),
+    ];
+    let flags: Vec<Flag> = Flag::ALL
+        .into_iter()
+        .filter(|flag| {
+            groups
+                .rows
+                .iter()
+                .any(|row| row.flags.contains_key(flag.as_str()))
+        })
+        .collect();
+    if has_pixels {
+        headings.extend(["#mean luma", "#median sharpness"].map(str::to_owned));
+        headings.extend(flags.iter().map(|flag| format!("#{}", flag.title())));
+    }
+    let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
+    let caption = format!(
+        "Tail and quality by {}, the largest groups first",
+        groups.column
+    );
+    let mut table = Table::new(&caption, &headings);
+    for row in &groups.rows {
+        let mut cells = vec![
+            row.value.as_ref().map_or(Cell::Missing, Cell::text),
+            Cell::text(&row.split),
+            Cell::Count(row.images),
+            Cell::Count(row.classes as u64),
+            Cell::Count(row.largest),
+            Cell::Count(row.smallest),
+            Cell::float(row.imbalance_ratio, 1),
+            Cell::float(row.gini, 3),
+        ];
+        if has_pixels {
+            cells.push(Cell::float(row.mean_luma, 1));
+            cells.push(Cell::float(row.median_sharpness, 0));
+            let counts = flags.iter().map(|flag| row.flags.get(flag.as_str()));
+            cells.extend(
+                counts.map(|count| count.map_or(Cell::Missing, |&count| Cell::Count(count))),
+            );
+        }
+        table.push(cells);
+    }
+    Section {
+        heading: format!("By {}", groups.column),
+        parts: vec![Part::Table(table.first(LISTED_CLASSES))],
+    }
 }
 
 fn flags_table(report: &Report) -> Table {

@@ -12,6 +12,8 @@ mod raw;
 
 use std::path::{Path, PathBuf};
 
+use polars::prelude::DataFrame;
+
 use super::{Bounds, LeftOut, Source, SplitList};
 use crate::error::{Error, Result};
 use crate::profile::{LongTail, Rounding};
@@ -155,6 +157,7 @@ pub fn read(
                 root: source.to_owned(),
                 bounds: Bounds::default(),
                 items,
+                columns: DataFrame::default(),
                 imbalance_ratio: long_tail
                     .imbalance_ratio()
                     .filter(|_| split == Split::Train),
@@ -165,6 +168,7 @@ pub fn read(
         class_names,
         splits: lists,
         left_out: LeftOut::default(),
+        column_names: Vec::new(),
     })
 }
 

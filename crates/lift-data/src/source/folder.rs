@@ -19,6 +19,7 @@ use super::{Content, Item, Source, SplitList};
 use crate::error::{Error, Result};
 use lift_shards::classes::ClassNames;
 use lift_shards::split::Split;
+use polars::prelude::DataFrame;
 
 /// Lists `splits` of the image folder `dir`.
 ///
@@ -82,6 +83,7 @@ pub fn read(
                 root,
                 bounds: bounds.clone(),
                 items,
+                columns: DataFrame::default(),
                 imbalance_ratio: None,
             })
         })
@@ -90,6 +92,7 @@ pub fn read(
         class_names,
         splits,
         left_out,
+        column_names: Vec::new(),
     })
 }
 

@@ -20,11 +20,12 @@ pub use rows::RowStore;
 
 use super::container::ContainerFiles;
 use super::image_file::Reach;
-use super::labels::{FoundList, Place, resolve};
+use super::labels::{FoundLabels, FoundList, resolve};
 use super::listed::Root;
-use super::table::{LabelBuilder, column_batches, no_column, open_parquet};
 use super::{Columns, Content, Item, Source, absent};
 use crate::error::{Error, Result};
+use crate::table::arrow_files::Columns as ArrowColumns;
+use crate::table::{Place, Wanted, no_column, parquet};
 use lift_shards::classes::ClassNames;
 use lift_shards::split::Split;
 
@@ -48,14 +49,16 @@ pub fn read(
 ) -> Result<Source> {
     let mut names = class_names.map_or(Names::Unknown, Names::Given);
     let found = find(source, splits, subset)?;
-    let mut lists = Vec::new();
+    let (mut lists, mut column_names) = (Vec::new(), Vec::new());
     let mut list = |split: Split, wanted: usize, names: &mut Names| -> Result<()> {
         let files = if source.is_file() {
             vec![source.to_owned()]
         } else {
             found.of_split(source, split, wanted, "parquet")?
         };
-        lists.push(list_split(source, split, files, columns, names, reach)?);
+        let (list, names) = list_split(source, split, files, columns, names, reach)?;
+        column_names = names;
+        lists.push(list);
         Ok(())
     };
     for &split in splits {
@@ -84,6 +87,7 @@ pub fn read(
         class_names,
         splits: lists,
         left_out,
+        column_names,
     })
 }
 
@@ -138,14 +142,14 @@ fn list_split(
     columns: &Columns,
     names: &mut Names,
     reach: Reach,
-) -> Result<FoundList> {
+) -> Result<(FoundList, Vec<String>)> {
     let layout = Layout::of(&files[0], columns)?;
     for file in &files {
         if let Some(declared) = Layout::of(file, columns)?.names(file)? {
             names.add(file, declared)?;
         }
     }
-    list_rows(source, split, files, &layout, reach)
+    list_rows(source, split, files, &layout, columns, reach)
 }
 
 /// Whether `file` is a Parquet file with an image column, rather than a table of paths.
@@ -155,7 +159,7 @@ pub fn holds_images(file: &Path, columns: &Columns) -> bool {
         .is_some_and(|extension| extension == "parquet");
     is_parquet
         && Layout::of(file, columns).is_ok_and(|layout| {
-            open_parquet(file)
+            parquet::open(file)
                 .is_ok_and(|builder| rows::image_leaf(&builder, &layout.image).is_ok())
         })
 }
@@ -189,8 +193,9 @@ fn list_rows(
     split: Split,
     files: Vec<PathBuf>,
     layout: &Layout,
+    columns: &Columns,
     reach: Reach,
-) -> Result<FoundList> {
+) -> Result<(FoundList, Vec<String>)> {
     let root = if source.is_dir() {
         source.to_owned()
     } else {
@@ -199,7 +204,12 @@ fn list_rows(
     let mean_bytes = mean_image_bytes(&files, &layout.image)?;
     let store = RowStore::new(files.clone(), layout.image.clone(), mean_bytes);
     let store = Arc::new(store);
-    let mut labels = LabelBuilder::default();
+    let wanted = Wanted {
+        column: &|name| name == layout.label || (columns.others.want(name) && name != layout.image),
+        as_written: &[],
+    };
+    let first = parquet::open(&files[0])?;
+    let mut table = ArrowColumns::new(&files[0], first.schema(), wanted)?;
     let mut items = Vec::new();
     let places = Root::new(&root, reach, by_path::START)?;
     for (index, file) in (0_u32..).zip(&files) {
@@ -208,10 +218,11 @@ fn list_rows(
         let by_path = by_path::paths(file, &layout.image)?;
         let mut by_path = by_path.into_iter().peekable();
         let mut row = 0;
-        labels.next_file();
-        for batch in column_batches(file, &[(layout.label.as_str(), "--label-column")])? {
+        let builder = parquet::open(file)?;
+        table.next_file(file, builder.schema())?;
+        for batch in parquet::batches(file, builder, &table.taken())? {
             let batch = batch?;
-            labels.append(file, &batch, &layout.label)?;
+            table.append(&batch)?;
             for _ in 0..batch.num_rows() {
                 items.push(match by_path.next_if(|(at, _)| *at == row) {
                     Some((_, path)) => by_path::item(&places, (file, below), row, &path)?,
@@ -230,21 +241,30 @@ fn list_rows(
         }
     }
     let bounds = places.bounds()?;
-    Ok(FoundList {
+    let table = table.finish();
+    let label = table.column(&layout.label, "--label-column")?;
+    let labels = FoundLabels::of(label, |row| root.join(&items[row].path))?;
+    let named = Columns {
+        label: Some(layout.label.clone()),
+        ..columns.clone()
+    };
+    let list = FoundList {
         split,
+        columns: super::table::others(&table.frame, &named),
         root,
         bounds,
         items,
-        labels: labels.finish(),
+        labels,
         place: Place::Items,
-    })
+    };
+    Ok((list, table.names))
 }
 
 /// Bytes of an image on average, as the footers say; and now, not after hours, that a file lacks the column.
 fn mean_image_bytes(files: &[PathBuf], column: &str) -> Result<u64> {
     let (mut rows, mut bytes) = (0, 0);
     for file in files {
-        let builder = open_parquet(file)?;
+        let builder = parquet::open(file)?;
         let leaf = rows::image_leaf(&builder, column).map_err(|reason| Error::Source {
             path: file.clone(),
             reason,
@@ -270,7 +290,7 @@ struct Layout {
 
 impl Layout {
     fn of(file: &Path, columns: &Columns) -> Result<Self> {
-        let builder = open_parquet(file)?;
+        let builder = parquet::open(file)?;
         let schema = builder.schema();
         let features = Features::of(schema);
         let there: Vec<String> = schema

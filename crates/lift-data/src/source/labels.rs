@@ -7,11 +7,13 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use polars::prelude::{Column, DataFrame, DataType};
+
 use super::image_file::Bounds;
 use super::list::MAX_CLASSES;
-use super::table::line_at;
 use super::{Item, SplitList};
 use crate::error::{Error, Result};
+use crate::table::{Place, whole_number};
 use lift_shards::classes::ClassNames;
 use lift_shards::split::Split;
 
@@ -25,6 +27,8 @@ pub(super) struct FoundList {
     /// Items in row order; their label is not set yet.
     pub(super) items: Vec<Item>,
     pub(super) labels: FoundLabels,
+    /// What else the table says of each item; see [`SplitList::columns`].
+    pub(super) columns: DataFrame,
     pub(super) place: Place,
 }
 
@@ -40,16 +44,6 @@ pub(super) struct Words {
     index: HashMap<String, u32>,
     distinct: Vec<String>,
     rows: Vec<u32>,
-}
-
-/// How a row is named in messages.
-pub(super) enum Place {
-    /// `file:line`, from where the rows start in the file.
-    Lines { file: PathBuf, offsets: Vec<u64> },
-    /// `file: row n`, from 0.
-    Rows { file: PathBuf },
-    /// The item's own path.
-    Items,
 }
 
 impl Words {
@@ -69,24 +63,70 @@ impl Words {
     pub(super) fn num_distinct(&self) -> usize {
         self.distinct.len()
     }
+}
 
-    pub(super) fn len(&self) -> usize {
-        self.rows.len()
+impl FoundLabels {
+    /// Of a table's column: whole numbers, whole floats, booleans or text.
+    ///
+    /// # Errors
+    /// When a value is missing or none of these; `place` names its row.
+    pub(super) fn of(column: &Column, place: impl Fn(usize) -> PathBuf) -> Result<Self> {
+        let wrong = |row: usize, reason: String| Error::Source {
+            path: place(row),
+            reason,
+            hint: "every row needs a label: a whole number from 0, or a class name".to_owned(),
+        };
+        let empty = |row| wrong(row, "the label is empty".to_owned());
+        let series = column.as_materialized_series();
+        match column.dtype() {
+            DataType::String => {
+                let mut words = Words::default();
+                let texts = series.str().expect("it is text");
+                for (row, text) in texts.iter().enumerate() {
+                    let text = text.filter(|text| !text.is_empty());
+                    words.push(text.ok_or_else(|| empty(row))?);
+                }
+                Ok(Self::Words(words))
+            }
+            DataType::Boolean => {
+                let mut words = Words::default();
+                let values = series.bool().expect("it is boolean");
+                for (row, value) in values.iter().enumerate() {
+                    let word = value.map(|value| if value { "true" } else { "false" });
+                    words.push(word.ok_or_else(|| empty(row))?);
+                }
+                Ok(Self::Words(words))
+            }
+            DataType::Float64 => {
+                let values = series.f64().expect("it is a float");
+                let whole = values.iter().enumerate().map(|(row, value)| match value {
+                    Some(value) if value.is_nan() => Err(empty(row)),
+                    // Beyond 2^53 a float is no exact number; no label is.
+                    Some(value) if value.fract() == 0.0 && value.abs() < 9.0e15 => Ok(value as i64),
+                    Some(value) => Err(wrong(row, format!("label {value} is no whole number"))),
+                    None => Err(empty(row)),
+                });
+                whole.collect::<Result<_>>().map(Self::Numbers)
+            }
+            _ => {
+                let values = series.i64().expect("a table's columns are of four types");
+                let rows = values.iter().enumerate();
+                let numbers = rows.map(|(row, value)| value.ok_or_else(|| empty(row)));
+                numbers.collect::<Result<_>>().map(Self::Numbers)
+            }
+        }
     }
 }
 
 impl FoundList {
-    fn location(&self, row: usize) -> String {
-        match &self.place {
-            Place::Lines { file, offsets } => line_at(file, offsets[row]).display().to_string(),
-            Place::Rows { file } => format!("{}: row {row}", file.display()),
-            Place::Items => self.root.join(&self.items[row].path).display().to_string(),
-        }
+    fn location(&self, row: usize) -> PathBuf {
+        let item = || self.root.join(&self.items[row].path);
+        self.place.name(row, item)
     }
 
     fn wrong(&self, row: usize, reason: String, hint: &str) -> Error {
         Error::Source {
-            path: PathBuf::from(self.location(row)),
+            path: self.location(row),
             reason,
             hint: hint.to_owned(),
         }
@@ -109,6 +149,13 @@ impl FoundList {
         }
         let numbers: Vec<Option<i64>> = words.distinct.iter().map(|word| number(word)).collect();
         let of_row = |row: usize| numbers[words.rows[row] as usize];
+        let word_of = |row: usize| words.distinct[words.rows[row] as usize].as_str();
+        let fractions: Vec<bool> = words
+            .distinct
+            .iter()
+            .map(|word| has_fraction(word))
+            .collect();
+        let fraction = words.rows.iter().position(|&id| fractions[id as usize]);
         let (mut digits, mut text) = (None, None);
         for row in 0..words.rows.len() {
             let seen = if of_row(row).is_some() {
@@ -125,12 +172,17 @@ impl FoundList {
                 self.labels = FoundLabels::Numbers(numbers);
                 Ok(())
             }
+            (_, Some(_)) if names.is_none() && fraction.is_some() => Err(self.wrong(
+                fraction.unwrap_or_default(),
+                format!("label {} is no whole number", word_of(fraction.unwrap_or_default())),
+                "labels are whole numbers from 0 or class names; with --classnames a name may look like a number",
+            )),
             (Some(digit), Some(text)) if names.is_none() => Err(self.wrong(
                 digit.max(text),
                 format!(
                     "`{}` and `{}` are both labels here: one is a number, the other is not",
-                    words.distinct[words.rows[digit] as usize],
-                    words.distinct[words.rows[text] as usize],
+                    word_of(digit),
+                    word_of(text),
                 ),
                 "use numbers or names throughout; with --classnames a name may look like a number",
             )),
@@ -172,10 +224,20 @@ pub(super) fn resolve(
     Ok((class_names, lists))
 }
 
-/// A number as it is usually written: `07` and `+7` are names, so that they differ from `7`.
+/// A whole number as it is usually written, or as a float is, which pandas makes of numbers beside a missing value.
 fn number(word: &str) -> Option<i64> {
-    let number: i64 = word.parse().ok()?;
-    (number.to_string() == word).then_some(number)
+    let whole = match word.split_once('.') {
+        Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|b| b == b'0') => whole,
+        _ => word,
+    };
+    whole_number(whole)
+}
+
+/// Whether a word is a number with a fraction, which is neither a label nor, unless it is listed as one, a class name.
+fn has_fraction(word: &str) -> bool {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let parts = word.strip_prefix('-').unwrap_or(word).split_once('.');
+    number(word).is_none() && parts.is_some_and(|(a, b)| digits(a) && digits(b))
 }
 
 fn labels_of(names: &ClassNames) -> HashMap<&str, u32> {
@@ -234,7 +296,7 @@ fn check_number(
             "splits whose labels were never published cannot be built: choose others with --split, or take its files out of the folder",
         )),
         Some(num_classes) if !(0..num_classes as i64).contains(&label) => Err(Error::Label {
-            location: list.location(row),
+            location: list.location(row).display().to_string(),
             label,
             num_classes,
         }),
@@ -296,6 +358,7 @@ fn label_items(
         root: list.root,
         bounds: list.bounds,
         items: list.items,
+        columns: list.columns,
         imbalance_ratio: None,
     })
 }
@@ -319,8 +382,10 @@ mod tests {
             bounds: Bounds::default(),
             items: (0..words.len()).map(item).collect(),
             labels: FoundLabels::Words(found),
+            columns: DataFrame::default(),
             place: Place::Rows {
                 file: PathBuf::from("a.csv"),
+                rows: (0..words.len() as u64).collect(),
             },
         }
     }
@@ -350,6 +415,8 @@ mod tests {
             (names, labels),
             (vec!["01".into(), "02".into()], vec![1, 0])
         );
+        let (names, labels) = resolved(vec![list(Split::Train, &["10.0", "2.0"])], None).unwrap();
+        assert_eq!((names.len(), labels), (11, vec![10, 2]));
         // A class may be called 7 where the class names say so.
         let found = vec![list(Split::Train, &["7", "x"])];
         let (_, labels) = resolved(found, Some(&["x", "7"])).unwrap();
@@ -379,6 +446,11 @@ mod tests {
                 &["0", "-1"],
                 Some(&["a"]),
                 "a.csv: row 1: label -1: this image has no label",
+            ),
+            (
+                &["1", "2.5"],
+                None,
+                "a.csv: row 1: label 2.5 is no whole number",
             ),
             (
                 &["0", "99999999"],

@@ -14,6 +14,7 @@ use super::{Item, Source, SplitList, class_names_beside};
 use crate::error::{Error, Result};
 use lift_shards::classes::ClassNames;
 use lift_shards::split::Split;
+use polars::prelude::DataFrame;
 
 /// More classes than any list has; a larger number is a typing error, not a label.
 pub(super) const MAX_CLASSES: i64 = 1 << 20;
@@ -74,6 +75,7 @@ pub fn read(
             root: root.unwrap_or(parent).to_owned(),
             bounds: bounds.clone(),
             items,
+            columns: DataFrame::default(),
             imbalance_ratio: None,
         })
         .collect();
@@ -81,6 +83,7 @@ pub fn read(
         class_names,
         splits,
         left_out: files.left_out(),
+        column_names: Vec::new(),
     })
 }
 

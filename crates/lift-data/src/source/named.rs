@@ -14,6 +14,7 @@ use crate::profile::{LongTail, Tail};
 use lift_page::progress::Reporting;
 use lift_shards::classes::ClassNames;
 use lift_shards::split::Split;
+use polars::prelude::DataFrame;
 
 /// A named dataset and the choices that only such datasets have.
 #[derive(Debug, Clone, PartialEq)]
@@ -176,12 +177,14 @@ impl Named {
                 root: root.clone(),
                 bounds: bounds.clone(),
                 items,
+                columns: DataFrame::default(),
                 imbalance_ratio: None,
             });
         }
         let class_names = self.name_classes(&mut lists, places, request.class_names, reporting)?;
         check_number(spec, self.num_classes(), &class_names)?;
         let source = Source {
+            column_names: Vec::new(),
             class_names,
             splits: lists,
             left_out: LeftOut::default(),

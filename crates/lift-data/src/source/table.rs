@@ -1,34 +1,33 @@
-//! Tables of paths and labels: CSV with a header (commas, semicolons or tabs), or Parquet.
+//! Tables of paths and labels: CSV, JSON lines, Parquet or Arrow; a file, or a folder of one a split.
 //!
-//! It opens no image. Labels are numbers or class names. Invariant: rows keep the table's order, and
-//! every error names the file and the line (CSV) or row (Parquet).
+//! It opens no image. Labels are numbers, booleans or class names. A single table may say in a column which
+//! split a row is of. Invariant: rows keep the table's order, and every error names the file and the line or row.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type};
-use lift_files::Purpose;
-use parquet::arrow::ProjectionMask;
+use polars::prelude::{DataFrame, StringChunked};
 
 use super::image_file::Reach;
-use super::labels::{FoundLabels, FoundList, Place, Words, resolve};
+use super::labels::{FoundLabels, FoundList, resolve};
 use super::list_files::{ListFiles, ListKind};
 use super::listed::{OF_A_LIST, Root};
+use super::split_names::{SplitPlaces, split_of};
 use super::{Columns, Item, Source, class_names_beside};
 use crate::error::{Error, Result};
+use crate::table::{EXTENSIONS, Table, Wanted, is_named_table};
 use lift_shards::classes::ClassNames;
-use lift_shards::pages;
 use lift_shards::split::Split;
 
 const KIND: ListKind = ListKind {
     word: "table",
-    extensions: &["csv", "tsv", "parquet"],
-    alone: "say which with --split train or --split test, or cut it with --holdout",
+    extensions: &EXTENSIONS,
+    alone: "say which with --split train or --split test, cut it with --holdout, or name the column that says it with --split-column",
     missing: "name a table, or a folder of tables",
     none: "a folder of tables holds one a split; for one of them use --split",
 };
+
+/// The column that says which split a row is of, unless another is named.
+const SPLIT: &str = "split";
 
 /// Whether `source` is a table, or a folder with tables named for their split.
 ///
@@ -36,13 +35,11 @@ const KIND: ListKind = ListKind {
 /// When it is a folder with such tables and such lists: they may say different things.
 pub fn is_table(source: &Path) -> Result<bool> {
     if source.is_file() {
-        let known = |extension: &std::ffi::OsStr| {
-            let mut known = KIND.extensions.iter();
-            known.any(|known| extension.eq_ignore_ascii_case(known))
-        };
-        return Ok(source.extension().is_some_and(known));
+        return Ok(is_named_table(source));
     }
-    let has_tables = !splits_in(source)?.is_empty();
+    let has_tables = !ListFiles::find(source, KIND.extensions)?
+        .splits()
+        .is_empty();
     if has_tables && !super::list::splits_in(source)?.is_empty() {
         return Err(Error::Source {
             path: source.to_owned(),
@@ -53,17 +50,31 @@ pub fn is_table(source: &Path) -> Result<bool> {
     Ok(has_tables)
 }
 
-/// The splits that `dir` has tables of: `train.csv` or `train.parquet`, and so on. Without a test
-/// table that of `val` is the test split.
-pub fn splits_in(dir: &Path) -> Result<Vec<Split>> {
-    Ok(ListFiles::find(dir, KIND.extensions)?.splits())
+/// The splits that a table names in its column, or that a folder has tables of: `train.csv` or `train.parquet`,
+/// and so on. Without a test split that of `val` is it.
+pub fn splits_in(source: &Path, columns: &Columns) -> Result<Vec<Split>> {
+    if !source.is_file() {
+        return Ok(ListFiles::find(source, KIND.extensions)?.splits());
+    }
+    let split = columns.split.as_deref().unwrap_or(SPLIT);
+    let table = Table::read(
+        source,
+        Wanted {
+            column: &|name| name == split,
+            as_written: &[split],
+        },
+    )?;
+    Ok(match rows_by_split(&table, columns)? {
+        Some(rows) => rows.places.splits(),
+        None => Vec::new(),
+    })
 }
 
 /// Reads the tables of `splits`.
 ///
-/// `source` is a table (then there is one split), or a folder of tables. Paths start at `root`, by
-/// default the tables' folder. Class names are `class_names`, or those of `classnames.txt` beside the
-/// tables, or what is found in all tables of the folder.
+/// `source` is a table (then there is one split, or a column says which), or a folder of tables. Paths start
+/// at `root`, by default the tables' folder. Class names are `class_names`, or those of `classnames.txt` beside
+/// the tables, or what is found in all of them.
 pub fn read(
     source: &Path,
     splits: &[Split],
@@ -81,26 +92,42 @@ pub fn read(
     let start = Root::new(root, reach, OF_A_LIST)?;
     let class_names = class_names_beside(parent, class_names)?;
     let files = ListFiles::find(source, KIND.extensions)?;
-    let table_of = |split: Split, wanted: usize| -> Result<FoundList> {
-        let file = files.of_split(source, split, wanted, &KIND)?;
-        let (items, labels, place) = read_table(&file, columns, &start)?;
-        Ok(FoundList {
-            split,
-            root: root.to_owned(),
-            bounds: start.bounds()?,
-            items,
-            labels,
-            place,
-        })
+    let mut column_names = Vec::new();
+    let mut list_of = |split: Split, table: &Table| {
+        column_names.clone_from(&table.names);
+        found_list(split, table, columns, root, &start)
     };
-    let lists = splits.iter().map(|&split| table_of(split, splits.len()));
+    let whole = source
+        .is_file()
+        .then(|| read_table(source, columns))
+        .transpose()?;
+    let parted = match &whole {
+        Some(table) => rows_by_split(table, columns)?,
+        None => None,
+    };
+    let mut of_split = |split: Split, wanted: usize| match (&whole, &parted) {
+        (Some(table), Some(rows)) => list_of(split, &table.rows(rows.of(source, split)?)),
+        (Some(table), None) => {
+            files.of_split(source, split, wanted, &KIND)?;
+            list_of(split, table)
+        }
+        (None, _) => {
+            let file = files.of_split(source, split, wanted, &KIND)?;
+            let table = read_table(&file, columns)?;
+            agrees_with_its_name(&table, split, columns)?;
+            list_of(split, &table)
+        }
+    };
+    let lists = splits.iter().map(|&split| of_split(split, splits.len()));
     let mut lists = lists.collect::<Result<Vec<_>>>()?;
     // Which classes there are must not depend on the splits that were asked for.
     if class_names.is_none() {
-        for split in files.splits() {
-            if !splits.contains(&split) {
-                lists.push(table_of(split, 1)?);
-            }
+        let there = match &parted {
+            Some(rows) => rows.places.splits(),
+            None => files.splits(),
+        };
+        for split in there.into_iter().filter(|split| !splits.contains(split)) {
+            lists.push(of_split(split, 1)?);
         }
     }
     let (class_names, mut lists) = resolve(source, lists, class_names)?;
@@ -109,273 +136,181 @@ pub fn read(
         class_names,
         splits: lists,
         left_out: files.left_out(),
+        column_names,
     })
 }
 
-/// Items, their labels, and how their places are named.
-type Rows = (Vec<Item>, FoundLabels, Place);
-
-fn read_table(file: &Path, columns: &Columns, root: &Root<'_>) -> Result<Rows> {
-    let path = columns.path.as_deref().unwrap_or("path");
-    let label = columns.label.as_deref().unwrap_or("label");
-    let is_parquet = file
-        .extension()
-        .is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
-    let (items, labels, place) = if is_parquet {
-        read_parquet(file, path, label, root)?
-    } else {
-        read_csv(file, path, label, root)?
-    };
-    if items.is_empty() {
+fn read_table(file: &Path, columns: &Columns) -> Result<Table> {
+    let [path, label] = columns.path_and_label();
+    let split = columns.split.as_deref().unwrap_or(SPLIT);
+    let table = Table::read(
+        file,
+        Wanted {
+            column: &|name| [path, label, split].contains(&name) || columns.others.want(name),
+            as_written: &[path, label, split],
+        },
+    )?;
+    for (name, flag) in [(path, "--path-column"), (label, "--label-column")] {
+        table.column(name, flag)?;
+    }
+    if table.frame.height() == 0 {
         return Err(Error::Source {
             path: file.to_owned(),
             reason: "the table has no row".to_owned(),
             hint: "every row is an image's path and its label".to_owned(),
         });
     }
-    Ok((items, labels, place))
+    Ok(table)
 }
 
-fn read_csv(file: &Path, path: &str, label: &str, root: &Root<'_>) -> Result<Rows> {
-    let of_csv = |err: csv::Error| {
-        let reason = match err.kind() {
-            csv::ErrorKind::UnequalLengths {
-                expected_len, len, ..
-            } => format!("{len} fields, the header has {expected_len}"),
-            _ => err.to_string(),
-        };
-        Error::Source {
-            path: err.position().map_or_else(
-                || file.to_owned(),
-                |position| line_at(file, position.byte()),
-            ),
-            reason,
-            hint: "a CSV list has a header line, and commas, semicolons or tabs throughout; quote values that hold one".to_owned(),
-        }
-    };
-    let text = lift_files::text(file, Purpose::List).map_err(Error::read(file))?;
-    let mut reader = csv::ReaderBuilder::new()
-        .trim(csv::Trim::All)
-        .delimiter(delimiter(&text))
-        .from_reader(text.as_bytes());
-    let headers = reader.headers().map_err(of_csv)?;
-    let headers: Vec<String> = headers.iter().map(str::to_owned).collect();
-    let column = |name: &str, flag: &str| {
-        headers
-            .iter()
-            .position(|header| header == name)
-            .ok_or_else(|| no_column(file, name, flag, &headers))
-    };
-    let (path, label) = (
-        column(path, "--path-column")?,
-        column(label, "--label-column")?,
-    );
-    let (mut items, mut words, mut offsets) = (Vec::new(), Words::default(), Vec::new());
-    let mut record = csv::StringRecord::new();
-    while reader.read_record(&mut record).map_err(of_csv)? {
-        let offset = record.position().map_or(0, csv::Position::byte);
-        let value = &record[path];
-        if value.is_empty() || record[label].is_empty() {
-            let what = if value.is_empty() { "path" } else { "label" };
-            return Err(bad_at(&line_at(file, offset), "", what));
-        }
-        items.push(root.item(value, || line_at(file, offset))?);
-        words.push(&record[label]);
-        offsets.push(offset);
-    }
-    let file = file.to_owned();
-    Ok((
+fn found_list(
+    split: Split,
+    table: &Table,
+    columns: &Columns,
+    root: &Path,
+    start: &Root<'_>,
+) -> Result<FoundList> {
+    let [path, label] = columns.path_and_label();
+    let place = |row: usize| table.place.name(row, || table.file.clone());
+    let paths = texts(table, path, "--path-column")?;
+    let items = paths.iter().enumerate().map(|(row, path)| {
+        let path = path.filter(|path| !path.is_empty());
+        let path = path.ok_or_else(|| Error::Source {
+            path: place(row),
+            reason: "the path is empty".to_owned(),
+            hint: "every row needs an image's path (or bytes) and its label".to_owned(),
+        })?;
+        start.item(path, || place(row))
+    });
+    let items: Vec<Item> = items.collect::<Result<_>>()?;
+    let labels = FoundLabels::of(table.column(label, "--label-column")?, place)?;
+    Ok(FoundList {
+        split,
+        root: root.to_owned(),
+        bounds: start.bounds()?,
         items,
-        FoundLabels::Words(words),
-        Place::Lines { file, offsets },
-    ))
+        labels,
+        columns: others(&table.frame, columns),
+        place: table.place.clone(),
+    })
 }
 
-/// What stands between the fields of the first line that has any: a comma, or else what programs write in its place, those of
-/// countries with decimal commas and those that say TSV.
-fn delimiter(text: &str) -> u8 {
-    let header = text.lines().find(|line| !line.trim().is_empty());
-    // Commas within quotes are a name's.
-    let bare: String = header.unwrap_or_default().split('"').step_by(2).collect();
-    let has = |delimiter: &&u8| bare.as_bytes().contains(delimiter);
-    *[b',', b';', b'\t'].iter().find(has).unwrap_or(&b',')
+/// The columns of a table that say more than where an image is and what is on it.
+pub(super) fn others(frame: &DataFrame, columns: &Columns) -> DataFrame {
+    let [path, label] = columns.path_and_label();
+    let split = columns.split.as_deref().unwrap_or(SPLIT);
+    let known =
+        |name: &str| [path, label, split].contains(&name) && super::OWN_COLUMNS.contains(&name);
+    let taken = frame.columns().iter().filter(|column| {
+        let name = column.name().as_str();
+        !known(name) && columns.others.want(name)
+    });
+    let named = taken.map(|column| {
+        let name = super::name_beside_ours(column.name());
+        column.clone().with_name(name.into())
+    });
+    DataFrame::new_infer_height(named.collect()).expect("columns of one table")
 }
 
-fn read_parquet(file: &Path, path: &str, label: &str, root: &Root<'_>) -> Result<Rows> {
-    let mut items = Vec::new();
-    let mut labels = LabelBuilder::default();
-    for batch in column_batches(file, &[(path, "--path-column"), (label, "--label-column")])? {
-        let batch = batch?;
-        let paths = named_column(&batch, path)
-            .and_then(|column| cast(column, &DataType::Utf8View).ok())
-            .ok_or_else(|| wrong_type(file, path, "text"))?;
-        let paths = paths.as_string_view();
-        for row in 0..paths.len() {
-            if paths.is_null(row) || paths.value(row).is_empty() {
-                return Err(bad_at(file, &format!(": row {}", items.len()), "path"));
-            }
-            let place = || PathBuf::from(format!("{}: row {}", file.display(), items.len()));
-            items.push(root.item(paths.value(row), place)?);
-        }
-        labels.append(file, &batch, label)?;
+fn texts<'a>(table: &'a Table, name: &str, flag: &str) -> Result<&'a StringChunked> {
+    let column = table.column(name, flag)?;
+    column.str().map_err(|_| Error::Source {
+        path: table.file.clone(),
+        reason: format!("column `{name}` holds {}, not text", column.dtype()),
+        hint: format!("name the column with the paths with {flag}"),
+    })
+}
+
+/// The rows of each split, where a column says it.
+struct RowsBySplit {
+    places: SplitPlaces,
+    /// Of each word for a split, in the order of their first rows.
+    rows: Vec<(String, Vec<u32>)>,
+}
+
+impl RowsBySplit {
+    fn of(&self, source: &Path, split: Split) -> Result<&[u32]> {
+        let word = self.places.one(source, split)?;
+        let rows = word.and_then(|word| {
+            let same = |(known, _): &&(String, Vec<u32>)| Path::new(known) == word;
+            self.rows.iter().find(same)
+        });
+        let rows = rows.ok_or_else(|| Error::Source {
+            path: source.to_owned(),
+            reason: format!("its column of splits names no {split}"),
+            hint: "choose another --split, or make one with --holdout".to_owned(),
+        });
+        rows.map(|(_, rows)| rows.as_slice())
     }
-    let place = Place::Rows {
-        file: file.to_owned(),
+}
+
+/// Parts a table's rows by the column that says their split; `None` where it has none.
+fn rows_by_split(table: &Table, columns: &Columns) -> Result<Option<RowsBySplit>> {
+    let Some((name, words)) = split_column(table, columns)? else {
+        return Ok(None);
     };
-    Ok((items, labels.finish(), place))
-}
-
-/// `file:line` of the first text at or after a place in the file's text: the reader counts the blank lines
-/// before a row to it.
-pub(super) fn line_at(file: &Path, offset: u64) -> PathBuf {
-    let find = |text: String| {
-        let rest = text.get(usize::try_from(offset).ok()?..)?;
-        let start = text.len() - rest.trim_start().len();
-        Some(1 + text[..start].matches('\n').count())
+    let mut parted = RowsBySplit {
+        places: SplitPlaces::default(),
+        rows: Vec::new(),
     };
-    match lift_files::text(file, Purpose::List).ok().and_then(find) {
-        Some(number) => PathBuf::from(format!("{}:{number}", file.display())),
-        // The file went away while it was read: its name has to do.
-        None => file.to_owned(),
-    }
-}
-
-/// Label values of one or more Parquet files.
-#[derive(Default)]
-pub(super) struct LabelBuilder {
-    numbers: Vec<i64>,
-    words: Words,
-    /// Rows of the files before, for messages.
-    rows_before: usize,
-}
-
-impl LabelBuilder {
-    pub(super) fn append(&mut self, file: &Path, batch: &RecordBatch, name: &str) -> Result<()> {
-        let wrong = || wrong_type(file, name, "whole numbers or text");
-        let column = named_column(batch, name).ok_or_else(wrong)?;
-        let is_text = match column.data_type() {
-            DataType::Dictionary(_, value) => !value.is_integer(),
-            other => !other.is_integer(),
+    for (row, word) in words.iter().enumerate() {
+        let same = |known: &str| word.is_some_and(|word| word.eq_ignore_ascii_case(known));
+        let known = |(known, _): &&mut (String, Vec<u32>)| same(known);
+        if let Some((_, rows)) = parted.rows.iter_mut().find(known) {
+            rows.push(row as u32);
+            continue;
+        }
+        let split = word.and_then(split_of);
+        let (Some(word), Some(split)) = (word, split) else {
+            let said = match word {
+                Some(word) => format!("`{word}` in column `{name}` is no split"),
+                None => format!("column `{name}` is empty here"),
+            };
+            return Err(Error::Source {
+                path: table.place.name(row, || table.file.clone()),
+                reason: said,
+                hint: "splits are train, val or test (validation, dev, eval); name another column with --split-column".to_owned(),
+            });
         };
-        let rows = self.numbers.len() + self.words.len();
-        let empty_at = |row: usize| {
-            let row = rows + row - self.rows_before;
-            bad_at(file, &format!(": row {row}"), "label")
-        };
-        if is_text && self.numbers.is_empty() {
-            let column = cast(column, &DataType::Utf8View).map_err(|_| wrong())?;
-            let values = column.as_string_view();
-            for row in 0..values.len() {
-                if values.is_null(row) || values.value(row).is_empty() {
-                    return Err(empty_at(row));
-                }
-                self.words.push(values.value(row));
-            }
-        } else if !is_text && self.words.len() == 0 {
-            let column = cast(column, &DataType::Int64).map_err(|_| wrong())?;
-            let values = column.as_primitive::<Int64Type>();
-            if let Some(row) = (0..values.len()).find(|&row| values.is_null(row)) {
-                return Err(empty_at(row));
-            }
-            self.numbers.extend_from_slice(values.values());
-        } else {
-            return Err(wrong());
-        }
-        Ok(())
+        parted.places.add(split, word, PathBuf::from(word));
+        parted.rows.push((word.to_owned(), vec![row as u32]));
     }
+    Ok(Some(parted))
+}
 
-    /// What follows are rows of another file.
-    pub(super) fn next_file(&mut self) {
-        self.rows_before = self.numbers.len() + self.words.len();
-    }
-
-    pub(super) fn finish(self) -> FoundLabels {
-        if self.words.len() > 0 {
-            FoundLabels::Words(self.words)
-        } else {
-            FoundLabels::Numbers(self.numbers)
-        }
+/// Fails where a table that is named for a split has rows that say to be of another.
+fn agrees_with_its_name(table: &Table, split: Split, columns: &Columns) -> Result<()> {
+    let Some((name, words)) = split_column(table, columns)? else {
+        return Ok(());
+    };
+    // Without test rows those for validation are the test split.
+    let is_it = |word: &str| match (split, split_of(word)) {
+        (Split::Test, Some(Split::Val)) => true,
+        (split, found) => found == Some(split),
+    };
+    let other = words.iter().position(|word| !word.is_some_and(is_it));
+    match other {
+        None => Ok(()),
+        Some(row) => Err(Error::Source {
+            path: table.place.name(row, || table.file.clone()),
+            reason: format!(
+                "column `{name}` says `{}`, and the file is called for the {split} split",
+                words.get(row).unwrap_or_default()
+            ),
+            hint: "rename the column, or give the rows of all splits as one table".to_owned(),
+        }),
     }
 }
 
-/// The rows of a Parquet file in batches, with these top-level columns only. Each comes with the flag
-/// that would name another.
-pub(super) fn column_batches<'a>(
-    file: &'a Path,
-    columns: &[(&str, &str)],
-) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<'a>> {
-    let builder = open_parquet(file)?;
-    let names: Vec<String> = builder
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| field.name().clone())
-        .collect();
-    for (name, flag) in columns {
-        if !names.iter().any(|known| known == name) {
-            return Err(no_column(file, name, flag, &names));
-        }
-    }
-    let mask = ProjectionMask::columns(
-        builder.parquet_schema(),
-        columns.iter().map(|(name, _)| *name),
-    );
-    let reader = builder
-        .with_projection(mask)
-        .with_batch_size(8192)
-        .build()
-        .map_err(|err| bad_parquet(file, &err))?;
-    Ok(reader.map(move |batch| batch.map_err(|err| bad_parquet(file, &err))))
-}
-
-/// Reads a Parquet file's footer.
-pub(super) fn open_parquet(file: &Path) -> Result<pages::Builder> {
-    pages::open(file).map_err(unread(file))
-}
-
-/// That a Parquet file cannot be read, or is none, for `map_err`.
-pub(super) fn unread(file: &Path) -> impl FnOnce(std::io::Error) -> Error {
-    move |err| match err.kind() {
-        ErrorKind::InvalidData => bad_parquet(file, &err),
-        _ => Error::read(file)(err),
-    }
-}
-
-pub(super) fn bad_parquet(file: &Path, err: &dyn std::fmt::Display) -> Error {
-    Error::Source {
-        path: file.to_owned(),
-        reason: format!("cannot read as Parquet: {err}"),
-        hint: "the file is damaged or not Parquet; download or write it again".to_owned(),
-    }
-}
-
-fn named_column<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a dyn Array> {
-    batch.column_by_name(name).map(|column| &**column)
-}
-
-pub(super) fn no_column(file: &Path, name: &str, flag: &str, there: &[String]) -> Error {
-    Error::Source {
-        path: file.to_owned(),
-        reason: format!("there is no column `{name}`"),
-        hint: format!(
-            "name the right one with {flag}; there are {}",
-            there.join(", ")
-        ),
-    }
-}
-
-fn wrong_type(file: &Path, name: &str, wanted: &str) -> Error {
-    Error::Source {
-        path: file.to_owned(),
-        reason: format!("column `{name}` does not hold {wanted} throughout"),
-        hint: "labels are whole numbers or class names, paths are text".to_owned(),
-    }
-}
-
-fn bad_at(file: &Path, place: &str, what: &str) -> Error {
-    Error::Source {
-        path: PathBuf::from(format!("{}{place}", file.display())),
-        reason: format!("the {what} is empty"),
-        hint: "every row needs an image's path (or bytes) and its label".to_owned(),
-    }
+/// The column that says the split, with its name.
+fn split_column<'a>(
+    table: &'a Table,
+    columns: &'a Columns,
+) -> Result<Option<(&'a str, &'a StringChunked)>> {
+    let name = match &columns.split {
+        Some(name) => name.as_str(),
+        None if table.names.iter().any(|name| name == SPLIT) => SPLIT,
+        None => return Ok(None),
+    };
+    Ok(Some((name, texts(table, name, "--split-column")?)))
 }

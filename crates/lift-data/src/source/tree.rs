@@ -193,6 +193,8 @@ fn child_with(root: &Path, path: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use polars::prelude::DataFrame;
+
     use super::*;
     use crate::source::Item;
     use lift_shards::split::Split;
@@ -208,6 +210,7 @@ mod tests {
             root: root.to_owned(),
             bounds: crate::source::Bounds::default(),
             items: paths.iter().map(item).collect(),
+            columns: DataFrame::default(),
             imbalance_ratio: None,
         }
     }

@@ -22,14 +22,16 @@ use sample::{Image, ImageName, Index, Json, LabelFile, Sample, SampleWriter};
 
 use super::container::ContainerFiles;
 use super::image_file::{HEAD_BYTES, is_image};
-use super::labels::{FoundLabels, FoundList, Place, resolve};
+use super::labels::{FoundLabels, FoundList, resolve};
 use super::left_out::LeftOut;
 use super::other_forms::refuse_compressed_tars;
 use super::{Bounds, Columns, Source, absent, class_names_beside};
 use crate::error::{Error, Result};
+use crate::table::Place;
 use lift_page::escape::visible;
 use lift_shards::classes::ClassNames;
 use lift_shards::split::Split;
+use polars::prelude::DataFrame;
 
 /// More than any label file has.
 const MAX_LABEL_BYTES: u64 = 1 << 20;
@@ -87,6 +89,7 @@ pub fn read(
         class_names,
         splits: lists,
         left_out,
+        column_names: Vec::new(),
     })
 }
 
@@ -108,6 +111,7 @@ fn index_split(
         bounds: Bounds::default(),
         items: index.items,
         labels: FoundLabels::Words(index.labels),
+        columns: DataFrame::default(),
         place: Place::Items,
     })
 }

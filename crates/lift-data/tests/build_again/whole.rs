@@ -351,6 +351,11 @@ fn no_image_has_no_figure() {
     medium (20 to 100): images       -     -
     few (< 20): classes              3     3
     few (< 20): images              16     0
+
+    label  class  band  train  test
+        2  dog    few      12     0
+        0  cat    few       3     0
+        1  cow    few       1     0
     ----
     ");
     let json = place.run("stats shards --json");

@@ -249,8 +249,8 @@ fn a_row_without_a_label_is_named() {
     insta::assert_snapshot!(place.run("build hf --source hf --split train --max-bad 3 --out out"), @r"
     exit 1
     ----
-    error: hf/train.parquet: row 2: the label is empty
-    hint: every row needs an image's path (or bytes) and its label
+    error: hf/train.parquet#2: the label is empty
+    hint: every row needs a label: a whole number from 0, or a class name
     ");
     assert!(!place.path("out/train").exists());
 }

@@ -72,7 +72,7 @@ fn an_image_that_cannot_be_decoded_is_counted_and_named() {
         "corrupt > 0.33 and corrupt < 0.34",
     ]);
     assert!(
-        failed.starts_with("exit 1") && failed.contains("corrupt (0.333"),
+        failed.starts_with("exit 1") && failed.contains("corrupt is 0.333"),
         "{failed}"
     );
 }

@@ -8,6 +8,7 @@ mod special_files;
 mod split_names;
 #[path = "../support/mod.rs"]
 mod support;
+mod tables;
 mod text_files;
 mod twins;
 mod unpacked;
@@ -131,6 +132,11 @@ fn a_csv_with_class_names_is_built() {
     medium (3 to 10): images       3
     few (< 3): classes             1
     few (< 3): images              1
+
+    label  class  band    all
+        2  dog    many     12
+        0  cat    medium    3
+        1  cow    few       1
     ----
     ");
 }
@@ -438,7 +444,7 @@ fn bad_tables_are_named() {
     exit 1
     ----
     error: t.csv:5: the label is empty
-    hint: every row needs an image's path (or bytes) and its label
+    hint: every row needs a label: a whole number from 0, or a class name
     ");
     insta::assert_snapshot!(csv("path,label\na.png,0\nb.png,zwei\n"), @r"
     exit 1
@@ -465,7 +471,7 @@ fn bad_tables_are_named() {
     exit 1
     ----
     error: t.csv: a single table cannot be all splits
-    hint: say which with --split train or --split test, or cut it with --holdout
+    hint: say which with --split train or --split test, cut it with --holdout, or name the column that says it with --split-column
     ");
 }
 
@@ -487,7 +493,7 @@ fn settings_that_do_not_fit_are_refused() {
         ("--image-column x", "unexpected argument '--image-column'"),
         (
             "--path-column x",
-            "--path-column is for list, not for folder",
+            "--path-column is for table, not for folder",
         ),
         (
             "--bands 5,20",

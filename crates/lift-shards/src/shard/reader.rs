@@ -9,7 +9,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arrow::array::RecordBatch;
+
 use super::index::{Paths, ShardIndex};
+use super::kept::read_kept;
 use super::map::MappedFile;
 use super::{Row, row_checksum};
 use crate::error::{Error, Result};
@@ -24,6 +27,7 @@ const BYTES_KEPT: u64 = 64 << 20;
 /// An opened shard folder: one split of one dataset. Threads may read from it at the same time.
 #[derive(Debug)]
 pub struct ShardReader {
+    dir: PathBuf,
     manifest: Manifest,
     shards: Vec<OpenShard>,
     rows: Vec<Row>,
@@ -44,6 +48,7 @@ impl ShardReader {
     pub fn open(dir: &Path) -> Result<Self> {
         let manifest = Manifest::load(dir)?;
         let mut reader = Self {
+            dir: dir.to_owned(),
             manifest,
             shards: Vec::new(),
             rows: Vec::new(),
@@ -98,6 +103,14 @@ impl ShardReader {
     /// What the folder says of itself.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The columns of the user's tables that were kept, a row an image; read from the files each time.
+    ///
+    /// # Errors
+    /// When a shard's small columns are not those of the manifest.
+    pub fn kept_columns(&self) -> Result<RecordBatch> {
+        read_kept(&self.dir, &self.manifest)
     }
 
     /// The number of images.

@@ -15,6 +15,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::ColumnPath;
 use serde_json::json;
 
+use super::kept::KeptColumn;
 use crate::classes::ClassNames;
 use crate::footer;
 use crate::manifest::Encoding;
@@ -30,6 +31,18 @@ pub(super) const SMALL: [&str; 7] = [
     "checksum",
 ];
 
+/// The columns that every shard has.
+pub const OWN_COLUMNS: [&str; 8] = [
+    "id",
+    "path",
+    "label",
+    "width",
+    "height",
+    "num_bytes",
+    "checksum",
+    IMAGE,
+];
+
 /// The column that holds the image's bytes.
 const IMAGE: &str = "image";
 
@@ -43,8 +56,8 @@ pub struct ShardSchema {
 }
 
 impl ShardSchema {
-    /// The columns for images in `encoding` of these classes.
-    pub fn new(encoding: Encoding, class_names: &ClassNames) -> Self {
+    /// The columns for images in `encoding` of these classes, with kept columns between the small ones and the image.
+    pub fn new(encoding: Encoding, class_names: &ClassNames, kept: &[KeptColumn]) -> Self {
         let column = |name: &str, data_type| Field::new(name, data_type, false);
         let (label, image) = if encoding.is_file() {
             let image = DataType::Struct(image_fields());
@@ -58,7 +71,7 @@ impl ShardSchema {
                 column(IMAGE, DataType::BinaryView),
             )
         };
-        let columns = Schema::new(vec![
+        let mut columns = vec![
             column("id", DataType::Int64),
             column("path", DataType::Utf8),
             label,
@@ -66,12 +79,13 @@ impl ShardSchema {
             column("height", DataType::Int32),
             column("num_bytes", DataType::Int32),
             column("checksum", DataType::UInt64),
-            image,
-        ]);
+        ];
+        columns.extend(kept.iter().map(KeptColumn::field));
+        columns.push(image);
         Self {
-            columns: Arc::new(columns),
+            columns: Arc::new(Schema::new(columns)),
             encoding,
-            features: encoding.is_file().then(|| features(class_names)),
+            features: encoding.is_file().then(|| features(class_names, kept)),
         }
     }
 
@@ -104,7 +118,10 @@ pub fn is_shard(path: &Path) -> bool {
     let found = is_parquet
         .then(|| columns(footer::open(path).ok()?))
         .flatten();
-    found.is_some_and(|found| found.iter().eq(SMALL.iter().chain([&IMAGE])))
+    found.is_some_and(|found| {
+        let small = found.iter().take(SMALL.len()).eq(SMALL.iter());
+        small && found.last().is_some_and(|last| last == IMAGE)
+    })
 }
 
 /// The leaf column that holds the image's bytes.
@@ -124,9 +141,9 @@ pub(super) fn image_fields() -> Fields {
     ])
 }
 
-fn features(class_names: &ClassNames) -> String {
+fn features(class_names: &ClassNames, kept: &[KeptColumn]) -> String {
     let value = |dtype: &str| json!({"dtype": dtype, "_type": "Value"});
-    let features = json!({
+    let mut features = json!({
         "id": value("int64"),
         "path": value("string"),
         "label": {"names": class_names.as_slice(), "_type": "ClassLabel"},
@@ -134,7 +151,10 @@ fn features(class_names: &ClassNames) -> String {
         "height": value("int32"),
         "num_bytes": value("int32"),
         "checksum": value("uint64"),
-        "image": {"_type": "Image"},
     });
+    for column in kept {
+        features[&column.name] = value(column.kind.feature());
+    }
+    features["image"] = json!({"_type": "Image"});
     json!({"info": {"features": features}}).to_string()
 }

@@ -1,12 +1,16 @@
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::classes::ClassNames;
 use crate::error::Error;
-use crate::manifest::{Encoding, FORMAT_VERSION, Manifest};
+use crate::manifest::{Encoding, Manifest, PLAIN_VERSION};
 use crate::order::Order;
 use crate::split::Split;
 use lift_image::decode::{Damaged, Decoder, MAX_PIXELS, Orientation};
@@ -25,12 +29,14 @@ const CLASSES: u32 = 5;
 fn write(dir: &Path, images: &[Image], encoding: Encoding, rows_per_shard: usize) -> Manifest {
     let class_names =
         ClassNames::new((0..CLASSES).map(|class| format!("class {class}")).collect()).unwrap();
-    let schema = ShardSchema::new(encoding, &class_names);
+    let schema = ShardSchema::new(encoding, &class_names, &[]);
+    let no_columns = RecordBatch::new_empty(Arc::new(Schema::empty()));
     let mut class_counts = vec![0; CLASSES as usize];
     let mut shards = Vec::new();
     for (shard, images) in images.chunks(rows_per_shard).enumerate() {
         let path = dir.join(format!("train-{shard:05}.parquet"));
-        let mut writer = ShardWriter::create(path, dir.join("unfinished"), &schema).unwrap();
+        let mut writer =
+            ShardWriter::create(path, dir.join("unfinished"), &schema, &no_columns).unwrap();
         for (nth, image) in images.iter().enumerate() {
             let row = NewRow {
                 id: (shard * rows_per_shard + nth) as u64,
@@ -45,7 +51,7 @@ fn write(dir: &Path, images: &[Image], encoding: Encoding, rows_per_shard: usize
         shards.push(writer.finish().unwrap());
     }
     let manifest = Manifest {
-        format_version: FORMAT_VERSION,
+        format_version: PLAIN_VERSION,
         tool_version: "test".to_owned(),
         dataset: "test".to_owned(),
         split: Split::Train,
@@ -67,6 +73,8 @@ fn write(dir: &Path, images: &[Image], encoding: Encoding, rows_per_shard: usize
         list_hash: "0".repeat(64),
         sample_xxh3: "0".repeat(16),
         seed: 0,
+        chosen: None,
+        columns: Vec::new(),
         imbalance_ratio: None,
         bands: crate::split::BandEdges::default(),
         damaged: Damaged::Refuse,

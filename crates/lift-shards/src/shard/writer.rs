@@ -14,6 +14,7 @@ use arrow::array::{
     StringBuilder, StructArray, UInt64Builder,
 };
 use arrow::buffer::Buffer;
+use arrow::compute::take;
 use arrow::datatypes::Int32Type;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
@@ -63,6 +64,7 @@ pub struct ShardWriter {
     path: PathBuf,
     temporary: PathBuf,
     schema: ShardSchema,
+    kept: RecordBatch,
     writer: ArrowWriter<HashingFile>,
     group: RowGroup,
     rows: u64,
@@ -70,8 +72,13 @@ pub struct ShardWriter {
 
 impl ShardWriter {
     /// A writer of the shard `path`, which is called `temporary` until it is finished; both lie on one
-    /// file system.
-    pub fn create(path: PathBuf, temporary: PathBuf, schema: &ShardSchema) -> Result<Self> {
+    /// file system. `kept` has the schema's kept columns, a row an image of the list by its id.
+    pub fn create(
+        path: PathBuf,
+        temporary: PathBuf,
+        schema: &ShardSchema,
+        kept: &RecordBatch,
+    ) -> Result<Self> {
         let sink = HashingFile::create(&temporary).map_err(Error::write(&temporary))?;
         let options = ArrowWriterOptions::new()
             .with_properties(properties(schema))
@@ -82,6 +89,7 @@ impl ShardWriter {
             path,
             temporary,
             schema: schema.clone(),
+            kept: kept.clone(),
             writer,
             group: RowGroup::default(),
             rows: 0,
@@ -112,7 +120,7 @@ impl ShardWriter {
         if self.group.rows == 0 {
             return Ok(());
         }
-        let batch = self.group.take(&self.schema);
+        let batch = self.group.take(&self.schema, &self.kept);
         self.writer
             .write(&batch)
             .and_then(|()| self.writer.flush())
@@ -205,7 +213,7 @@ impl RowGroup {
         Ok(())
     }
 
-    fn take(&mut self, schema: &ShardSchema) -> RecordBatch {
+    fn take(&mut self, schema: &ShardSchema, kept: &RecordBatch) -> RecordBatch {
         self.image_bytes = 0;
         self.rows = 0;
         let path: ArrayRef = Arc::new(self.path.finish());
@@ -217,16 +225,22 @@ impl RowGroup {
             let members = vec![image, path.clone()];
             image = Arc::new(StructArray::new(image_fields(), members, None));
         }
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(self.id.finish()),
+        let id = self.id.finish();
+        let kept = kept.columns().iter().map(|column| {
+            take(column, &id, None).expect("a kept column has a row an image of the list")
+        });
+        let kept: Vec<ArrayRef> = kept.collect();
+        let mut columns: Vec<ArrayRef> = vec![
+            Arc::new(id),
             path,
             label,
             Arc::new(self.width.finish()),
             Arc::new(self.height.finish()),
             Arc::new(self.num_bytes.finish()),
             Arc::new(self.checksum.finish()),
-            image,
         ];
+        columns.extend(kept);
+        columns.push(image);
         RecordBatch::try_new(schema.columns(), columns).expect("the builders follow the schema")
     }
 }

@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
-use parquet::arrow::ProjectionMask;
 
 use super::Kind;
 use crate::error::{Error, Result};
 use crate::source::container::ContainerFiles;
-use crate::source::table::{bad_parquet, open_parquet};
 use crate::source::{Content, Item};
+use crate::table::parquet;
 use lift_shards::split::Split;
 
 /// Whether `dir` has files of any split.
@@ -123,14 +122,7 @@ fn batches<'a>(
     file: &'a Path,
     columns: &[&str],
 ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<'a>> {
-    let builder = open_parquet(file)?;
-    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
-    let reader = builder
-        .with_projection(mask)
-        .with_batch_size(1024)
-        .build()
-        .map_err(|err| bad_parquet(file, &err))?;
-    Ok(reader.map(move |batch| batch.map_err(|err| bad_parquet(file, &err))))
+    parquet::batches(file, parquet::open(file)?, columns)
 }
 
 fn wrong_column(file: &Path, name: &str) -> Error {

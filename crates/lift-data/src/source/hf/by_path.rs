@@ -16,7 +16,7 @@ use super::rows::image_leaf;
 use crate::error::{Error, Result};
 use crate::source::Item;
 use crate::source::listed::{MAX_PATH, Root};
-use crate::source::table::{bad_parquet, unread};
+use crate::table::parquet::{damaged, unread};
 
 /// Where the paths start.
 pub(super) const START: &str = "the Parquet file's folder, or the dataset's";
@@ -29,7 +29,7 @@ const ROWS: usize = 8192;
 
 /// The rows of `file` that have no bytes and a path, ascending, with that path.
 pub(super) fn paths(file: &Path, column: &str) -> Result<Vec<(u64, String)>> {
-    let bad = |err: &dyn std::fmt::Display| bad_parquet(file, err);
+    let bad = |err: &dyn std::fmt::Display| damaged(file, err);
     let footer = pages::footer(file).map_err(unread(file))?;
     let open = || pages::with_footer(file, footer.clone()).map_err(unread(file));
     let builder = open()?;

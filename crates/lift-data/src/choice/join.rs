@@ -1,0 +1,142 @@
+//! What another table says of the images, by their paths or another column.
+//!
+//! Invariant: no image is lost or doubled; one that the table does not have gets columns without values.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use lift_page::number::counted;
+use lift_page::progress::Reporting;
+use polars::prelude::{
+    Column, DataFrame, DataType, IdxCa, NewChunkedArray, PlSmallStr, StringChunked,
+};
+
+use super::{Join, prefix_below};
+use crate::error::{Error, Result};
+use crate::source::{Source, SplitList, name_beside_ours};
+use crate::table::{Table, Wanted};
+
+pub(super) fn join(
+    path: &Path,
+    source: &mut Source,
+    join: &Join,
+    reporting: Reporting,
+) -> Result<()> {
+    let wanted = Wanted {
+        column: &|_| true,
+        as_written: &[&join.theirs],
+    };
+    let table = Table::read(&join.file, wanted)?;
+    let keys = texts(table.column(&join.theirs, "--on")?);
+    let mut row_of: HashMap<&str, u32> = HashMap::new();
+    for (row, key) in keys.iter().enumerate() {
+        let Some(key) = key else { continue };
+        if let Some(first) = row_of.insert(key, row as u32) {
+            let place = |row: usize| table.place.name(row, || table.file.clone());
+            return Err(Error::Source {
+                path: place(row),
+                reason: format!(
+                    "`{key}` is there already, at {}",
+                    place(first as usize).display()
+                ),
+                hint: "a joined table has one row an image; --on names the column".to_owned(),
+            });
+        }
+    }
+    let class_names = source.class_names.as_slice().to_vec();
+    let (mut images, mut found, mut example) = (0_u64, 0_u64, None);
+    for list in &mut source.splits {
+        let keys = our_keys(list, &join.ours, &class_names)?;
+        let prefix = prefix_below(path, &list.root).filter(|_| join.ours == "path");
+        let row = |key: Option<&str>| {
+            let key = key?;
+            let longer = || Some(*row_of.get(format!("{}{key}", prefix.as_ref()?).as_str())?);
+            row_of.get(key).copied().or_else(longer)
+        };
+        let rows: Vec<Option<u32>> = keys.iter().map(row).collect();
+        images += rows.len() as u64;
+        found += rows.iter().flatten().count() as u64;
+        if example.is_none() {
+            example = keys.iter().flatten().next().map(str::to_owned);
+        }
+        add_columns(list, &table, &join.theirs, rows)?;
+    }
+    if found == 0 {
+        let theirs = keys.iter().flatten().next().unwrap_or_default();
+        return Err(Error::Source {
+            path: join.file.clone(),
+            reason: "no row of it is of an image".to_owned(),
+            hint: format!(
+                "its `{}` are such as `{theirs}`, the images' `{}` such as `{}`; other columns are named with --on OURS=THEIRS",
+                join.theirs,
+                join.ours,
+                example.unwrap_or_default()
+            ),
+        });
+    }
+    if found < images {
+        reporting.note(&format!(
+            "{}: no row on {}, whose columns stay empty",
+            join.file.display(),
+            counted(images - found, "image")
+        ));
+    }
+    Ok(())
+}
+
+/// What the images have to be found by.
+fn our_keys(list: &SplitList, ours: &str, class_names: &[String]) -> Result<StringChunked> {
+    let named = |of: &dyn Fn(&crate::source::Item) -> String| {
+        let values = list.items.iter().map(of);
+        StringChunked::from_iter_options(ours.into(), values.map(Some))
+    };
+    Ok(match ours {
+        "path" => named(&|item| item.path.clone()),
+        "label" => named(&|item| item.label.to_string()),
+        "class" => named(&|item| class_names[item.label as usize].clone()),
+        other => match list.columns.column(other) {
+            Ok(column) => texts(column),
+            Err(_) => {
+                let mut there = vec!["path", "label", "class"];
+                let columns = list.columns.columns();
+                there.extend(columns.iter().map(|column| column.name().as_str()));
+                return Err(Error::Setting {
+                    reason: format!("--on: the images have no column `{other}`"),
+                    hint: format!("they have {}", there.join(", ")),
+                });
+            }
+        },
+    })
+}
+
+/// A column as text, by which numbers and what looks like them are compared.
+fn texts(column: &Column) -> StringChunked {
+    let texts = column.cast(&DataType::String);
+    let texts = texts.and_then(|column| column.str().cloned());
+    texts.expect("every column of a table can be text")
+}
+
+fn add_columns(
+    list: &mut SplitList,
+    table: &Table,
+    key: &str,
+    rows: Vec<Option<u32>>,
+) -> Result<()> {
+    let rows = IdxCa::from_iter_options(PlSmallStr::EMPTY, rows.into_iter());
+    let theirs = table.frame.drop(key).expect("the key is a column");
+    let mut columns = list.columns.columns().to_vec();
+    for column in theirs.columns() {
+        let name = name_beside_ours(column.name());
+        if columns.iter().any(|known| known.name().as_str() == name) {
+            return Err(Error::Source {
+                path: table.file.clone(),
+                reason: format!("column `{name}` is in the source's table too"),
+                hint: "rename it in one of them".to_owned(),
+            });
+        }
+        let taken = column.take(&rows).expect("the rows are the table's");
+        columns.push(taken.with_name(name.into()));
+    }
+    list.columns = DataFrame::new(list.items.len(), columns).expect("a row an image");
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! Parquet files by columns: the one way in which this crate reads them, images apart.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use lift_shards::pages;
+use parquet::arrow::ProjectionMask;
+
+use super::arrow_files::Columns;
+use super::{Table, Wanted};
+use crate::error::{Error, Result};
+
+pub(super) fn read(file: &Path, wanted: Wanted<'_>) -> Result<Table> {
+    let builder = open(file)?;
+    let mut columns = Columns::new(file, builder.schema(), wanted)?;
+    for batch in batches(file, builder, &columns.taken())? {
+        columns.append(&batch?)?;
+    }
+    Ok(columns.finish())
+}
+
+/// Reads a file's footer.
+pub(crate) fn open(file: &Path) -> Result<pages::Builder> {
+    pages::open(file).map_err(unread(file))
+}
+
+/// The rows in batches, with these top-level columns only.
+pub(crate) fn batches<'a>(
+    file: &'a Path,
+    builder: pages::Builder,
+    columns: &[&str],
+) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<'a>> {
+    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+    let reader = builder
+        .with_projection(mask)
+        .with_batch_size(8192)
+        .build()
+        .map_err(|err| damaged(file, &err))?;
+    Ok(reader.map(move |batch| batch.map_err(|err| damaged(file, &err))))
+}
+
+/// The names of a file's columns.
+pub(crate) fn names(schema: &SchemaRef) -> Vec<String> {
+    let fields = schema.fields().iter();
+    fields.map(|field| field.name().clone()).collect()
+}
+
+/// That a Parquet file cannot be read, or is none, for `map_err`.
+pub(crate) fn unread(file: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    move |err| match err.kind() {
+        ErrorKind::InvalidData => damaged(file, &err),
+        _ => Error::read(file)(err),
+    }
+}
+
+pub(crate) fn damaged(file: &Path, err: &dyn std::fmt::Display) -> Error {
+    Error::Source {
+        path: file.to_owned(),
+        reason: format!("cannot read as Parquet: {err}"),
+        hint: "the file is damaged or not Parquet; download or write it again".to_owned(),
+    }
+}
