@@ -5,13 +5,16 @@
 use std::io;
 use std::path::Path;
 
+use arrow::array::Array;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::array_value_to_string;
-use parquet::arrow::ArrowWriter;
+use lift_files::Purpose;
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 
 use crate::atomic;
 use crate::error::{Error, Result};
+use crate::pages;
 
 /// The forms of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +78,79 @@ fn parquet(table: &RecordBatch) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Two columns of a CSV or Parquet table, as text: a key and its value, row by row.
+///
+/// # Errors
+/// When the file is neither, is damaged, or has no such columns.
+pub fn read_pairs(path: &Path, key: &str, value: &str) -> Result<Vec<Pair>> {
+    let wrong = |reason: String| Error::Read {
+        path: path.to_owned(),
+        source: io::Error::new(io::ErrorKind::InvalidData, reason),
+    };
+    let form =
+        TableForm::of(path).map_err(|_| wrong("not the name of a .csv or .parquet".into()))?;
+    let missing = |name: &str, there: &[&str]| {
+        wrong(format!(
+            "there is no column `{name}`; there are {}",
+            there.join(", ")
+        ))
+    };
+    let place = |there: &[&str], name: &str| {
+        let found = there.iter().position(|known| *known == name);
+        found.ok_or_else(|| missing(name, there))
+    };
+    let mut pairs = Vec::new();
+    match form {
+        TableForm::Csv => {
+            let text = lift_files::text(path, Purpose::List).map_err(Error::read(path))?;
+            let mut reader = csv::ReaderBuilder::new()
+                .trim(csv::Trim::All)
+                .from_reader(text.as_bytes());
+            let bad = |err: csv::Error| wrong(err.to_string());
+            let heading = reader.headers().map_err(bad)?.clone();
+            let there: Vec<&str> = heading.iter().collect();
+            let (key, value) = (place(&there, key)?, place(&there, value)?);
+            for record in reader.records() {
+                let record = record.map_err(bad)?;
+                let cell = |at: usize| Some(record[at].to_owned()).filter(|text| !text.is_empty());
+                pairs.push((cell(key), cell(value)));
+            }
+        }
+        TableForm::Parquet => {
+            let builder = pages::open(path).map_err(Error::read(path))?;
+            let schema = builder.schema().clone();
+            let there: Vec<&str> = schema
+                .fields()
+                .iter()
+                .map(|field| field.name().as_str())
+                .collect();
+            place(&there, key)?;
+            place(&there, value)?;
+            let mask = ProjectionMask::columns(builder.parquet_schema(), [key, value]);
+            let batches = builder.with_projection(mask).build();
+            for batch in batches.map_err(|err| wrong(err.to_string()))? {
+                let batch = batch.map_err(|err| wrong(err.to_string()))?;
+                let cell = |name: &str, row: usize| -> io::Result<Option<String>> {
+                    let column = batch.column_by_name(name).expect("it is projected");
+                    if column.is_null(row) {
+                        return Ok(None);
+                    }
+                    let text = array_value_to_string(column, row).map_err(io::Error::other)?;
+                    Ok(Some(text))
+                };
+                for row in 0..batch.num_rows() {
+                    let pair = cell(key, row).and_then(|key| Ok((key, cell(value, row)?)));
+                    pairs.push(pair.map_err(Error::read(path))?);
+                }
+            }
+        }
+    }
+    Ok(pairs)
+}
+
+/// A key and its value, where they are there.
+pub type Pair = (Option<String>, Option<String>);
+
 /// An [`Error::Write`] of a table that could not be put together.
 ///
 /// [`Error::Write`]: crate::Error::Write
@@ -102,6 +178,45 @@ mod tests {
         assert_eq!(text, "id,path,confidence\n3,\"a,b\"\"c\",0.25\n-1,猫,1.0\n");
         let none = csv(&table.slice(0, 0)).unwrap();
         assert_eq!(none, b"id,path,confidence\n");
+    }
+
+    #[test]
+    fn pairs_come_back_from_both_forms() {
+        let columns: [(&str, ArrayRef); 3] = [
+            (
+                "site",
+                Arc::new(StringArray::from(vec![Some("a"), None, Some("b, c")])),
+            ),
+            ("other", Arc::new(Int64Array::from(vec![1, 2, 3]))),
+            (
+                "path",
+                Arc::new(StringArray::from(vec!["1.jpg", "2.jpg", "3.jpg"])),
+            ),
+        ];
+        let table = RecordBatch::try_from_iter(columns).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let pair =
+            |key: &str, value: Option<&str>| (Some(key.to_owned()), value.map(str::to_owned));
+        for (name, form) in [("a.csv", TableForm::Csv), ("a.parquet", TableForm::Parquet)] {
+            let path = dir.path().join(name);
+            write(&path, form, &table).unwrap();
+            let expected = [
+                pair("1.jpg", Some("a")),
+                pair("2.jpg", None),
+                pair("3.jpg", Some("b, c")),
+            ];
+            assert_eq!(
+                read_pairs(&path, "path", "site").unwrap(),
+                expected,
+                "{name}"
+            );
+            let err = read_pairs(&path, "path", "camera").unwrap_err().to_string();
+            assert!(
+                err.contains("there is no column `camera`; there are site, other, path"),
+                "{err}"
+            );
+        }
+        assert!(read_pairs(&dir.path().join("a.txt"), "path", "site").is_err());
     }
 
     #[test]

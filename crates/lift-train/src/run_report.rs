@@ -7,6 +7,7 @@
 pub mod curves;
 pub mod judged;
 pub mod page;
+pub mod slices;
 pub mod smooth;
 mod summary;
 
@@ -28,6 +29,7 @@ use crate::{
 };
 use curves::CurvePoint;
 use judged::{Bin, PAIRS, bins, mistakes};
+use slices::Slices;
 use smooth::{SPAN, loess};
 
 /// What a run's folder holds, and the runs it is compared with.
@@ -47,6 +49,8 @@ pub struct Recorded<'a> {
     pub settings: Option<String>,
     /// Reports of other runs with the same classes.
     pub compared: &'a [Report],
+    /// Accuracy by slices, where it was asked for.
+    pub slices: Option<Slices>,
     /// Where the bands end, for reports that do not say.
     pub bands: Option<BandEdges>,
     /// What is not there, and why.
@@ -98,6 +102,9 @@ pub struct RunReport {
     pub reproduce: Reproduce,
     /// Other runs, and this one first.
     pub compared: Vec<Compared>,
+    /// Accuracy by slices of the test images, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slices: Option<Slices>,
     /// What is not there, and why.
     pub missing: Vec<String>,
 }
@@ -398,6 +405,7 @@ impl RunReport {
                 model: origins.map(|origins| origins.model.clone()),
             },
             compared,
+            slices: recorded.slices,
             missing: recorded.missing,
         })
     }

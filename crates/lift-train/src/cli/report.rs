@@ -110,6 +110,12 @@ pub(super) struct ReportArgs {
     /// Write it as Markdown
     #[arg(long, value_name = "FILE")]
     md: Option<PathBuf>,
+    /// Accuracy for each value of a column that the shards keep, or that --slice has
+    #[arg(long, value_name = "COLUMN")]
+    by: Option<String>,
+    /// A table (CSV, Parquet) with that column and `path`
+    #[arg(long, value_name = "FILE", requires = "by")]
+    slice: Option<PathBuf>,
     /// Take what the run's folder holds: compute nothing, read no image
     #[arg(long)]
     recorded: bool,
@@ -168,6 +174,7 @@ impl ReportArgs {
         Ok(ReportSettings {
             run: self.run.clone(),
             compare: self.compare.clone(),
+            slice_by: self.by.clone().map(|column| (column, self.slice.clone())),
             compute: if self.recorded {
                 None
             } else {

@@ -33,7 +33,9 @@ use crate::{
     provenance::Provenance,
     report::Report,
     run::MADE_HEAD,
-    run_report::{Confused, Recorded, RunReport, curves, judged, page::PICTURE_BYTES, plain_of},
+    run_report::{
+        Confused, Recorded, RunReport, curves, judged, page::PICTURE_BYTES, plain_of, slices,
+    },
     transfer::{Target, Transfer},
 };
 
@@ -52,6 +54,8 @@ pub struct ReportSettings {
     pub run: PathBuf,
     /// Folders of runs it is compared with.
     pub compare: Vec<PathBuf>,
+    /// The column that accuracy is sliced by, and the table that has it; none: the run's own predictions have it.
+    pub slice_by: Option<(String, Option<PathBuf>)>,
     /// Where to compute what is missing; none: nothing is computed, and no image is read.
     pub compute: Option<Device>,
     /// Where things lie now, with the settings of the run; none for a run without training.
@@ -115,6 +119,22 @@ pub fn report(settings: &ReportSettings) -> Result<(RunReport, Vec<Group>)> {
         (Some(shards), Some(_)) => Some(ShardReader::open(&split_dir(shards, Split::Test)?)?),
         _ => None,
     };
+    let sliced = match (&settings.slice_by, &after) {
+        (None, _) => None,
+        (Some((column, table)), Some(after)) => {
+            let file = format!("predictions-{}.parquet", plain_of(&report)?.tte.as_str());
+            Some(slices::slices(
+                &run.join(file),
+                after,
+                column,
+                table.as_deref(),
+            )?)
+        }
+        (Some(_), None) => {
+            missing.push("accuracy by slices: the run kept no predictions".into());
+            None
+        }
+    };
     let text = run.join("config.toml");
     let recorded = Recorded {
         before: before.as_deref(),
@@ -128,6 +148,7 @@ pub fn report(settings: &ReportSettings) -> Result<(RunReport, Vec<Group>)> {
             None
         },
         compared: &compared,
+        slices: sliced,
         bands: test.as_ref().map(|test| test.manifest().bands),
         missing,
     };

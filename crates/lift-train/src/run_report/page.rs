@@ -22,6 +22,7 @@ pub fn page(report: &RunReport, pictures: Vec<Group>) -> Page {
         training(report),
         frequency(report),
         classes(report),
+        sliced(report),
         confused(report, pictures),
         calibration(report),
         consistency(report),
@@ -104,6 +105,12 @@ fn accuracy(report: &RunReport) -> Option<Section> {
          within each class (1,000 resamples)."
     )));
     section("Accuracy", parts)
+}
+
+fn sliced(report: &RunReport) -> Option<Section> {
+    let slices = report.slices.as_ref()?;
+    let parts = vec![Part::Table(tables::slices(slices))];
+    section(&format!("By {}", slices.column), parts)
 }
 
 fn training(report: &RunReport) -> Option<Section> {

@@ -2,7 +2,7 @@
 
 use lift_page::{escape::visible, number, terminal::aligned};
 
-use super::{Accuracy, Confused, RunReport};
+use super::{Accuracy, Confused, RunReport, slices};
 use crate::consistency;
 
 /// Pairs of classes that are named.
@@ -23,6 +23,9 @@ pub fn summary(report: &RunReport) -> String {
     {
         out += "\ncosine distances within a class, and how far training and test lie apart (Wasserstein-1)\n";
         out += &consistency::table(found);
+    }
+    if let Some(slices) = &report.slices {
+        out += &format!("\n{}", slices::table(slices));
     }
     if !report.confused.is_empty() {
         let pairs: Vec<String> = report.confused.iter().take(PAIRS).map(mistake).collect();

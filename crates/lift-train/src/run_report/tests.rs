@@ -166,6 +166,7 @@ fn report() -> RunReport {
         }),
         settings: Some("lr = 0.02\nout = \"</pre><script>```\"\n".into()),
         compared: &[run("other\"><img src=x onerror=alert(1)>", &before)],
+        slices: None,
         bands: None,
         missing: vec!["nothing <i>much</i>".into()],
     };

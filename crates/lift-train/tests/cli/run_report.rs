@@ -6,6 +6,7 @@ use std::{
     process::Command,
 };
 
+use lift_shards::ShardReader;
 use lift_train::{command, config::TrainConfig, provenance::Provenance, report::Report};
 use serde_json::Value;
 
@@ -100,6 +101,48 @@ fn a_report_computes_what_the_run_did_not_keep_once() {
         fs::read_to_string(&files[2])
             .unwrap()
             .starts_with("# Run run\n")
+    );
+
+    // Slices of the test images: what they have right is what all have.
+    let test = ShardReader::open(&config.shards.join("test")).unwrap();
+    let mut table = "half,path\n".to_owned();
+    for row in 0..test.len() {
+        let half = ["odd", "even"][usize::from(row % 2 == 0)];
+        table += &format!("{half},{}\n", test.path(row));
+    }
+    let meta = dir.path().join("meta.csv");
+    fs::write(&meta, table).unwrap();
+    let sliced = dir.path().join("sliced.json");
+    let slice = ["--by", "half", "--slice", text(&meta)];
+    let args = [
+        &["report", run, "--recorded", "--json", text(&sliced)][..],
+        &slice[..],
+    ]
+    .concat();
+    let output = lift_train(&args);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let sliced = json(&sliced);
+    let rows = sliced["slices"]["rows"].as_array().unwrap();
+    let images = |row: &Value| row["images"].as_f64().unwrap();
+    let right: f64 = rows
+        .iter()
+        .map(|row| images(row) * row["accuracy"].as_f64().unwrap())
+        .sum();
+    let all: f64 = rows.iter().map(images).sum();
+    assert_eq!((rows.len(), all), (2, test.len() as f64));
+    assert!((right / all - metrics.overall.unwrap()).abs() < 1e-12);
+    let output = lift_train(&[&["report", run, "--recorded"][..], &slice[..]].concat());
+    assert!(
+        stdout(&output).contains("mean class  classes\neven "),
+        "{}",
+        stdout(&output)
+    );
+    let output = lift_train(&["report", run, "--recorded", "--by", "site"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("there is no column `site`"),
+        "{}",
+        stderr(&output)
     );
 
     // Asked again it computes nothing, and needs no shards.

@@ -4,7 +4,7 @@ use lift_page::{Cell, Table, number};
 
 use crate::{
     consistency::{Consistency, Gap, QUANTILES},
-    run_report::{Accuracy, Compared, Confused, Reproduce, RunReport, State},
+    run_report::{Accuracy, Compared, Confused, Reproduce, RunReport, State, slices::Slices},
 };
 
 /// Rows that a table of classes keeps: more would make the page too large.
@@ -50,6 +50,34 @@ fn with_columns(caption: &str, lines: &[Accuracy]) -> Table {
     let mut headings = vec!["accuracy"];
     headings.extend(names.iter().map(String::as_str));
     Table::new(caption, &headings)
+}
+
+/// Accuracy by slices.
+pub fn slices(slices: &Slices) -> Table {
+    let caption = format!(
+        "Accuracy after tuning by {}, plain evaluation",
+        slices.column
+    );
+    let headings = [
+        &slices.column,
+        "#images",
+        "#accuracy",
+        "95 % interval",
+        "#mean class",
+        "#classes",
+    ];
+    let mut table = Table::new(&caption, &headings);
+    for row in &slices.rows {
+        table.push(vec![
+            text(row.value.clone()),
+            Cell::Count(row.images),
+            percent(Some(row.accuracy)),
+            interval(row.interval),
+            percent(Some(row.mean_class_accuracy)),
+            Cell::Count(row.classes as u64),
+        ]);
+    }
+    table.first(MOST_CLASSES)
 }
 
 const FIGURES: [&str; 5] = ["overall", "mean class", "many", "medium", "few"];
