@@ -5,6 +5,7 @@
 
 mod bench;
 mod build;
+mod build_options;
 mod commit;
 mod data_table;
 mod datasets;
@@ -13,6 +14,7 @@ mod export;
 mod inspect;
 mod no_effect;
 mod query;
+mod recipe;
 mod report;
 mod split;
 mod stats;

@@ -106,7 +106,10 @@ struct Counted {
 ///
 /// # Errors
 /// When it cannot be read, is damaged or not complete, or when `compare` is given for lists.
-pub fn report(options: &ReportOptions, reporting: Reporting) -> Result<(Report, Vec<view::Pair>)> {
+pub fn report(
+    options: &ReportOptions,
+    reporting: Reporting,
+) -> Result<(Report, Vec<duplicates::Pair>)> {
     if shard_dirs(&options.path)?.is_empty() {
         if let Some(path) = &options.compare {
             return Err(Error::Source {
@@ -120,7 +123,10 @@ pub fn report(options: &ReportOptions, reporting: Reporting) -> Result<(Report, 
     of_shards(options, reporting)
 }
 
-fn of_shards(options: &ReportOptions, reporting: Reporting) -> Result<(Report, Vec<view::Pair>)> {
+fn of_shards(
+    options: &ReportOptions,
+    reporting: Reporting,
+) -> Result<(Report, Vec<duplicates::Pair>)> {
     let readers = open(&options.path)?;
     let others = match &options.compare {
         Some(path) => open(path)?,

@@ -4,7 +4,8 @@
 //! structures are no column. Image bytes never come here. Invariant: rows keep the file's order, only the
 //! columns that are asked for are held, and every error names the file and the line or row.
 
-pub(crate) mod arrow_files;
+mod arrow_files;
+pub(crate) mod columns;
 mod csv;
 mod json_lines;
 pub(crate) mod parquet;
@@ -181,7 +182,7 @@ pub(crate) fn take(frame: &DataFrame, rows: &[u32]) -> DataFrame {
 
 /// Columns that Arrow holds as a frame's.
 pub(crate) fn from_batch(file: &Path, batch: &arrow::array::RecordBatch) -> Result<DataFrame> {
-    let mut columns = arrow_files::Columns::new(file, &batch.schema(), Wanted::ALL)?;
+    let mut columns = columns::Columns::new(file, &batch.schema(), Wanted::ALL)?;
     columns.append(batch)?;
     Ok(columns.finish().frame)
 }

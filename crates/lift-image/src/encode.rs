@@ -9,26 +9,12 @@ use image::ImageEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 #[cfg(not(feature = "turbojpeg"))]
 use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
-use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 #[cfg(feature = "turbojpeg")]
 use crate::libjpeg::Compressor;
 use crate::resize::RgbView;
-
-/// How a JPEG stores colour.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-pub enum Subsampling {
-    /// 4:2:0: one colour sample for four pixels, as nearly all photos have it.
-    #[default]
-    #[serde(rename = "420")]
-    #[value(name = "420")]
-    Quarter,
-    /// 4:4:4: one for each pixel; sharper coloured edges, larger files.
-    #[serde(rename = "444")]
-    #[value(name = "444")]
-    Full,
-}
+pub use crate::subsampling::Subsampling;
 
 /// Encodes JPEGs one after the other: one a thread.
 #[derive(Debug, Default)]

@@ -13,6 +13,7 @@ mod error;
 #[cfg(feature = "turbojpeg")]
 mod libjpeg;
 pub mod resize;
+mod subsampling;
 
 #[cfg(test)]
 #[path = "../../../tests/src/shared_folder.rs"]

@@ -12,8 +12,8 @@ use std::ptr::NonNull;
 use turbojpeg_sys as sys;
 
 use crate::decode::Damaged;
-use crate::encode::Subsampling;
 use crate::resize::{CropBox, RgbView};
+use crate::subsampling::Subsampling;
 
 /// Scans that a progressive file may have; more is an attack on the decoder's time.
 const MAX_SCANS: c_int = 500;

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use crate::hub::ModelId;
-
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -152,7 +150,7 @@ impl Error {
     }
 
     /// For a model by its name on the hub.
-    pub(crate) fn hub(id: &ModelId, reason: String, hint: &str) -> Self {
+    pub(crate) fn hub(id: &impl std::fmt::Display, reason: String, hint: &str) -> Self {
         Self::Hub {
             id: id.to_string(),
             reason,

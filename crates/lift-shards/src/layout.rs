@@ -276,12 +276,6 @@ pub fn require_no_shards(source: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The split that a folder's name promises: its name as given, or else the name that it has behind `.` or a link.
-pub fn promised_split(dir: &Path) -> Option<Split> {
-    let named = |dir: &Path| dir.file_name()?.to_str()?.parse().ok();
-    named(dir).or_else(|| named(&fs::canonicalize(dir).ok()?))
-}
-
 /// Where the splits of `root` would lie.
 pub fn split_dirs(root: &Path) -> [PathBuf; 3] {
     Split::ALL.map(|split| root.join(split.as_str()))
@@ -308,21 +302,5 @@ mod tests {
         ] {
             assert!(!is_shard_name(other), "{other}");
         }
-    }
-
-    #[test]
-    fn a_folder_promises_the_split_that_it_is_called() {
-        let place = tempfile::tempdir().unwrap();
-        let test = place.path().join("test");
-        fs::create_dir(&test).unwrap();
-        assert_eq!(promised_split(&test), Some(Split::Test));
-        assert_eq!(promised_split(&test.join(".")), Some(Split::Test));
-        assert_eq!(promised_split(place.path()), None);
-        let link = place.path().join("link");
-        std::os::unix::fs::symlink(&test, &link).unwrap();
-        assert_eq!(promised_split(&link), Some(Split::Test));
-        let train = place.path().join("train");
-        std::os::unix::fs::symlink(&test, &train).unwrap();
-        assert_eq!(promised_split(&train), Some(Split::Train));
     }
 }

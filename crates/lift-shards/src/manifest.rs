@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use crate::atomic;
 use crate::classes::ClassNames;
 use crate::error::{Error, Result};
-use crate::layout;
 use crate::order::Order;
 use crate::sealed;
 use crate::shard::{KeptColumn, check_columns};
@@ -267,7 +266,7 @@ impl Manifest {
 
     /// The split that the folder's name promises, where it holds another.
     pub fn misnamed(&self, dir: &Path) -> Option<Split> {
-        layout::promised_split(dir).filter(|named| *named != self.split)
+        promised_split(dir).filter(|named| *named != self.split)
     }
 
     /// Whether the `manifest.json` in `dir` is one of ours, whole or damaged: other programs have files of that name.
@@ -443,6 +442,12 @@ impl Manifest {
             .map_err(|reason| format!("bands: {reason}"))?;
         Ok(())
     }
+}
+
+/// The split that a folder's name promises: its name as given, or else the name that it has behind `.` or a link.
+pub fn promised_split(dir: &Path) -> Option<Split> {
+    let named = |dir: &Path| dir.file_name()?.to_str()?.parse().ok();
+    named(dir).or_else(|| named(&std::fs::canonicalize(dir).ok()?))
 }
 
 impl ShardEntry {
@@ -641,5 +646,21 @@ mod tests {
         .unwrap();
         let err = Manifest::load(dir.path()).unwrap_err().to_string();
         assert!(err.contains("format version 9"), "{err}");
+    }
+
+    #[test]
+    fn a_folder_promises_the_split_that_it_is_called() {
+        let place = tempfile::tempdir().unwrap();
+        let test = place.path().join("test");
+        fs::create_dir(&test).unwrap();
+        assert_eq!(promised_split(&test), Some(Split::Test));
+        assert_eq!(promised_split(&test.join(".")), Some(Split::Test));
+        assert_eq!(promised_split(place.path()), None);
+        let link = place.path().join("link");
+        std::os::unix::fs::symlink(&test, &link).unwrap();
+        assert_eq!(promised_split(&link), Some(Split::Test));
+        let train = place.path().join("train");
+        std::os::unix::fs::symlink(&test, &train).unwrap();
+        assert_eq!(promised_split(&train), Some(Split::Train));
     }
 }

@@ -9,6 +9,7 @@ mod describe;
 mod index;
 mod kept;
 mod map;
+mod names;
 mod reader;
 mod regions;
 mod schema;
@@ -20,10 +21,11 @@ pub use describe::{ShardShape, shard_shape};
 pub use index::ShardIndex;
 pub(crate) use kept::check_columns;
 pub use kept::{ColumnKind, KeptColumn};
+pub use names::OWN_COLUMNS;
 pub use reader::ShardReader;
 pub use reader::read_row;
 pub use schema::ShardSchema;
-pub use schema::{OWN_COLUMNS, is_shard};
+pub use schema::is_shard;
 pub use writer::{NewRow, ShardWriter};
 
 /// The most bytes one image may have, so that a page's 32-bit size never overflows.

@@ -15,15 +15,15 @@ use crate::{
     classifier::ClassifierKind,
     error::{Error, Result},
     eval::{Look, Tte},
-    footprint::{AHEAD, of_steps, parts},
+    footprint::{AHEAD, Steps, of_steps, parts},
     head_init::HeadInit,
-    joint::{ContextPosition, USUAL_LENGTH},
+    joint::ContextPosition,
     loss::LossKind,
     model::TunedModel,
-    optim::{OptimiserKind, ScheduleKind},
+    optim::{OptimSettings, OptimiserKind, ScheduleKind},
     passes::Passing,
     preset::Preset,
-    tuner::{AftPlace, Layers, LoraTarget, TunerKind, TunerOptions, Tuners},
+    tuner::{AftPlace, Layers, LoraTarget, TunerKind, TunerOptions, Tuners, USUAL_LENGTH},
 };
 use lift_loader::{AreaSchedule, Augmentation, Cache, Sampler};
 
@@ -331,10 +331,10 @@ impl TrainConfig {
         }
         config.prefetch = Some(self.prefetch.unwrap_or(AHEAD));
         let images = self.images_a_step(rows);
-        let mut footprint = of_steps(&config, model, images);
+        let mut footprint = of_steps(config.steps(), model, images);
         if footprint.most(limit.bytes) == 0 {
             config.prefetch = Some(1);
-            footprint = of_steps(&config, model, images);
+            footprint = of_steps(config.steps(), model, images);
         }
         let one = format!("a step of {}, one at once,", plain(images as u64, "image"));
         let most = footprint.fitting(images, Some(limit), &one);
@@ -352,6 +352,28 @@ impl TrainConfig {
             )));
         }
         Ok(config)
+    }
+
+    /// What decides the memory of a step.
+    pub(crate) fn steps(&self) -> Steps {
+        Steps {
+            optimizer: self.optimizer,
+            activation_checkpointing: self.activation_checkpointing,
+            prefetch: self.prefetch,
+        }
+    }
+
+    /// What the optimiser does.
+    pub fn optim_settings(&self) -> OptimSettings {
+        OptimSettings {
+            optimizer: self.optimizer,
+            lr: self.lr,
+            head_lr: self.head_lr.unwrap_or(self.lr),
+            momentum: self.momentum,
+            weight_decay: self.weight_decay,
+            clip_grad: self.clip_grad,
+            precision: self.precision(),
+        }
     }
 
     /// How many images a step has when there are so many training images: the first of an epoch, which is the largest.

@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::report::Report;
-
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -53,8 +51,8 @@ pub enum Error {
     /// What was computed is there, and a file that it was to be written to is not.
     #[error("{source}")]
     Unwritten {
-        /// What was computed.
-        report: Box<Report>,
+        /// What was computed: a report, as JSON has it.
+        report: Box<serde_json::Value>,
         /// Why the file is not there.
         source: Box<Error>,
     },

@@ -11,7 +11,7 @@ use lift_models::{
 };
 use tch::{Device, Kind};
 
-use crate::{config::TrainConfig, model::TunedModel, optim::OptimiserKind};
+use crate::{model::TunedModel, optim::OptimiserKind};
 
 /// What backward keeps of a token in a folded block, in multiples of the width: what the two LayerNorms saw (2), query, key
 /// and value (3), their mix (1), the standardised token for the module (1), what the activation saw (4). Frozen linears keep
@@ -25,13 +25,24 @@ const BESIDE_KEPT: u64 = 10;
 /// Batches that are prepared ahead where memory is limited and nothing else was said.
 pub const AHEAD: usize = 2;
 
+/// What decides the memory of a step besides the model and its images.
+#[derive(Clone, Copy, Debug)]
+pub struct Steps {
+    /// Which optimiser keeps its state.
+    pub optimizer: OptimiserKind,
+    /// Whether activations are computed again in backward.
+    pub activation_checkpointing: bool,
+    /// Batches that are prepared ahead; `None`: [`AHEAD`].
+    pub prefetch: Option<usize>,
+}
+
 /// Of steps of `model` with these settings on so many images. The pixels of a whole step are there, in however many parts
 /// it is passed.
-pub fn of_steps(config: &TrainConfig, model: &TunedModel, images: usize) -> Footprint {
+pub fn of_steps(steps: Steps, model: &TunedModel, images: usize) -> Footprint {
     let (tower, counts) = (model.visual.config(), model.parameter_counts());
     let of_kind = bytes_of(model.visual.kind());
     // Tuned tensors, their gradients and what the optimiser keeps of them are fp32.
-    let of_tuned = match config.optimizer {
+    let of_tuned = match steps.optimizer {
         OptimiserKind::Sgd => 12,
         OptimiserKind::Adamw => 16,
     };
@@ -46,7 +57,7 @@ pub fn of_steps(config: &TrainConfig, model: &TunedModel, images: usize) -> Foot
         }
     };
     let kept = (first..layers).map(kept_of);
-    let kept: u64 = match config.activation_checkpointing {
+    let kept: u64 = match steps.activation_checkpointing {
         // What enters each block, and all of the one that is computed again.
         true => kept.clone().count() as u64 + kept.max().unwrap_or(0),
         false => kept.sum(),
@@ -54,7 +65,7 @@ pub fn of_steps(config: &TrainConfig, model: &TunedModel, images: usize) -> Foot
     let tokens = tower.tokens() as u64 * tower.width as u64 * of_kind;
     // Logits, their softmax and its gradient.
     let logits = 3 * 4 * counts.classifier / tower.width as u64;
-    let ahead = config.prefetch.unwrap_or(AHEAD);
+    let ahead = steps.prefetch.unwrap_or(AHEAD);
     let pixels = pixels(&model.visual, ahead) * images as u64;
     let texts = model.joint.context().map_or(0, |context| context.bytes());
     Footprint {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use lift_models::VisionTower;
 use tch::{Device, Kind, Tensor};
 
-pub use context::{Context, ContextPosition, Encoder, USUAL_LENGTH};
+pub use context::{Context, ContextPosition, Encoder};
 
 use crate::{
     error::{Error, Result},

@@ -25,7 +25,6 @@ pub use schedule::{Schedule, ScheduleKind, cosine_lr};
 pub use sgd::Sgd;
 
 use crate::{
-    config::TrainConfig,
     error::{Error, Result},
     model::TunedModel,
 };
@@ -74,6 +73,25 @@ struct Group {
     rule: Rule,
 }
 
+/// What an optimiser does.
+#[derive(Clone, Copy, Debug)]
+pub struct OptimSettings {
+    /// Which rule.
+    pub optimizer: OptimiserKind,
+    /// Learning rate of the modules.
+    pub lr: f64,
+    /// That of the classifier.
+    pub head_lr: f64,
+    /// Of SGD.
+    pub momentum: f64,
+    /// Decay of weights.
+    pub weight_decay: f64,
+    /// The largest norm of all gradients; `None`: any.
+    pub clip_grad: Option<f64>,
+    /// In fp16 losses are scaled.
+    pub precision: Precision,
+}
+
 /// The groups of a model that have tensors.
 #[derive(Debug)]
 pub struct Optimiser {
@@ -84,28 +102,27 @@ pub struct Optimiser {
 
 impl Optimiser {
     /// Over what is tuned of `model`, whose tensors become views of the optimiser's memory.
-    pub fn new(model: &TunedModel, config: &TrainConfig) -> Self {
-        let head_lr = config.head_lr.unwrap_or(config.lr);
+    pub fn new(model: &TunedModel, settings: OptimSettings) -> Self {
         let group = |name, lr, tensors: Vec<(String, Tensor)>| {
             // By name: fresh modules and those of a checkpoint may come in another order.
             let tensors: BTreeMap<String, Tensor> = tensors.into_iter().collect();
             let tensors: Vec<Tensor> = tensors.into_values().collect();
-            let decay = config.weight_decay;
+            let decay = settings.weight_decay;
             (!tensors.is_empty()).then(|| Group {
                 name,
                 lr,
-                rule: match config.optimizer {
-                    OptimiserKind::Sgd => Rule::Sgd(Sgd::new(tensors, config.momentum, decay)),
+                rule: match settings.optimizer {
+                    OptimiserKind::Sgd => Rule::Sgd(Sgd::new(tensors, settings.momentum, decay)),
                     OptimiserKind::Adamw => Rule::AdamW(AdamW::new(tensors, decay)),
                 },
             })
         };
-        let modules = group("modules", config.lr, model.modules());
-        let classifier = group("classifier", head_lr, model.classifier.named());
-        let scales = config.precision() == Precision::Fp16;
+        let modules = group("modules", settings.lr, model.modules());
+        let classifier = group("classifier", settings.head_lr, model.classifier.named());
+        let scales = settings.precision == Precision::Fp16;
         Self {
             groups: modules.into_iter().chain(classifier).collect(),
-            largest_norm: config.clip_grad,
+            largest_norm: settings.clip_grad,
             scaler: scales.then(|| LossScaler::new(model.visual.device())),
         }
     }

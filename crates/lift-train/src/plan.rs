@@ -68,7 +68,7 @@ impl Plan {
             lr: config.lr,
             precision: config.precision().to_string(),
             device: device_name(device),
-            bytes: of_steps(config, model, images_a_step).bytes(part),
+            bytes: of_steps(config.steps(), model, images_a_step).bytes(part),
             parts: config.accumulate.min(images_a_step.max(1)),
             start: config.init.plan(manifest, model.visual.config().width),
             cache: config.cache.plan(manifest.bytes())?,

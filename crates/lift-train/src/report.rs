@@ -103,7 +103,7 @@ impl Report {
         match written {
             Ok(()) => Ok(self),
             Err(source) => Err(Error::Unwritten {
-                report: Box::new(self),
+                report: Box::new(serde_json::to_value(&self).expect("a report is plain data")),
                 source: Box::new(source),
             }),
         }

@@ -39,7 +39,7 @@ impl Step {
     ) -> Self {
         let device = model.visual.device();
         Self {
-            optimiser: Optimiser::new(model, config),
+            optimiser: Optimiser::new(model, config.optim_settings()),
             loss: Loss::new(config.loss, train_counts, config.tau, config.scale, device),
             schedule: Schedule {
                 kind: config.schedule,
@@ -49,7 +49,7 @@ impl Step {
             },
             parts: config.accumulate,
             label_smoothing: config.label_smoothing,
-            footprint: of_steps(config, model, config.batch_size),
+            footprint: of_steps(config.steps(), model, config.batch_size),
             max_memory: config.max_memory,
         }
     }

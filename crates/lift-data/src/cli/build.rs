@@ -9,7 +9,8 @@ use lift_page::escape;
 use lift_page::progress::Reporting;
 use lift_page::terminal;
 
-use super::data_table::{DataTable, read_recipe};
+use super::data_table::DataTable;
+use super::recipe::read_recipe;
 use super::stopped;
 use super::{CliError, counted, grouped, print, print_json, size};
 

@@ -175,7 +175,11 @@ fn prepare_files(args: &ReportArgs) -> Result<(), CliError> {
 }
 
 /// Writes all that can be written; the first that cannot is the error.
-fn write_files(args: &ReportArgs, report: &Report, pairs: &[view::Pair]) -> Result<(), CliError> {
+fn write_files(
+    args: &ReportArgs,
+    report: &Report,
+    pairs: &[duplicates::Pair],
+) -> Result<(), CliError> {
     let page = view::page(report, pairs);
     let write = |path: &Option<PathBuf>, bytes: &dyn Fn() -> Vec<u8>| match path {
         Some(path) => Ok(atomic::write(path, &bytes())?),

@@ -18,7 +18,6 @@ use serde::Serialize;
 use super::measure::difference;
 use super::near::{self, NearIndex};
 use super::quality::Image;
-use super::view::Pair;
 use crate::error::Result;
 use crate::source::SplitList;
 use found::{Edge, Found, Rank, Seen};
@@ -97,6 +96,15 @@ pub struct Between {
     pub exact: u64,
     /// Images with a near one there, and no equal one.
     pub near: u64,
+}
+
+/// A pair of duplicates with its images.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pair {
+    /// What is known of it.
+    pub pair: DuplicatePair,
+    /// The two images.
+    pub thumbnails: [Thumbnail; 2],
 }
 
 /// Two images that are duplicates.

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::duplicates::{DuplicatePair, MOST_DIFFERENCE, Which};
+use super::duplicates::{DuplicatePair, MOST_DIFFERENCE, Pair, Which};
 use super::fit::POWERS;
 use super::measures::Groups;
 use super::quality::{Distribution, Flag, SplitQuality};
@@ -12,7 +12,7 @@ use super::tail::Tail;
 use super::{Report, names};
 use lift_page::{
     Axis, Cell, Colour, Figure, Gallery, Group, KeyFigure, Mark, Page, Part, Plot, Rule, Section,
-    Series, Table, Thumbnail, number,
+    Series, Table, number,
 };
 use lift_shards::split::Band;
 
@@ -22,15 +22,6 @@ const LISTED_FILES: usize = 40;
 const LISTED_CLASSES: usize = 10_000;
 /// Classes that a split lacks and that are named in a sentence.
 const NAMED: usize = 12;
-
-/// A pair of duplicates with its images.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Pair {
-    /// What is known of it.
-    pub pair: DuplicatePair,
-    /// The two images.
-    pub thumbnails: [Thumbnail; 2],
-}
 
 /// The colour of a band, the same in every chart.
 fn colour(band: Band) -> Colour {

@@ -24,7 +24,7 @@ use super::labels::{FoundLabels, FoundList, resolve};
 use super::listed::Root;
 use super::{Columns, Content, Item, Source, absent};
 use crate::error::{Error, Result};
-use crate::table::arrow_files::Columns as ArrowColumns;
+use crate::table::columns::Columns as ArrowColumns;
 use crate::table::{Place, Wanted, no_column, parquet};
 use lift_shards::classes::ClassNames;
 use lift_shards::split::Split;

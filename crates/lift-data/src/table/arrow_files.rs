@@ -1,20 +1,18 @@
-//! Columns of Arrow's types as columns of a frame, and Arrow's own files: the IPC file (Feather) and stream.
+//! Arrow's own files: the IPC file (Feather) and stream.
 //!
-//! Invariant: a value that a column's type cannot hold exactly is an error, not another value.
+//! Invariant: what the library cannot read, or fails on, is an error that names the file.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::panic::{self, AssertUnwindSafe};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Float64Type, Int64Type, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::ipc::reader::{FileReader, StreamReader};
-use polars::prelude::{ChunkedBuilder, DataFrame};
 
-use super::csv::require_distinct;
-use super::{ColumnBuilder, Place, Table, Wanted, parquet};
+use super::columns::Columns;
+use super::{Table, Wanted};
 use crate::error::{Error, Result};
 
 /// What an IPC file begins with; a stream does not.
@@ -68,171 +66,5 @@ fn damaged(file: &Path, err: &dyn std::fmt::Display) -> Error {
         path: file.to_owned(),
         reason: format!("cannot read as Arrow: {err}"),
         hint: "the file is damaged or not Arrow (Feather version 2); write it again".to_owned(),
-    }
-}
-
-/// The columns of a file that is read in batches.
-pub(crate) struct Columns {
-    file: PathBuf,
-    names: Vec<String>,
-    nested: Vec<(String, String)>,
-    builders: Vec<(String, ColumnBuilder)>,
-    rows: u64,
-}
-
-impl Columns {
-    /// Of those columns of a file with this schema that are wanted.
-    pub(crate) fn new(file: &Path, schema: &SchemaRef, wanted: Wanted<'_>) -> Result<Self> {
-        let names = parquet::names(schema);
-        require_distinct(file, &names)?;
-        let (mut nested, mut builders) = (Vec::new(), Vec::new());
-        for field in schema.fields() {
-            match ColumnBuilder::of(field.name(), field.data_type()) {
-                Some(builder) if (wanted.column)(field.name()) => {
-                    builders.push((field.name().clone(), builder));
-                }
-                Some(_) => {}
-                None => nested.push((field.name().clone(), field.data_type().to_string())),
-            }
-        }
-        Ok(Self {
-            file: file.to_owned(),
-            names: names
-                .into_iter()
-                .filter(|name| nested.iter().all(|(nested, _)| nested != name))
-                .collect(),
-            nested,
-            builders,
-            rows: 0,
-        })
-    }
-
-    /// The columns that are taken.
-    pub(crate) fn taken(&self) -> Vec<&str> {
-        self.builders
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect()
-    }
-
-    /// What follows lies in another file, whose columns must be of the same types.
-    pub(crate) fn next_file(&mut self, file: &Path, schema: &SchemaRef) -> Result<()> {
-        self.file = file.to_owned();
-        self.rows = 0;
-        for (name, builder) in &self.builders {
-            let found = schema.field_with_name(name).ok();
-            let same = found
-                .and_then(|field| ColumnBuilder::of(name, field.data_type()))
-                .is_some_and(|found| {
-                    std::mem::discriminant(&found) == std::mem::discriminant(builder)
-                });
-            if !same {
-                return Err(Error::Source {
-                    path: file.to_owned(),
-                    reason: match found {
-                        Some(field) => format!(
-                            "column `{name}` is {}, another type than in the files before",
-                            field.data_type()
-                        ),
-                        None => format!("there is no column `{name}`, which the files before have"),
-                    },
-                    hint: "all files of a split must have the same columns".to_owned(),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn append(&mut self, batch: &RecordBatch) -> Result<()> {
-        for (name, builder) in &mut self.builders {
-            let column = batch.column_by_name(name);
-            let appended = match column {
-                Some(column) => builder.append(column),
-                None => Err("it is not in all batches".to_owned()),
-            };
-            appended.map_err(|reason| Error::Source {
-                path: PathBuf::from(format!("{}: row {} and on", self.file.display(), self.rows)),
-                reason: format!("column `{name}`: {reason}"),
-                hint: "write the table again with values that a 64-bit number or a text holds"
-                    .to_owned(),
-            })?;
-        }
-        self.rows += batch.num_rows() as u64;
-        Ok(())
-    }
-
-    pub(crate) fn finish(self) -> Table {
-        let columns = self
-            .builders
-            .into_iter()
-            .map(|(_, builder)| builder.finish());
-        Table {
-            frame: DataFrame::new_infer_height(columns.collect()).expect("columns of one length"),
-            names: self.names,
-            nested: self.nested,
-            place: Place::Rows {
-                file: self.file.clone(),
-                rows: (0..self.rows).collect(),
-            },
-            file: self.file,
-        }
-    }
-}
-
-impl ColumnBuilder {
-    /// For a column of Arrow's type; `None` where a frame has no such column.
-    fn of(name: &str, data_type: &DataType) -> Option<Self> {
-        Some(match data_type {
-            DataType::Boolean => Self::boolean(name),
-            whole if whole.is_integer() => Self::whole(name),
-            DataType::Float16 | DataType::Float32 | DataType::Float64 => Self::number(name),
-            DataType::Decimal32(..)
-            | DataType::Decimal64(..)
-            | DataType::Decimal128(..)
-            | DataType::Decimal256(..) => Self::number(name),
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => {
-                Self::text(name)
-            }
-            DataType::Date32
-            | DataType::Date64
-            | DataType::Time32(_)
-            | DataType::Time64(_)
-            | DataType::Timestamp(..) => Self::text(name),
-            DataType::Dictionary(_, value) => return Self::of(name, value),
-            _ => return None,
-        })
-    }
-
-    fn append(&mut self, column: &dyn Array) -> std::result::Result<(), String> {
-        let exact = CastOptions {
-            safe: false,
-            ..CastOptions::default()
-        };
-        let cast =
-            |to: &DataType| cast_with_options(column, to, &exact).map_err(|err| err.to_string());
-        match self {
-            Self::Whole(values) => {
-                let column = cast(&DataType::Int64)?;
-                let column = column.as_primitive::<Int64Type>();
-                column.iter().for_each(|value| values.append_option(value));
-            }
-            Self::Number(values) => {
-                let column = cast(&DataType::Float64)?;
-                let column = column.as_primitive::<Float64Type>();
-                column.iter().for_each(|value| values.append_option(value));
-            }
-            Self::Boolean(values) => {
-                let column = cast(&DataType::Boolean)?;
-                let column = column.as_boolean();
-                column.iter().for_each(|value| values.append_option(value));
-            }
-            Self::Text(values) => {
-                let column = cast(&DataType::Utf8View)?;
-                let column = column.as_string_view();
-                let mut texts = column.iter();
-                texts.try_for_each(|text| values.append(text))?;
-            }
-        }
-        Ok(())
     }
 }

@@ -4,11 +4,10 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
 use lift_shards::pages;
 use parquet::arrow::ProjectionMask;
 
-use super::arrow_files::Columns;
+use super::columns::Columns;
 use super::{Table, Wanted};
 use crate::error::{Error, Result};
 
@@ -39,12 +38,6 @@ pub(crate) fn batches<'a>(
         .build()
         .map_err(|err| damaged(file, &err))?;
     Ok(reader.map(move |batch| batch.map_err(|err| damaged(file, &err))))
-}
-
-/// The names of a file's columns.
-pub(crate) fn names(schema: &SchemaRef) -> Vec<String> {
-    let fields = schema.fields().iter();
-    fields.map(|field| field.name().clone()).collect()
 }
 
 /// That a Parquet file cannot be read, or is none, for `map_err`.

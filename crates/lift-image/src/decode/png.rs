@@ -8,7 +8,8 @@ use std::io::Read;
 
 use flate2::read::ZlibDecoder;
 
-use super::upright::MOST_BYTES;
+/// The most bytes that metadata is unpacked to: EXIF has at most 64 KB, and XMP with more is no photo's.
+pub(super) const MOST_BYTES: u64 = 1 << 20;
 
 const SIGNATURE: usize = 8;
 

@@ -2,7 +2,7 @@
 //!
 //! It turns nothing. What counts is what Pillow's `ImageOps.exif_transpose` takes: any kind of number, the first of
 //! several values, a doubled header; not bytes or text. Invariant: compressed metadata is unpacked to
-//! [`MOST_BYTES`] at most.
+//! [`png::MOST_BYTES`] at most.
 
 use std::borrow::Cow;
 
@@ -11,9 +11,6 @@ use image::metadata::Orientation as Turn;
 
 use super::ifd::Directory;
 use super::{jpeg, png, riff};
-
-/// The most bytes that metadata is unpacked to: EXIF has at most 64 KB, and XMP with more is no photo's.
-pub(super) const MOST_BYTES: u64 = 1 << 20;
 
 /// The tag in EXIF and TIFF.
 const ORIENTATION: u16 = 0x112;

@@ -16,8 +16,8 @@ use parquet::arrow::arrow_reader::{
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use parquet::schema::types::ColumnPath;
 
+use super::names::{SMALL, image_leaf};
 use super::regions::Parts;
-use super::schema::{SMALL, image_leaf};
 use super::{MAX_IMAGE_BYTES, Row};
 use crate::error::{Error, Result};
 use crate::footer;

@@ -19,8 +19,8 @@ use parquet::file::metadata::PageIndexPolicy;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::names::{OWN_COLUMNS, image_leaf};
 use super::regions::Parts;
-use super::schema::{OWN_COLUMNS, image_leaf};
 use crate::error::{Error, Result};
 use crate::footer;
 use crate::manifest::{Manifest, ShardEntry};

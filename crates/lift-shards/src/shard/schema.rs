@@ -12,39 +12,13 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Fields, Schema};
 use parquet::file::metadata::KeyValue;
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::schema::types::ColumnPath;
 use serde_json::json;
 
 use super::kept::KeptColumn;
+use super::names::{IMAGE, SMALL};
 use crate::classes::ClassNames;
 use crate::footer;
 use crate::manifest::Encoding;
-
-/// The columns that are read at open.
-pub(super) const SMALL: [&str; 7] = [
-    "id",
-    "path",
-    "label",
-    "width",
-    "height",
-    "num_bytes",
-    "checksum",
-];
-
-/// The columns that every shard has.
-pub const OWN_COLUMNS: [&str; 8] = [
-    "id",
-    "path",
-    "label",
-    "width",
-    "height",
-    "num_bytes",
-    "checksum",
-    IMAGE,
-];
-
-/// The column that holds the image's bytes.
-const IMAGE: &str = "image";
 
 /// The columns of a split's shards. Images are views, so that a row group holds them where they were made; in the file
 /// they are plain binary.
@@ -122,15 +96,6 @@ pub fn is_shard(path: &Path) -> bool {
         let small = found.iter().take(SMALL.len()).eq(SMALL.iter());
         small && found.last().is_some_and(|last| last == IMAGE)
     })
-}
-
-/// The leaf column that holds the image's bytes.
-pub(super) fn image_leaf(encoding: Encoding) -> ColumnPath {
-    let mut path = vec![IMAGE.to_owned()];
-    if encoding.is_file() {
-        path.push("bytes".to_owned());
-    }
-    ColumnPath::new(path)
 }
 
 /// The members of Hugging Face's Image feature.

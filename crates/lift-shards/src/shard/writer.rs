@@ -23,8 +23,9 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::names::image_leaf;
 use super::regions::hash_columns;
-use super::schema::{ShardSchema, image_fields, image_leaf};
+use super::schema::{ShardSchema, image_fields};
 use super::{MAX_IMAGE_BYTES, row_checksum};
 use crate::atomic;
 use crate::error::{Error, Result};

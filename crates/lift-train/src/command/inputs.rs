@@ -20,9 +20,9 @@ use crate::{
     error::{Error, Result},
     fingerprint::Origins,
     head_init::{head_of, require_images},
-    joint::{Context, ContextPosition, Encoder, Joint, USUAL_LENGTH},
+    joint::{Context, ContextPosition, Encoder, Joint},
     model::{TunedModel, classifier_width},
-    tuner::Tuner,
+    tuner::{Tuner, USUAL_LENGTH},
 };
 
 /// The classifier file, which must be of these classes and as wide as the tower.

@@ -144,7 +144,8 @@ pub fn print(reports: &[Report], output: Output) -> Result<()> {
 pub fn print_done(done: Result<Report>, output: Output) -> Result<()> {
     match done {
         Err(Error::Unwritten { report, source }) => {
-            print(&[*report], output)?;
+            let report = serde_json::from_value(*report).expect("it was a report");
+            print(&[report], output)?;
             Err(*source)
         }
         done => print(&[done?], output),

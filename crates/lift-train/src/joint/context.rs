@@ -26,9 +26,6 @@ const CHUNK: usize = 128;
 const KEPT: u64 = 11;
 const BESIDE_KEPT: u64 = 10;
 
-/// Learned words, unless a size or a phrase says otherwise (CoOp, section 4.1).
-pub const USUAL_LENGTH: i64 = 4;
-
 /// Where the learned words stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]

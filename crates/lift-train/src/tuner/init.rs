@@ -5,7 +5,16 @@ use std::f64::consts::TAU;
 use rand_chacha::{ChaCha8Rng, rand_core::RngCore, rand_core::SeedableRng};
 use tch::{Tensor, kind::FLOAT_CPU};
 
-use super::slots::Start;
+/// The values that training starts from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Start {
+    Zeros,
+    Ones,
+    /// Kaiming uniform, as PyTorch's linears.
+    Kaiming,
+    /// Normal with this mean and deviation.
+    Normal(f64, f64),
+}
 
 /// A stream of initial tensors: the same seed and order of calls give the same values.
 #[derive(Debug)]

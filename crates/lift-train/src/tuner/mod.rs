@@ -31,11 +31,11 @@ pub use choice::{Choice, Layers, TunerOptions, Tuners};
 pub use init::Init;
 pub use lora::LoraTarget;
 
-use crate::{
-    error::{Error, Result},
-    joint::USUAL_LENGTH,
-};
+use crate::error::{Error, Result};
 use slots::Slots;
+
+/// Learned words of `coop`, unless a size or a phrase says otherwise (CoOp, section 4.1).
+pub const USUAL_LENGTH: i64 = 4;
 
 /// The modules that can be chosen, in the order in which they act where several act in one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

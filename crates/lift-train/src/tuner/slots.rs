@@ -10,6 +10,7 @@ use lift_models::{Parameter, Place, VisionTower};
 use tch::{Kind, Tensor};
 
 use super::init::Init;
+pub(super) use super::init::Start;
 use crate::error::{Error, Result};
 
 const BLOCKS: &str = "image_encoder.blocks.";
@@ -35,17 +36,6 @@ pub(super) enum Length {
     Output(Place),
     /// The module's own size: bottleneck dimension, rank, number of tokens.
     Size,
-}
-
-/// The values that training starts from.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Start {
-    Zeros,
-    Ones,
-    /// Kaiming uniform, as PyTorch's linears.
-    Kaiming,
-    /// Normal with this mean and deviation.
-    Normal(f64, f64),
 }
 
 impl Part {
