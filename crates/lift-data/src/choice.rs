@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::source::{Others, Source};
 
-pub(crate) use columns::{as_arrow, batch, stacked};
+pub(crate) use columns::{as_arrow, stacked};
 pub use folds::Fold;
 pub(crate) use groups::hold_out_groups;
 
@@ -85,8 +85,28 @@ impl Choice {
         Others::NamedIn(texts.collect())
     }
 
+    /// The columns whose values are compared as names, unless a condition reckons with them.
+    pub fn names(&self) -> Vec<String> {
+        let names = [
+            self.group_by.as_ref(),
+            self.join.as_ref().map(|join| &join.ours),
+        ];
+        let reckoned = |name: &str| {
+            self.condition
+                .as_ref()
+                .is_some_and(|sql| sql.contains(name))
+        };
+        let names = names.into_iter().flatten().filter(|name| !reckoned(name));
+        names.cloned().collect()
+    }
+
+    /// Whether a class may lose all of its images.
+    pub(crate) fn may_empty_classes(&self) -> bool {
+        self.condition.is_some() || self.exclude.is_some()
+    }
+
     /// Whether images are left out by what is known of them.
-    pub(crate) fn leaves_out(&self) -> bool {
+    fn leaves_out(&self) -> bool {
         self.condition.is_some() || self.exclude.is_some() || self.limit.is_some()
     }
 
@@ -117,6 +137,7 @@ impl Choice {
         &self,
         path: &Path,
         source: &mut Source,
+        made: &[Split],
         seed: u32,
         reporting: Reporting,
     ) -> Result<()> {
@@ -131,10 +152,13 @@ impl Choice {
             condition::keep(source, condition)?;
         }
         if let Some(file) = &self.exclude {
-            exclude::leave_out(path, source, file, reporting)?;
+            exclude::leave_out(path, source, file, made, reporting)?;
         }
         if let Some(limit) = self.limit {
             limit::limit(source, limit, seed)?;
+        }
+        for list in &mut source.splits {
+            list.imbalance_ratio = None;
         }
         let dropped = source.drop_empty_classes()?;
         let left = images(source);
@@ -203,9 +227,4 @@ fn chosen_file(file: &Path, on: Option<String>) -> Result<ChosenFile> {
 fn prefix_below(source: &Path, root: &Path) -> Option<String> {
     let below = root.strip_prefix(source).ok()?.to_str()?;
     (!below.is_empty()).then(|| format!("{below}/"))
-}
-
-/// The split that a table's word means; none where it is no split's name.
-fn split_named(word: &str) -> Option<Split> {
-    Split::ALL.into_iter().find(|split| split.as_str() == word)
 }

@@ -18,6 +18,7 @@ use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, Result};
+use crate::source::free_name;
 use folders::folder_names;
 use lift_image::encode;
 use lift_image::resize::RgbView;
@@ -149,9 +150,14 @@ pub fn export(
         .has_headers(false)
         .from_writer(unfinished.table()?);
     let kept = reader.kept_columns()?;
-    let names = manifest.columns.iter().map(|column| column.name.as_str());
-    csv.write_record(HEADING.into_iter().chain(names))
-        .map_err(unwritten)?;
+    let mut heading: Vec<String> = HEADING.map(str::to_owned).to_vec();
+    for column in &manifest.columns {
+        let name = free_name(&column.name, |name| {
+            heading.iter().any(|known| known == name)
+        });
+        heading.push(name);
+    }
+    csv.write_record(&heading).map_err(unwritten)?;
     let progress = reporting.start("export", range.len() as u64);
     let rows = range.len() as u64;
     let mut other_folders = BTreeMap::new();

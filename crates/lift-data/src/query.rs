@@ -10,7 +10,7 @@ use std::path::Path;
 use polars::prelude::{Column, DataFrame, IntoColumn, StringChunkedBuilder};
 
 use crate::error::{Error, Result};
-use crate::source::{Columns, Others, SplitList};
+use crate::source::{Columns, Others, SplitList, renamed};
 use crate::sql::{self, Tables};
 use crate::stats;
 use crate::table::{Table, Wanted, from_batch, is_named_table};
@@ -164,12 +164,8 @@ pub(crate) fn shard_table(dir: &Path, reader: &ShardReader) -> Result<DataFrame>
         number("shard", &|row| reader.row(row).shard.into()),
     ];
     let kept = from_batch(dir, &reader.kept_columns()?)?;
-    for column in kept.columns() {
-        let name = column.name().to_string();
-        let taken = columns.iter().any(|known| known.name().as_str() == name);
-        let name = if taken { format!("table_{name}") } else { name };
-        columns.push(column.clone().with_name(name.into()));
-    }
+    columns.extend(kept.columns().to_vec());
+    let columns = renamed(columns, &[]);
     Ok(DataFrame::new(rows, columns).expect("a row an image"))
 }
 

@@ -29,7 +29,7 @@ pub mod webdataset;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use polars::prelude::DataFrame;
+use polars::prelude::{Column, DataFrame};
 
 use crate::error::{Error, Result};
 use lift_shards::classes::ClassNames;
@@ -40,6 +40,8 @@ pub use hf::RowStore;
 pub use image_file::{Bounds, MAX_BYTES, Reach};
 pub(crate) use image_file::{ImageFiles, read_slice};
 pub use left_out::LeftOut;
+pub(crate) use listed::plain_path;
+pub(crate) use split_names::split_of;
 
 /// One image of a source.
 #[derive(Debug, Clone)]
@@ -209,6 +211,8 @@ pub struct Columns {
     pub split: Option<String>,
     /// Those that are wanted besides.
     pub others: Others,
+    /// Columns of text files whose values are names: `1.10` is not `1.1`.
+    pub as_written: Vec<String>,
 }
 
 /// The columns of a table that are wanted besides those of the images and labels.
@@ -249,13 +253,25 @@ impl Columns {
 /// The columns that every list of images has.
 pub const OWN_COLUMNS: [&str; 4] = ["path", "label", "class", "split"];
 
-/// What a table's column is called beside [`OWN_COLUMNS`]: `table_label` where the labels come from another.
-pub(crate) fn name_beside_ours(name: &str) -> String {
-    if OWN_COLUMNS.contains(&name) {
-        format!("table_{name}")
-    } else {
-        name.to_owned()
+/// What a table's column is called beside others: `table_label` where that is not taken as well.
+pub(crate) fn free_name(name: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    let mut free = name.to_owned();
+    while is_taken(&free) {
+        free = format!("table_{free}");
     }
+    free
+}
+
+/// Columns under names that neither `taken` nor one another has.
+pub(crate) fn renamed(columns: impl IntoIterator<Item = Column>, taken: &[&str]) -> Vec<Column> {
+    let mut out: Vec<Column> = Vec::new();
+    for column in columns {
+        let is_taken =
+            |name: &str| taken.contains(&name) || out.iter().any(|known| known.name() == name);
+        let name = free_name(column.name(), is_taken);
+        out.push(column.with_name(name.into()));
+    }
+    out
 }
 
 /// Why a source that is neither file nor folder cannot be read.

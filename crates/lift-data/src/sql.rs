@@ -95,13 +95,20 @@ fn plain_numbers(sql: &str) -> String {
 
 /// How many words and signs of the text may nest what follows.
 fn levels(sql: &str) -> usize {
-    const WORDS: [&str; 8] = [
-        "and", "or", "not", "case", "select", "between", "is", "like",
+    const WORDS: [&str; 12] = [
+        "and", "or", "not", "case", "select", "between", "is", "like", "ilike", "rlike", "regexp",
+        "exists",
     ];
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    // What is quoted nests nothing.
+    let sql: String = sql
+        .split('\'')
+        .step_by(2)
+        .flat_map(|part| [part, " "])
+        .collect();
     let words = sql.split(|c: char| !is_word(c));
     let words = words.filter(|word| WORDS.iter().any(|known| known.eq_ignore_ascii_case(word)));
-    let signs = sql.chars().filter(|c| "(+-*/%=<>!~|&^".contains(*c));
+    let signs = sql.chars().filter(|c| "([:+-*/%=<>!~|&^".contains(*c));
     words.count() + signs.count()
 }
 
@@ -143,12 +150,22 @@ mod tests {
             ("not ", "", 1),
             ("a > 0 or ", "", 2),
             ("-", "", 1),
+            ("cast(", " as bigint)", 1),
         ] {
             let levels = MOST_LEVELS / each - 4;
             // Parentheses beyond the parser's own bound are an error, and no end of the program.
             let _ = deep(left, right, levels);
             assert!(deep(left, right, 30_000 / left.len()).is_err(), "{left}");
         }
+        assert!(ask(table(), &format!("select a{} from t", "::int".repeat(5000))).is_err());
+        let paths: Vec<String> = (0..900)
+            .map(|n| format!("'2024-05-01/a-{n}.jpg'"))
+            .collect();
+        let quoted = ask(
+            table(),
+            &format!("select a from t where b not in ({})", paths.join(",")),
+        );
+        assert_eq!(quoted.unwrap().height(), 3);
         assert_eq!(deep("a > 0 or ", "", 90).unwrap().height(), 3);
         let values: Vec<String> = (0..5000).map(|value| value.to_string()).collect();
         let many = ask(

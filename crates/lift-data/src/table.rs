@@ -19,7 +19,7 @@ use lift_files::Purpose;
 use polars::prelude::{Column, DataFrame, IdxCa, PlSmallStr};
 
 pub(crate) use typed::{ColumnBuilder, whole_number};
-pub use written::{Form, csv as to_csv, is_number, json, text, write};
+pub use written::{Form, csv as to_csv, is_number, json, require_plain, text, write};
 
 use crate::error::{Error, Result};
 

@@ -12,11 +12,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema};
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
 use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::{ChunkReader, Length};
+use parquet::schema::types::SchemaDescriptor;
 
 use crate::footer;
 use crate::thrift::{I32, Walk};
@@ -44,6 +46,13 @@ pub struct Pages {
 
 /// A reader that is set up with columns, row groups and so on.
 pub type Builder = ParquetRecordBatchReaderBuilder<Pages>;
+
+/// The top-level columns of these names, whatever is in the names: the library takes a dot for a way into a structure.
+pub fn columns(schema: &SchemaDescriptor, names: &[&str]) -> ProjectionMask {
+    let fields = schema.root_schema().get_fields().iter().enumerate();
+    let wanted = fields.filter(|(_, field)| names.contains(&field.name()));
+    ProjectionMask::roots(schema, wanted.map(|(root, _)| root).collect::<Vec<_>>())
+}
 
 /// Opens a regular file that is Parquet.
 ///

@@ -10,7 +10,7 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::array_value_to_string;
 use lift_files::Purpose;
-use parquet::arrow::{ArrowWriter, ProjectionMask};
+use parquet::arrow::ArrowWriter;
 
 use crate::atomic;
 use crate::error::{Error, Result};
@@ -126,7 +126,7 @@ pub fn read_pairs(path: &Path, key: &str, value: &str) -> Result<Vec<Pair>> {
                 .collect();
             place(&there, key)?;
             place(&there, value)?;
-            let mask = ProjectionMask::columns(builder.parquet_schema(), [key, value]);
+            let mask = pages::columns(builder.parquet_schema(), &[key, value]);
             let batches = builder.with_projection(mask).build();
             for batch in batches.map_err(|err| wrong(err.to_string()))? {
                 let batch = batch.map_err(|err| wrong(err.to_string()))?;

@@ -16,7 +16,6 @@ use lift_shards::{
     shard::ShardReader,
     table_file::{self, TableForm},
 };
-use parquet::arrow::ProjectionMask;
 
 use crate::{
     error::{Error, Result},
@@ -49,19 +48,17 @@ pub fn write_predictions(path: &Path, reader: &ShardReader, judged: &[Judged]) -
     ];
     let kept = reader.kept_columns()?;
     let schema = kept.schema();
-    let kept = schema
-        .fields()
-        .iter()
-        .zip(kept.columns())
-        .map(|(field, column)| {
-            let taken = columns.iter().any(|(name, _)| name == field.name());
-            let name = if taken {
-                format!("table_{}", field.name())
-            } else {
-                field.name().clone()
-            };
-            (name, column.clone(), true)
-        });
+    let mut names: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let kept = schema.fields().iter().zip(kept.columns());
+    let kept = kept.map(|(field, column)| {
+        let mut name = field.name().clone();
+        while names.contains(&name) {
+            name = format!("table_{name}");
+        }
+        names.push(name.clone());
+        (name, column.clone(), true)
+    });
+    let kept: Vec<_> = kept.collect();
     let ours = columns
         .iter()
         .map(|(name, column)| ((*name).to_owned(), column.clone(), false));
@@ -83,7 +80,7 @@ pub fn read_predictions(path: &Path, num_classes: usize) -> Result<Vec<Judged>> 
         _ => Error::io(path)(e),
     })?;
     let columns = ["label", "predicted", "rank", "confidence"];
-    let wanted = ProjectionMask::columns(builder.parquet_schema(), columns);
+    let wanted = pages::columns(builder.parquet_schema(), &columns);
     let batches = builder
         .with_projection(wanted)
         .build()

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::BuildOptions;
-use crate::choice::hold_out_groups;
+use crate::choice::{Keep, hold_out_groups};
 use crate::dataset::{DatasetSpec, SourceKind};
 use crate::error::{Error, Result};
 use crate::report::duplicates::{self, DuplicatePair};
@@ -140,18 +140,23 @@ pub fn read_source(options: &BuildOptions, reporting: Reporting) -> Result<Sourc
             wanted.push(split);
         }
     }
-    // Which classes are left must not depend on the splits that were asked for.
-    if options.choice.leaves_out() {
-        wanted.extend(there.iter().filter(|split| !options.splits.contains(split)));
-        wanted.sort();
-        wanted.dedup();
-    }
-    let mut source = read_splits(options, &wanted, reporting)?;
+    // Which classes are left must not depend on the splits that were asked for. What cannot be read (a test split without
+    // labels) decides nothing.
+    let mut all = [&wanted[..], &there[..]].concat();
+    all.sort();
+    all.dedup();
+    let with_others = options.choice.may_empty_classes() && all.len() > wanted.len();
+    let read_all = with_others.then(|| read_splits(options, &all, reporting));
+    let mut source = match read_all {
+        Some(Ok(source)) => source,
+        _ => read_splits(options, &wanted, reporting)?,
+    };
     for note in source.left_out.notes() {
         reporting.note(&format!("{}: {note}", options.source.display()));
     }
     let choice = &options.choice;
-    choice.apply(&options.source, &mut source, options.seed, reporting)?;
+    choice.apply(&options.source, &mut source, &made, options.seed, reporting)?;
+    source.splits.retain(|list| wanted.contains(&list.split));
     check_repeats(&source, options, reporting)?;
     let origin = options.source.display().to_string();
     source.class_names.require_no_twins(&origin)?;
@@ -182,6 +187,10 @@ pub fn read_source(options: &BuildOptions, reporting: Reporting) -> Result<Sourc
     for list in &mut source.splits {
         if options.dataset == Dataset::Shards {
             list.columns = list.columns.drop_many(shards::MEASURES);
+            // What is stored is kept unless something else is said.
+            if list.columns.width() == 0 && choice.keep == Keep::All {
+                continue;
+            }
         }
         choice.keep.select(list)?;
     }

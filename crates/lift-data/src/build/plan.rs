@@ -53,7 +53,7 @@ impl Plan {
         sample: &Sample,
         chosen: Option<&Chosen>,
     ) -> Self {
-        let kept = choice::batch(&list.columns);
+        let kept = choice::as_arrow(&list.columns);
         let columns = KeptColumn::of(&kept);
         let preprocess = options.preprocess;
         let resized = preprocess.encoding != Encoding::Original && preprocess.short_side.is_some();

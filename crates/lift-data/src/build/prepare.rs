@@ -166,9 +166,19 @@ impl<'a> Preparer<'a> {
         let read = self.read(item);
         self.effort.read += started.elapsed();
         read.map_err(BadImage::Read)?;
-        match self.preprocess.encoding {
+        let prepared = match self.preprocess.encoding {
             Encoding::Original => self.keep(item),
             Encoding::Rgb8 | Encoding::Jpeg | Encoding::Png => self.transform(item),
+        };
+        match &item.content {
+            // It was damaged before it was stored, whatever is made of it now.
+            Content::Stored(stored) => prepared.map(|prepared| Prepared {
+                damage: prepared
+                    .damage
+                    .or_else(|| stored.damage.as_deref().map(str::to_owned)),
+                ..prepared
+            }),
+            _ => prepared,
         }
     }
 
@@ -188,7 +198,11 @@ impl<'a> Preparer<'a> {
 
     /// The image as it is.
     fn keep(&mut self, item: &Item) -> std::result::Result<Prepared, BadImage> {
-        let (rules, check) = (self.preprocess.rules(), self.preprocess.check);
+        let check = self.preprocess.check;
+        let rules = match &item.content {
+            Content::Stored(stored) => stored.reader.manifest().rules(),
+            _ => self.preprocess.rules(),
+        };
         let bytes = content(item, &self.file_bytes);
         let size = timed(&mut self.effort.decode, || match check {
             Check::Header => decode::size(bytes, rules),
@@ -239,8 +253,12 @@ impl<'a> Preparer<'a> {
             }
             _ => {
                 let bytes = content(item, &self.file_bytes);
-                let part = decoder.part(bytes, preprocess.rules(), wanted);
-                part.map_err(BadImage::Decode)
+                // Images of shards are read as the build took them.
+                let rules = match &item.content {
+                    Content::Stored(stored) => stored.reader.manifest().rules(),
+                    _ => preprocess.rules(),
+                };
+                decoder.part(bytes, rules, wanted).map_err(BadImage::Decode)
             }
         });
         let part = part?;

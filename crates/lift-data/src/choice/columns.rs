@@ -5,16 +5,20 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray,
+    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions,
+    StringViewBuilder,
 };
 use arrow::datatypes::{Field, Schema};
 use polars::prelude::{Column, DataFrame, DataType, IntoColumn, PlSmallStr, StringChunkedBuilder};
 
 use super::Keep;
 use crate::error::{Error, Result};
-use crate::source::{Source, SplitList};
+use crate::source::{Source, SplitList, renamed};
 
-/// A row an image: where it is (`row`, from 0 over all splits), path, label, class, split, and the tables' columns.
+/// The column that says where an image is, from 0 over all splits. No table's is called so.
+pub(super) const ROW: &str = "lift row";
+
+/// A row an image: where it is ([`ROW`]), path, label, class, split, and the tables' columns.
 pub(crate) fn frame(source: &Source) -> Result<DataFrame> {
     let rows = source.splits.iter().map(|list| list.items.len()).sum();
     let text = |name: &str| StringChunkedBuilder::new(name.into(), rows);
@@ -29,7 +33,7 @@ pub(crate) fn frame(source: &Source) -> Result<DataFrame> {
         }
     }
     let mut columns = vec![
-        Column::new("row".into(), (0..rows as u32).collect::<Vec<_>>()),
+        Column::new(ROW.into(), (0..rows as u32).collect::<Vec<_>>()),
         path.finish().into_column(),
         Column::new("label".into(), label),
         class.finish().into_column(),
@@ -100,7 +104,13 @@ impl Keep {
     /// When one is not there.
     pub(crate) fn select(&self, list: &mut SplitList) -> Result<()> {
         let names = match self {
-            Keep::All => return Ok(()),
+            Keep::All if list.columns.width() == 0 => {
+                return Err(Error::Setting {
+                    reason: format!("--keep-columns: the {} split has no columns", list.split),
+                    hint: "columns come from the source's table or from --join".to_owned(),
+                });
+            }
+            Keep::All => return list.name_for_shards(),
             Keep::Nothing => {
                 list.columns = DataFrame::default();
                 return Ok(());
@@ -122,18 +132,27 @@ impl Keep {
                 hint: "columns come from the source's table or from --join".to_owned(),
             }
         })?;
-        Ok(())
+        list.name_for_shards()
     }
 }
 
-/// Kept columns as shards hold them: of names that no column of theirs has.
-pub(crate) fn batch(columns: &DataFrame) -> RecordBatch {
-    let mut columns = columns.clone();
-    for own in lift_shards::shard::OWN_COLUMNS {
-        // It is no error that there is none of that name.
-        let _ = columns.rename(own, format!("table_{own}").into());
+impl SplitList {
+    /// Gives the columns names that no column of the shards' own has.
+    fn name_for_shards(&mut self) -> Result<()> {
+        let columns = self.columns.columns();
+        if columns.iter().any(|column| column.name().trim().is_empty()) {
+            return Err(Error::Setting {
+                reason: "--keep-columns: a column of the table has no name".to_owned(),
+                hint:
+                    "name the columns that are wanted instead of `all` (pandas writes its index so)"
+                        .to_owned(),
+            });
+        }
+        let named = renamed(columns.to_vec(), &lift_shards::shard::OWN_COLUMNS);
+        let height = self.columns.height();
+        self.columns = DataFrame::new(height, named).expect("the names are distinct");
+        Ok(())
     }
-    as_arrow(&columns)
 }
 
 /// A frame of the four types as Arrow has it.
@@ -166,7 +185,10 @@ fn array(column: &Column) -> ArrayRef {
         }
         _ => {
             let values = series.str().expect("a table's columns are of four types");
-            Arc::new(values.iter().collect::<StringArray>())
+            // Views: a text that many rows share is held once, and there may be more than 2 GiB.
+            let mut texts = StringViewBuilder::new().with_deduplicate_strings();
+            values.iter().for_each(|value| texts.append_option(value));
+            Arc::new(texts.finish())
         }
     }
 }

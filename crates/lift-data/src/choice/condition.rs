@@ -1,6 +1,6 @@
 //! An SQL condition on the images.
 
-use super::columns::frame;
+use super::columns::{ROW, frame};
 use crate::error::{Error, Result};
 use crate::source::Source;
 use crate::sql;
@@ -15,7 +15,7 @@ pub(super) fn keep(source: &mut Source, condition: &str) -> Result<()> {
     let theirs = source.column_names.iter().map(String::as_str);
     let mut names: Vec<String> = Vec::new();
     for name in ours.map(|name| name.as_str()).chain(theirs) {
-        if name != "row" && !names.iter().any(|known| known == name) {
+        if name != ROW && !names.iter().any(|known| known == name) {
             names.push(name.to_owned());
         }
     }
@@ -27,9 +27,9 @@ pub(super) fn keep(source: &mut Source, condition: &str) -> Result<()> {
         ),
     };
     // What is neither true nor false is not kept, as SQL has it.
-    let question = format!("select row from {TABLE} where ({condition})");
+    let question = format!("select \"{ROW}\" from {TABLE} where ({condition})");
     let answer = sql::ask(vec![(TABLE.to_owned(), frame)], &question).map_err(wrong)?;
-    let rows = answer.column("row").and_then(|rows| rows.u32().cloned());
+    let rows = answer.column(ROW).and_then(|rows| rows.u32().cloned());
     let rows = rows.map_err(|err| wrong(err.to_string()))?;
     let mut chosen: Vec<u32> = rows.iter().flatten().collect();
     // The order is the source's, whatever the engine's is.

@@ -12,9 +12,9 @@ use lift_page::progress::Reporting;
 use lift_shards::split::Split;
 use polars::prelude::{Column, StringChunked};
 
-use super::{prefix_below, split_named};
+use super::prefix_below;
 use crate::error::{Error, Result};
-use crate::source::Source;
+use crate::source::{Source, plain_path, split_of};
 use crate::table::{Table, Wanted};
 
 /// The columns that are read.
@@ -24,8 +24,15 @@ pub(super) fn leave_out(
     path: &Path,
     source: &mut Source,
     file: &Path,
+    made: &[Split],
     reporting: Reporting,
 ) -> Result<()> {
+    let path_root = source
+        .splits
+        .first()
+        .map_or(path, |list| &list.root)
+        .to_owned();
+    let path_root = path_root.as_path();
     let wanted = Wanted {
         column: &|name| COLUMNS.contains(&name),
         as_written: &COLUMNS,
@@ -45,41 +52,51 @@ pub(super) fn leave_out(
         unreachable!("the column was found");
     };
     // Of a path the splits that are named, and whether an image of it was found.
-    let mut named: HashMap<&str, Vec<(Option<Split>, bool)>> = HashMap::new();
-    let at = |column: Option<&'_ StringChunked>, row: usize| -> Option<Split> {
-        column
-            .and_then(|column| column.get(row))
-            .and_then(split_named)
-    };
+    let mut named: HashMap<String, Vec<(Option<Split>, bool)>> = HashMap::new();
     for row in 0..paths.len() {
-        let one = (at(splits, row), paths.get(row));
-        let other = (
-            at(other_splits, row),
-            other_paths.and_then(|paths| paths.get(row)),
-        );
-        let of_train = one.0 == Some(Split::Train) && other.0 != Some(Split::Train);
-        let (split, path) = if other.1.is_none() || of_train {
-            one
-        } else {
-            other
-        };
-        let path = path.ok_or_else(|| Error::Source {
+        let wrong = |reason| Error::Source {
             path: table.place.name(row, || file.to_owned()),
-            reason: "the path is empty".to_owned(),
-            hint: "every row names an image that is left out".to_owned(),
-        })?;
-        let splits = named.entry(path).or_default();
+            reason,
+            hint: "splits are train, val or test; a row without one is of all splits".to_owned(),
+        };
+        let word = |splits: Option<&'_ StringChunked>| -> Option<String> {
+            splits?.get(row).map(str::to_owned)
+        };
+        let one = side(word(splits), paths.get(row)).map_err(wrong)?;
+        let other_path = other_paths.and_then(|paths| paths.get(row));
+        let other = side(word(other_splits), other_path).map_err(wrong)?;
+        let (split, path) = match (one, other) {
+            (Some(one), None) => one,
+            (None, Some(other)) => other,
+            (Some(one), Some(other)) => {
+                let of_train = one.0 == Some(Split::Train) && other.0 != Some(Split::Train);
+                if of_train { one } else { other }
+            }
+            // Both are of a data set that was compared with.
+            (None, None) if paths.get(row).is_some() => continue,
+            (None, None) => {
+                return Err(Error::Source {
+                    path: table.place.name(row, || file.to_owned()),
+                    reason: "the path is empty".to_owned(),
+                    hint: "every row names an image that is left out".to_owned(),
+                });
+            }
+        };
+        let splits = named.entry(plain_path(path, path_root)).or_default();
         if splits.iter().all(|(known, _)| *known != split) {
             splits.push((split, false));
         }
     }
+    // What is held out of the training split later is in it now.
+    let is_of =
+        |named: Split, list: Split| named == list || list == Split::Train && made.contains(&named);
     let mut excluded = 0;
     for list in &mut source.splits {
         let prefix = prefix_below(path, &list.root);
         let mut is_named = |path: &str| {
             let splits = named.get_mut(path).into_iter().flatten();
             let mut splits =
-                splits.filter(|(split, _)| split.is_none_or(|split| split == list.split));
+                splits.filter(|(split, _)| split.is_none_or(|split| is_of(split, list.split)));
             splits.next().map(|(_, found)| *found = true).is_some()
         };
         let mut kept = Vec::new();
@@ -114,6 +131,23 @@ pub(super) fn leave_out(
         counted(excluded, "image")
     ));
     Ok(())
+}
+
+/// A side of a row: its split, where it says one, and its path. None where it is of another data set, or not there.
+fn side(
+    word: Option<String>,
+    path: Option<&str>,
+) -> std::result::Result<Option<(Option<Split>, &str)>, String> {
+    let Some(path) = path else { return Ok(None) };
+    match word {
+        None => Ok(Some((None, path))),
+        // As a report calls the splits of `--compare`.
+        Some(word) if word.starts_with("other ") => Ok(None),
+        Some(word) => match split_of(&word) {
+            Some(split) => Ok(Some((Some(split), path))),
+            None => Err(format!("`{word}` is no split")),
+        },
+    }
 }
 
 fn texts<'a>(table: &Table, column: &'a Column) -> Result<&'a StringChunked> {

@@ -23,8 +23,8 @@ impl Fold {
     /// # Errors
     /// What is wrong with the numbers.
     pub fn new(index: u32, of: u32) -> std::result::Result<Self, String> {
-        if of < 2 {
-            return Err(format!("--folds {of}: there are at least two"));
+        if !(2..=1000).contains(&of) {
+            return Err(format!("--folds {of}: there are 2 to 1000"));
         }
         if index >= of {
             return Err(format!(

@@ -13,7 +13,7 @@ use polars::prelude::{
 
 use super::{Join, prefix_below};
 use crate::error::{Error, Result};
-use crate::source::{Source, SplitList, name_beside_ours};
+use crate::source::{OWN_COLUMNS, Source, SplitList, free_name, plain_path};
 use crate::table::{Table, Wanted};
 
 pub(super) fn join(
@@ -28,10 +28,20 @@ pub(super) fn join(
     };
     let table = Table::read(&join.file, wanted)?;
     let keys = texts(table.column(&join.theirs, "--on")?);
-    let mut row_of: HashMap<&str, u32> = HashMap::new();
+    let root = source
+        .splits
+        .first()
+        .map_or(path, |list| &list.root)
+        .to_owned();
+    let mut row_of: HashMap<String, u32> = HashMap::new();
     for (row, key) in keys.iter().enumerate() {
         let Some(key) = key else { continue };
-        if let Some(first) = row_of.insert(key, row as u32) {
+        let key = if join.ours == "path" {
+            plain_path(key, &root)
+        } else {
+            key.to_owned()
+        };
+        if let Some(first) = row_of.insert(key.clone(), row as u32) {
             let place = |row: usize| table.place.name(row, || table.file.clone());
             return Err(Error::Source {
                 path: place(row),
@@ -126,7 +136,8 @@ fn add_columns(
     let theirs = table.frame.drop(key).expect("the key is a column");
     let mut columns = list.columns.columns().to_vec();
     for column in theirs.columns() {
-        let name = name_beside_ours(column.name());
+        let is_ours = |name: &str| OWN_COLUMNS.contains(&name);
+        let name = free_name(column.name(), is_ours);
         if columns.iter().any(|known| known.name().as_str() == name) {
             return Err(Error::Source {
                 path: table.file.clone(),

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use lift_data::build::{BareReport, bare};
+use lift_data::build::{BareReport, Dataset, bare};
 use lift_files::limits;
 use lift_page::progress::Reporting;
 
@@ -33,6 +33,10 @@ pub struct BenchArgs {
 pub fn run(args: BenchArgs) -> Result<(), CliError> {
     args.data.refuse_what_writes("bench")?;
     let options = args.data.without_output().into_options()?;
+    if options.dataset == Dataset::Shards {
+        let reason = "bench measures image files, and shards are copied; name their source";
+        return Err(CliError::Usage(reason.to_owned()));
+    }
     let report = bare(&options, args.seconds, Reporting::Stderr)?;
     if args.json {
         print_json(&report)

@@ -13,7 +13,7 @@ use lift_data::source::named::Named;
 use lift_data::source::official::ListCheck;
 use lift_data::source::{Columns, Reach, shards, table};
 use lift_files::limits::Threads;
-use lift_image::decode::{MAX_PIXELS, Orientation};
+use lift_image::decode::{Damaged, MAX_PIXELS, Orientation};
 use lift_shards::manifest::MOST_PIXELS;
 use lift_shards::{BandEdges, ClassNames, Encoding, Split};
 
@@ -206,6 +206,9 @@ impl DataTable {
         if self.subset.is_some() && !in_containers {
             return only("--subset", "hf and webdataset");
         }
+        if self.follow_outside && dataset == Dataset::Shards {
+            return only("--follow-outside", "images that are files");
+        }
         let is_cifar = matches!(kind, Some(SourceKind::Cifar10 | SourceKind::Cifar100));
         if self.follow_outside && (dataset == Dataset::WebDataset || is_cifar) {
             return only("--follow-outside", "images that are files");
@@ -216,7 +219,10 @@ impl DataTable {
         }
         no_effect::refuse(&self)?;
         let long_tail = self.long_tail(kind)?;
-        let choice = self.choice()?;
+        let mut choice = self.choice()?;
+        if dataset == Dataset::Shards && self.keep_columns.is_none() {
+            choice.keep = Keep::All;
+        }
         let holdout = self
             .holdout
             .map_or(Holdout::default(), |Typed(holdout)| holdout);
@@ -294,6 +300,7 @@ impl DataTable {
                 label: self.label_column,
                 split: self.split_column,
                 others: choice.others(),
+                as_written: choice.names(),
             },
             choice,
             preprocess,
@@ -357,6 +364,13 @@ impl DataTable {
             &one_sided,
             "on shards, whose images were read by the settings in their manifests",
         )?;
+        let sizes = [("--enlarge", self.enlarge), ("--exact", self.exact)];
+        if self.short_side.is_none_or(|side| side == 0) {
+            no_effect::refuse_first(
+                &sizes,
+                "on shards without --short-side, which keeps their sizes",
+            )?;
+        }
         let anew =
             self.encoding.is_some() || self.short_side.is_some() || self.enlarge || self.exact;
         if !anew && !agree {
@@ -389,10 +403,22 @@ impl DataTable {
         Ok((
             bands,
             Preprocess {
-                damaged: stored.damaged,
+                damaged: if manifests.iter().any(|m| m.damaged == Damaged::Keep) {
+                    Damaged::Keep
+                } else {
+                    Damaged::Refuse
+                },
                 // What is stored is not made larger than it was unless that is asked for.
                 short_side: self.short_side.or(Some(0)).filter(|&side| side > 0),
-                ..self.preprocess(stored.orientation, quality, stored.max_pixels)
+                ..self.preprocess(
+                    stored.orientation,
+                    quality,
+                    manifests
+                        .iter()
+                        .map(|m| m.max_pixels)
+                        .max()
+                        .unwrap_or(MAX_PIXELS),
+                )
             },
         ))
     }
@@ -416,6 +442,14 @@ impl DataTable {
         if self.on.is_some() && self.join.is_none() {
             return needs("--on", "--join");
         }
+        let uses =
+            self.condition.is_some() || self.group_by.is_some() || self.keep_columns.is_some();
+        if self.join.is_some() && !uses {
+            return needs(
+                "--join",
+                "--where, --group-by or --keep-columns, which use its columns",
+            );
+        }
         let on = self.on.as_deref().unwrap_or("path");
         let (ours, theirs) = on.split_once('=').unwrap_or((on, on));
         Ok(Choice {
@@ -432,6 +466,7 @@ impl DataTable {
             keep: match self.keep_columns.as_deref() {
                 None => Keep::Nothing,
                 Some([all]) if all == "all" => Keep::All,
+                Some([none]) if none == "none" => Keep::Nothing,
                 Some(names) => Keep::Named(names.to_vec()),
             },
         })

@@ -105,7 +105,7 @@ pub(super) struct DataTable {
     /// A single table: the column that says which split a row is of [default: split]
     #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub(super) split_column: Option<String>,
-    /// Columns of the table (and of --join) that go into the shards: names, or all
+    /// Columns of the table (and of --join) that go into the shards: names, all, or none [default: none; shards: all]
     #[arg(
         long,
         value_name = "NAMES",

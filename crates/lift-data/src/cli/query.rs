@@ -72,6 +72,7 @@ pub fn run(args: &QueryArgs) -> Result<(), CliError> {
         return Ok(());
     }
     if args.json {
+        table::require_plain(&answer)?;
         return print_json(&table::json(&answer));
     }
     let columns = answer.columns();

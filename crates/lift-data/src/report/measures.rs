@@ -11,7 +11,7 @@ use super::quality::{Flag, SplitQuality};
 use crate::choice::stacked;
 use crate::error::{Error, Result};
 use crate::query::{list_table, shard_table};
-use crate::source::Source;
+use crate::source::{Source, renamed};
 use crate::sql;
 use crate::stats::Stats;
 use lift_shards::shard::ShardReader;
@@ -90,17 +90,9 @@ pub(super) fn of_shards(
             Column::new(flag.as_str().into(), values.collect::<Vec<Option<bool>>>())
         });
         let ours: Vec<Column> = measured.into_iter().chain(flags).collect();
-        for column in stored.columns() {
-            let name = column.name().as_str();
-            let taken =
-                ["split", "row"].contains(&name) || ours.iter().any(|own| own.name() == name);
-            let name = if taken {
-                format!("table_{name}")
-            } else {
-                name.to_owned()
-            };
-            columns.push(column.clone().with_name(name.into()));
-        }
+        let mut taken = vec!["split", "row"];
+        taken.extend(ours.iter().map(|column| column.name().as_str()));
+        columns.extend(renamed(stored.columns().to_vec(), &taken));
         columns.extend(ours);
         frames.push(DataFrame::new(rows.len(), columns).expect("columns of one length"));
     }
@@ -151,12 +143,14 @@ pub(super) fn groups(frame: &DataFrame, column: &str, edges: BandEdges) -> Resul
         })
         .collect();
     let name = column.replace('"', "\"\"");
-    let mut selected = format!("split, cast(\"{name}\" as varchar) as value, count(*) as images");
+    let mut selected = format!(
+        "split, cast(\"{name}\" as varchar) as \"lift value\", count(*) as \"lift images\""
+    );
     let has_pixels = frame.column("sharpness").is_ok();
     if has_pixels {
-        selected += ", avg(luma) as luma, median(sharpness) as sharpness";
+        selected += ", avg(luma) as \"lift luma\", median(sharpness) as \"lift sharpness\"";
         for flag in &flags {
-            selected += &format!(", sum(cast(\"{0}\" as int)) as \"{0}\"", flag.as_str());
+            selected += &format!(", sum(cast(\"{0}\" as int)) as \"lift {0}\"", flag.as_str());
         }
     }
     let ask = |question: &str| {
@@ -167,14 +161,14 @@ pub(super) fn groups(frame: &DataFrame, column: &str, edges: BandEdges) -> Resul
         })
     };
     let of_groups = ask(&format!(
-        "select {selected} from images group by split, value"
+        "select {selected} from images group by split, \"lift value\""
     ))?;
     let of_classes = ask(&format!(
-        "select split, cast(\"{name}\" as varchar) as value, count(*) as images from images group by split, value, label"
+        "select split, cast(\"{name}\" as varchar) as \"lift value\", count(*) as \"lift images\" from images group by split, \"lift value\", label"
     ))?;
     let mut counts: BTreeMap<(String, Option<String>), Vec<u64>> = BTreeMap::new();
     for row in 0..of_classes.height() {
-        let images = whole(&of_classes, "images", row).unwrap_or_default();
+        let images = whole(&of_classes, "lift images", row).unwrap_or_default();
         counts
             .entry(key(&of_classes, row))
             .or_default()
@@ -187,7 +181,10 @@ pub(super) fn groups(frame: &DataFrame, column: &str, edges: BandEdges) -> Resul
         let stats = Stats::new(None, "".as_ref(), counts, counts, edges);
         let flags = flags.iter().map(|flag| {
             let name = flag.as_str();
-            (name, whole(&of_groups, name, row).unwrap_or_default())
+            (
+                name,
+                whole(&of_groups, &format!("lift {name}"), row).unwrap_or_default(),
+            )
         });
         rows.push(GroupRow {
             value,
@@ -198,8 +195,8 @@ pub(super) fn groups(frame: &DataFrame, column: &str, edges: BandEdges) -> Resul
             smallest: stats.smallest,
             imbalance_ratio: stats.imbalance_ratio,
             gini: stats.gini,
-            mean_luma: float(&of_groups, "luma", row),
-            median_sharpness: float(&of_groups, "sharpness", row),
+            mean_luma: float(&of_groups, "lift luma", row),
+            median_sharpness: float(&of_groups, "lift sharpness", row),
             flags: flags.collect(),
         });
     }
@@ -229,7 +226,7 @@ fn key(frame: &DataFrame, row: usize) -> (String, Option<String>) {
         let column = frame.column(name).ok()?.as_materialized_series().clone();
         column.str().ok()?.get(row).map(str::to_owned)
     };
-    (text("split").unwrap_or_default(), text("value"))
+    (text("split").unwrap_or_default(), text("lift value"))
 }
 
 fn whole(frame: &DataFrame, name: &str, row: usize) -> Option<u64> {

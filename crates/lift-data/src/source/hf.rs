@@ -244,13 +244,9 @@ fn list_rows(
     let table = table.finish();
     let label = table.column(&layout.label, "--label-column")?;
     let labels = FoundLabels::of(label, |row| root.join(&items[row].path))?;
-    let named = Columns {
-        label: Some(layout.label.clone()),
-        ..columns.clone()
-    };
     let list = FoundList {
         split,
-        columns: super::table::others(&table.frame, &named),
+        columns: super::table::others(&table.frame, columns, &[&layout.label]),
         root,
         bounds,
         items,

@@ -19,6 +19,9 @@ pub struct LeftOut {
     pub no_split: BTreeSet<String>,
     /// How many files are no image that can be read, by extension.
     pub passed_over: BTreeMap<String, u64>,
+    /// Columns of a table whose names promise what their values are not.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub columns: BTreeSet<String>,
     /// What systems and programs put beside images, by name: `@eaDir`, `.DS_Store`, and hidden files.
     pub system: BTreeMap<String, u64>,
 }
@@ -45,6 +48,11 @@ impl LeftOut {
             };
             let shown = shown.join(", ");
             notes.push(format!("of no split, and left out: {shown}{more}"));
+        }
+        for column in &self.columns {
+            notes.push(format!(
+                "column `{column}` names no splits, and is a column as others are"
+            ));
         }
         let files = |count| match count {
             1 => "1 file".to_owned(),

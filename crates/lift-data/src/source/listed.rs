@@ -133,6 +133,23 @@ impl<'a> Root<'a> {
     }
 }
 
+/// A path as images are called below `root`, where it lies there: `./a//b.jpg`, `a\\b.jpg` and an absolute path are `a/b.jpg`.
+/// What lies elsewhere stays as it is.
+pub(crate) fn plain_path(written: &str, root: &Path) -> String {
+    let unix = written.replace('\\', "/");
+    let (above, parts) = plain(&unix);
+    if above > 0 || written.starts_with("outside/") {
+        return written.to_owned();
+    }
+    if !unix.starts_with('/') {
+        return parts.join("/");
+    }
+    let absolute: PathBuf = std::iter::once("/").chain(parts.iter().copied()).collect();
+    let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+    let below = absolute.strip_prefix(root).ok().and_then(Path::to_str);
+    below.map_or_else(|| written.to_owned(), str::to_owned)
+}
+
 /// How many folders above its start a path leads, and what is left of it.
 fn plain(written: &str) -> (usize, Vec<&str>) {
     let (mut above, mut parts) = (0, Vec::new());

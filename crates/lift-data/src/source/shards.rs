@@ -103,6 +103,7 @@ pub fn read(
                 .expect("columns of one length");
             list.items.extend(items);
             if sources.len() == 1 {
+                list.imbalance_ratio = Manifest::load(&dir)?.imbalance_ratio;
                 list.root = dir;
             }
         }
@@ -157,6 +158,18 @@ fn read_folder(dir: &Path, names: &ClassNames) -> Result<(Vec<Item>, DataFrame)>
             }),
         }
     };
+    let twins = [names, &manifest.class_names]
+        .into_iter()
+        .find_map(|names| names.repeated());
+    if let (false, Some(name)) = (same, twins) {
+        return Err(Error::Source {
+            path: dir.to_owned(),
+            reason: format!(
+                "two classes are called `{name}`, and class lists that differ are joined by names"
+            ),
+            hint: "give the same class list, or distinct names".to_owned(),
+        });
+    }
     let labels: Vec<u32> = if same {
         (0..names.len() as u32).collect()
     } else {

@@ -21,7 +21,7 @@ fn words(split: Split) -> &'static [&'static str] {
 }
 
 /// The split that `name` is a word for.
-pub(super) fn split_of(name: &str) -> Option<Split> {
+pub(crate) fn split_of(name: &str) -> Option<Split> {
     let is_it = |word: &&str| word.eq_ignore_ascii_case(name);
     let says = |split: &Split| words(*split).iter().any(is_it);
     Split::ALL.into_iter().find(says)

@@ -132,10 +132,14 @@ pub fn read(
     }
     let (class_names, mut lists) = resolve(source, lists, class_names)?;
     lists.truncate(splits.len());
+    let mut left_out = files.left_out();
+    if parted.is_none() && whole.is_some() && column_names.iter().any(|name| name == SPLIT) {
+        left_out.columns.insert(SPLIT.to_owned());
+    }
     Ok(Source {
         class_names,
         splits: lists,
-        left_out: files.left_out(),
+        left_out,
         column_names,
     })
 }
@@ -143,11 +147,14 @@ pub fn read(
 fn read_table(file: &Path, columns: &Columns) -> Result<Table> {
     let [path, label] = columns.path_and_label();
     let split = columns.split.as_deref().unwrap_or(SPLIT);
+    let mut as_written = vec![path, label, split];
+    as_written.extend(columns.as_written.iter().map(String::as_str));
+    let wanted = |name: &str| [path, label, split].contains(&name) || columns.others.want(name);
     let table = Table::read(
         file,
         Wanted {
-            column: &|name| [path, label, split].contains(&name) || columns.others.want(name),
-            as_written: &[path, label, split],
+            column: &wanted,
+            as_written: &as_written,
         },
     )?;
     for (name, flag) in [(path, "--path-column"), (label, "--label-column")] {
@@ -184,32 +191,29 @@ fn found_list(
     });
     let items: Vec<Item> = items.collect::<Result<_>>()?;
     let labels = FoundLabels::of(table.column(label, "--label-column")?, place)?;
+    let mut used = vec![path, label];
+    used.extend(split_column(table, columns)?.map(|(name, _)| name));
     Ok(FoundList {
         split,
         root: root.to_owned(),
         bounds: start.bounds()?,
         items,
         labels,
-        columns: others(&table.frame, columns),
+        columns: others(&table.frame, columns, &used),
         place: table.place.clone(),
     })
 }
 
-/// The columns of a table that say more than where an image is and what is on it.
-pub(super) fn others(frame: &DataFrame, columns: &Columns) -> DataFrame {
-    let [path, label] = columns.path_and_label();
-    let split = columns.split.as_deref().unwrap_or(SPLIT);
-    let known =
-        |name: &str| [path, label, split].contains(&name) && super::OWN_COLUMNS.contains(&name);
+/// The columns of a table that say more than the `used` ones, which say where an image is, what is on it and of which
+/// split it is.
+pub(super) fn others(frame: &DataFrame, columns: &Columns, used: &[&str]) -> DataFrame {
+    let known = |name: &str| used.contains(&name) && super::OWN_COLUMNS.contains(&name);
     let taken = frame.columns().iter().filter(|column| {
         let name = column.name().as_str();
         !known(name) && columns.others.want(name)
     });
-    let named = taken.map(|column| {
-        let name = super::name_beside_ours(column.name());
-        column.clone().with_name(name.into())
-    });
-    DataFrame::new_infer_height(named.collect()).expect("columns of one table")
+    let named = super::renamed(taken.cloned(), &super::OWN_COLUMNS);
+    DataFrame::new_infer_height(named).expect("columns of one table have names of their own")
 }
 
 fn texts<'a>(table: &'a Table, name: &str, flag: &str) -> Result<&'a StringChunked> {
@@ -312,5 +316,11 @@ fn split_column<'a>(
         None if table.names.iter().any(|name| name == SPLIT) => SPLIT,
         None => return Ok(None),
     };
-    Ok(Some((name, texts(table, name, "--split-column")?)))
+    let words = match texts(table, name, "--split-column") {
+        Err(_) if columns.split.is_none() => return Ok(None),
+        words => words?,
+    };
+    // A column of that name may be of something else, such as folds by number.
+    let names_splits = words.iter().flatten().any(|word| split_of(word).is_some());
+    Ok((columns.split.is_some() || names_splits).then_some((name, words)))
 }

@@ -167,7 +167,11 @@ impl ColumnBuilder {
             Self::Number(values) => {
                 let column = cast(&DataType::Float64)?;
                 let column = column.as_primitive::<Float64Type>();
-                column.iter().for_each(|value| values.append_option(value));
+                // NaN is how pandas writes that there is none.
+                let there = column
+                    .iter()
+                    .map(|value| value.filter(|value| !value.is_nan()));
+                there.for_each(|value| values.append_option(value));
             }
             Self::Boolean(values) => {
                 let column = cast(&DataType::Boolean)?;
@@ -175,7 +179,16 @@ impl ColumnBuilder {
                 column.iter().for_each(|value| values.append_option(value));
             }
             Self::Text(values) => {
-                let column = cast(&DataType::Utf8View)?;
+                // Only zones that are offsets are known; all are the same moments in UTC.
+                let in_utc = match column.data_type() {
+                    DataType::Timestamp(unit, Some(_)) => {
+                        Some(cast(&DataType::Timestamp(*unit, Some("+00:00".into())))?)
+                    }
+                    _ => None,
+                };
+                let column = in_utc.as_deref().unwrap_or(column);
+                let column = cast_with_options(column, &DataType::Utf8View, &exact);
+                let column = column.map_err(|err| err.to_string())?;
                 let column = column.as_string_view();
                 let mut texts = column.iter();
                 texts.try_for_each(|text| values.append(text))?;

@@ -13,6 +13,9 @@ use super::typed::typed;
 use super::{Place, Table, Wanted, line_at};
 use crate::error::{Error, Result};
 
+/// Members times lines, where few lines have all members: each cell takes 16 bytes.
+const MOST_CELLS: usize = 64 << 20;
+
 /// One member of the objects.
 struct Member {
     name: String,
@@ -46,6 +49,14 @@ pub(super) fn read(file: &Path, text: &str, wanted: Wanted<'_>) -> Result<Table>
             })?;
         let row = offsets.len();
         offsets.push(offset as u64);
+        if (row + 1) * members.len() > MOST_CELLS.max(text.len()) {
+            return Err(Error::Source {
+                path: line_at(file, offset as u64),
+                reason: format!("{} different members by this line", members.len()),
+                hint: "lines of a table have the same members; put what differs into one of text"
+                    .to_owned(),
+            });
+        }
         for (name, value) in object {
             let at = *index.entry(name).or_insert_with_key(|name| {
                 members.push(Member::new(name, wanted));

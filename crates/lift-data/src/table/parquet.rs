@@ -5,7 +5,6 @@ use std::path::Path;
 
 use arrow::array::RecordBatch;
 use lift_shards::pages;
-use parquet::arrow::ProjectionMask;
 
 use super::columns::Columns;
 use super::{Table, Wanted};
@@ -31,7 +30,7 @@ pub(crate) fn batches<'a>(
     builder: pages::Builder,
     columns: &[&str],
 ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<'a>> {
-    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+    let mask = pages::columns(builder.parquet_schema(), columns);
     let reader = builder
         .with_projection(mask)
         .with_batch_size(8192)

@@ -1,8 +1,8 @@
 //! Columns of one type, from what a file says value by value.
 //!
-//! Text becomes numbers or booleans only where every value of the column is one and writing it back gives the
-//! same: `007`, `+7` and numbers of more digits than a float has stay text. Invariant: the type depends on all
-//! values of the column, not on the first ones.
+//! Text becomes numbers or booleans only where every value of the column is one: `007`, `+7` and whole numbers of more
+//! digits than a float has stay text. `nan` is a missing value, as pandas writes it. Invariant: the type depends on
+//! all values of the column, not on the first ones.
 
 use polars::prelude::{BooleanChunked, Float64Chunked, Int64Chunked};
 
@@ -56,8 +56,13 @@ pub(super) fn typed(texts: StringChunked) -> Column {
     if let Some(values) = all(&texts, whole_number) {
         return Int64Chunked::from_iter_options(name, values.into_iter()).into_column();
     }
-    if let Some(values) = all(&texts, number) {
-        return Float64Chunked::from_iter_options(name, values.into_iter()).into_column();
+    let or_missing = |text: &str| match text.eq_ignore_ascii_case("nan") {
+        true => Some(None),
+        false => number(text).map(Some),
+    };
+    if let Some(values) = all(&texts, or_missing) {
+        let values = values.into_iter().map(Option::flatten);
+        return Float64Chunked::from_iter_options(name, values).into_column();
     }
     if let Some(values) = all(&texts, boolean) {
         return BooleanChunked::from_iter_options(name, values.into_iter()).into_column();
@@ -90,10 +95,8 @@ fn number(text: &str) -> Option<f64> {
     // A float holds no more digits; what has more is a name.
     let significant = bytes.iter().filter(|byte| byte.is_ascii_digit()).count();
     let is_long = !digits.contains(['.', 'e', 'E']) && significant > 15;
-    if digits.eq_ignore_ascii_case("nan") {
-        return Some(f64::NAN);
-    }
-    (begins_well && !is_long).then(|| text.parse().ok())?
+    let number: f64 = (begins_well && !is_long).then(|| text.parse().ok())??;
+    number.is_finite().then_some(number)
 }
 
 fn boolean(text: &str) -> Option<bool> {
@@ -120,6 +123,8 @@ mod tests {
         for (texts, kind) in [
             (&["1", "", "-20"][..], DataType::Int64),
             (&["1", "2.5", "-1e3", "nan"], DataType::Float64),
+            (&["1e400"], DataType::String),
+            (&["nan", "x"], DataType::String),
             (&["True", "false", ""], DataType::Boolean),
             (&["1", "two"], DataType::String),
             (&["1", "007"], DataType::String),

@@ -43,6 +43,7 @@ impl Form {
 /// # Errors
 /// When the file cannot be written, or a column has a type that the form has not.
 pub fn write(frame: &DataFrame, path: &Path, form: Form) -> Result<()> {
+    require_plain(frame)?;
     let bytes = match form {
         Form::Csv => csv(frame).map_err(|err| lift_shards::Error::write_csv(path, err))?,
         Form::Json => {
@@ -59,6 +60,28 @@ pub fn write(frame: &DataFrame, path: &Path, form: Form) -> Result<()> {
         }
     };
     Ok(atomic::write(path, &bytes)?)
+}
+
+/// Fails where a column holds lists or structures, of which a cell would have the beginning.
+///
+/// # Errors
+/// Which column it is.
+pub fn require_plain(frame: &DataFrame) -> Result<()> {
+    match frame
+        .columns()
+        .iter()
+        .find(|column| column.dtype().is_nested())
+    {
+        None => Ok(()),
+        Some(column) => Err(Error::Setting {
+            reason: format!(
+                "column `{}` of the answer holds lists or structures",
+                column.name()
+            ),
+            hint: "ask for one value a cell, such as array_to_string(array_agg(path), ' ')"
+                .to_owned(),
+        }),
+    }
 }
 
 /// The rows as CSV; what is missing is empty.

@@ -49,6 +49,19 @@ fn a_damaged_photo_is_refused_or_left_out_or_kept_and_marked() {
     let manifest = place.read("with/train/manifest.json");
     assert!(manifest.contains(r#""damaged": "keep""#) && manifest.contains(r#""kept_damaged": 1"#));
     assert!(place.run("verify with").starts_with("exit 0"));
+    // It stays marked whatever is made of it.
+    for encoding in ["", "--encoding png", "--encoding jpeg"] {
+        let out = format!("again{}", encoding.len());
+        let said = place.run(&format!(
+            "build shards --source with {encoding} --out {out}"
+        ));
+        assert!(
+            said.contains("1 damaged kept (see damaged.jsonl)"),
+            "{encoding}: {said}"
+        );
+        let listing = |dir: &str| place.read(&format!("{dir}/train/damaged.jsonl"));
+        assert_eq!(listing(&out), listing("with"));
+    }
     let json = place.run("build folder --source photos --out with --damaged keep --json");
     assert!(json.contains(r#""damaged": 1"#), "{json}");
     insta::assert_snapshot!(place.run("build folder --source photos --out with"), @r#"

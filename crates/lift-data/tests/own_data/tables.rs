@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatch,
 };
 use arrow::datatypes::Int64Type;
 use arrow::ipc::writer::{FileWriter, StreamWriter};
@@ -392,7 +392,7 @@ fn an_sql_condition_chooses() {
     insta::assert_snapshot!(words("width >", "c"), @r"
     exit 1
     ----
-    error: --where `width >`: sql parser error: Expected: an expression, found: ) at Line: 1, Column: 38
+    error: --where `width >`: sql parser error: Expected: an expression, found: ) at Line: 1, Column: 45
     hint: an SQL condition on path, label, class, split, width, site, license, day; text stands in single quotes
     ");
     insta::assert_snapshot!(words("width > 1000", "c"), @r"
@@ -435,7 +435,7 @@ fn a_table_is_joined_and_another_leaves_out() {
     let reader = ShardReader::open(&place.path("a/train")).unwrap();
     let kept = reader.kept_columns().unwrap();
     let sites = kept.column_by_name("site").unwrap();
-    let sites = sites.as_any().downcast_ref::<StringArray>().unwrap();
+    let sites = sites.as_string_view();
     let days = kept.column_by_name("day").unwrap();
     let days = days.as_any().downcast_ref::<Int64Array>().unwrap();
     let found: Vec<_> = paths(&place, "a/train")
@@ -457,21 +457,21 @@ fn a_table_is_joined_and_another_leaves_out() {
         manifest.chosen.unwrap().join.unwrap().on.as_deref(),
         Some("path=file")
     );
-    insta::assert_snapshot!(run("--join meta.csv --out b"), @r"
+    insta::assert_snapshot!(run("--join meta.csv --out b --keep-columns all"), @r"
     exit 1
     ----
     error: meta.csv: there is no column `path`
     hint: name the right one with --on; there are file, site, day
     ");
     place.write("twice.csv", "path,x\ncat/0.png,1\n\ncat/0.png,2\n");
-    insta::assert_snapshot!(run("--join twice.csv --out b"), @r"
+    insta::assert_snapshot!(run("--join twice.csv --out b --keep-columns all"), @r"
     exit 1
     ----
     error: twice.csv:4: `cat/0.png` is there already, at twice.csv:2
     hint: a joined table has one row an image; --on names the column
     ");
     place.write("none.csv", "path,x\nCat/0.png,1\n");
-    insta::assert_snapshot!(run("--join none.csv --out b"), @r"
+    insta::assert_snapshot!(run("--join none.csv --out b --keep-columns all"), @r"
     exit 1
     ----
     error: none.csv: no row of it is of an image
@@ -590,9 +590,7 @@ fn groups_stay_together_and_folds_cover_all() {
         let column = kept
             .column_by_name("camera")
             .unwrap()
-            .as_any()
-            .downcast_ref::<StringArray>()
-            .unwrap()
+            .as_string_view()
             .clone();
         column.iter().flatten().map(str::to_owned).collect()
     };
@@ -747,7 +745,7 @@ fn shards_are_a_source() {
     exit 0
     ----
     note: rgb8: 3 of 12 images chosen; without images, and left out: 1 class (cow)
-    train: 2 images of 2 classes, 2.0 kB in 1 shard, [time] -> north/train
+    train: 2 images of 2 classes, 2.8 kB in 1 shard, [time] -> north/train
     ");
     assert_eq!(paths(&place, "north/train"), ["1.png", "4.png"]);
     // Pixels are the same as those of the files.
@@ -762,8 +760,8 @@ fn shards_are_a_source() {
     insta::assert_snapshot!(place.run("build shards --source original --source more --out merged"), @r"
     exit 0
     ----
-    train: 24 images of 5 classes, 8.7 kB in 1 shard, [time] -> merged/train
-    test: 10 images of 5 classes, 4.5 kB in 1 shard, [time] -> merged/test
+    train: 24 images of 5 classes, 9.8 kB in 1 shard, [time] -> merged/train
+    test: 10 images of 5 classes, 5.3 kB in 1 shard, [time] -> merged/test
     ");
     let merged = listed(&place, "merged/train");
     assert_eq!(merged.len(), 8 + 16);
@@ -921,4 +919,266 @@ fn questions_are_asked_in_sql() {
     );
     let said = place.run_words(&["query", "meta.csv", "select 1", "--out", "x.txt"]);
     assert!(said.starts_with("exit 2"), "{said}");
+}
+
+/// Names that stand in the way: dots, our own, twice, none.
+#[test]
+fn columns_may_be_called_anything() {
+    let place = Workplace::new();
+    place.image("img/0.png", 4, 4);
+    place.image("img/1.png", 4, 4);
+    let heading =
+        "path,label,gps.lat,row,width,table_width,class,table_class,file,split,confidence";
+    place.write(
+        "m.csv",
+        &format!("{heading}\n0.png,ant,1.5,7,8,9,x,y,f,0,1\n1.png,bee,2.5,8,9,10,x,z,g,1,2\n"),
+    );
+    let build = |arguments: &[&str]| {
+        let fixed = [
+            "build", "table", "--source", "m.csv", "--root", "img", "--split", "test", "--out",
+        ];
+        place.run_words(&[&fixed[..], arguments].concat())
+    };
+    insta::assert_snapshot!(build(&["all", "--keep-columns", "all"]), @r"
+    exit 0
+    ----
+    note: m.csv: column `split` names no splits, and is a column as others are
+    test: 2 images of 2 classes, 2.6 kB in 1 shard, [time] -> all/test
+    ");
+    let names = |dir: &str| -> Vec<String> {
+        let manifest = Manifest::load(&place.path(dir)).unwrap();
+        manifest
+            .columns
+            .into_iter()
+            .map(|column| column.name)
+            .collect()
+    };
+    assert_eq!(
+        names("all/test"),
+        [
+            "gps.lat",
+            "row",
+            "table_width",
+            "table_table_width",
+            "table_class",
+            "table_table_class",
+            "file",
+            "table_split",
+            "confidence"
+        ]
+    );
+    insta::assert_snapshot!(place.run_words(&["query", "all", "select \"gps.lat\" as lat, \"row\", table_table_width as w from test"]), @r"
+    exit 0
+    lat  row   w
+    1.5    7   9
+    2.5    8  10
+    ----
+    ");
+    place.run("export all --out e --format csv");
+    assert!(
+        place
+            .read("e/test.csv")
+            .starts_with("id,path,label,class,width,height,num_bytes,checksum,file,gps.lat,row,")
+    );
+    assert!(place.read("e/test.csv").contains(",table_file,"));
+    let said = build(&["some", "--where", "\"row\" = 8 and table_class = 'x'"]);
+    assert!(said.contains("1 of 2 images chosen"), "{said}");
+    let said = place.run("build shards --source all --out again");
+    assert!(said.starts_with("exit 0"), "{said}");
+    assert_eq!(names("again/test"), names("all/test"));
+    let said = place.run("build shards --source all --keep-columns none --out bare");
+    assert!(said.starts_with("exit 0"), "{said}");
+    assert!(names("bare/test").is_empty());
+    write_parquet(
+        &place.path("m.parquet"),
+        vec![
+            ("path", texts(["0.png", "1.png"])),
+            ("a.b", texts(["p", "q"])),
+        ],
+        None,
+    );
+    let said = build(&["joined", "--join", "m.parquet", "--keep-columns", "a.b"]);
+    assert!(said.starts_with("exit 0"), "{said}");
+    place.write("m.csv", ",path,label\n0,0.png,ant\n1,1.png,bee\n");
+    insta::assert_snapshot!(build(&["no", "--keep-columns", "all"]), @r"
+    exit 1
+    ----
+    error: --keep-columns: a column of the table has no name
+    hint: name the columns that are wanted instead of `all` (pandas writes its index so)
+    ");
+    place.image("flat/ant/0.png", 4, 4);
+    let said = place.run("build folder --source flat --split test --keep-columns all --out no");
+    assert!(
+        said.contains("error: --keep-columns: the test split has no columns"),
+        "{said}"
+    );
+}
+
+#[test]
+fn moments_are_text_in_utc_and_groups_are_as_written() {
+    let place = Workplace::new();
+    for i in 0..4 {
+        place.image(&format!("img/{i}.png"), 4, 4);
+    }
+    let paths = texts(["0.png", "1.png", "2.png", "3.png"]);
+    let labels = texts(["a", "b", "a", "b"]);
+    let taken = arrow::array::TimestampMillisecondArray::from(vec![0, 1, 86_400_000, 2])
+        .with_timezone("Europe/Berlin");
+    write_parquet(
+        &place.path("m.parquet"),
+        vec![
+            ("path", paths),
+            ("label", labels),
+            ("taken", Arc::new(taken)),
+        ],
+        None,
+    );
+    let said = place.run_words(&[
+        "query",
+        "m.parquet",
+        "select path from data where taken >= '1970-01-02'",
+    ]);
+    assert!(said.contains("2.png") && !said.contains("1.png"), "{said}");
+    place.write(
+        "m.csv",
+        "path,label,version\n0.png,a,1.1\n1.png,a,1.10\n2.png,b,1.1\n3.png,b,1.10\n",
+    );
+    let said =
+        place.run("build table --source m.csv --root img --holdout 0.5 --group-by version --out s");
+    assert!(
+        said.contains("50.0 % of the images, 1 of 2 values"),
+        "{said}"
+    );
+}
+
+/// Splits that are made, other spellings of splits and paths, and another data set's images.
+#[test]
+fn what_is_left_out_is_what_was_named() {
+    let place = Workplace::new();
+    for i in 0..10 {
+        for class in ["ant", "bee"] {
+            place.image(&format!("flat/{class}/{i}.png"), 4, 4);
+        }
+    }
+    place.run("build folder --source flat --holdout 0.3 --out s");
+    let test = paths(&place, "s/test");
+    let excluded = |out: &str, rows: &str| {
+        place.write("x.csv", rows);
+        place.run(&format!(
+            "build folder --source flat --holdout 0.3 --exclude x.csv --out {out}"
+        ))
+    };
+    let all = |out: &str| {
+        [
+            paths(&place, &format!("{out}/train")),
+            paths(&place, &format!("{out}/test")),
+        ]
+        .concat()
+    };
+    let said = excluded("a", &format!("path,split\n{},test\n", test[0]));
+    assert!(
+        said.starts_with("exit 0") && !all("a").contains(&test[0]),
+        "{said}"
+    );
+    assert_eq!(all("a").len(), 19);
+    excluded("b", "path,split\n./ant//0.png,Training\nbee\\1.png,\n");
+    let left = all("b");
+    assert!(
+        left.len() == 18
+            && !left.contains(&"ant/0.png".to_owned())
+            && !left.contains(&"bee/1.png".to_owned())
+    );
+    insta::assert_snapshot!(excluded("c", "path,split\nant/0.png,holdout\n"), @r"
+    exit 1
+    ----
+    error: x.csv:2: `holdout` is no split
+    hint: splits are train, val or test; a row without one is of all splits
+    ");
+    // Of a pair with another data set ours goes; two of theirs are nothing to us.
+    let pairs = "split,path,other_split,other_path\ntest,ant/3.png,other train,ant/4.png\nother train,bee/5.png,other test,bee/6.png\n";
+    let said = excluded("d", pairs);
+    assert!(
+        said.starts_with("exit 0")
+            && all("d").len() == 19
+            && !all("d").contains(&"ant/3.png".to_owned()),
+        "{said}"
+    );
+    // The same spellings in a joined table.
+    place.write("j.csv", "path,site\n./ant/0.png,x\nant//1.png,x\n");
+    place.run("build folder --source flat --split train --join j.csv --keep-columns site --out j");
+    let kept = ShardReader::open(&place.path("j/train"))
+        .unwrap()
+        .kept_columns()
+        .unwrap();
+    assert_eq!(kept.column(0).null_count(), 18);
+}
+
+#[test]
+fn a_limit_asks_nothing_of_other_splits() {
+    let place = Workplace::new();
+    place.class_folders("photos");
+    place.write("photos/test/zebra/0.png", "no image");
+    let said = place.run("build folder --source photos --split train --limit 5 --out a");
+    assert!(said.starts_with("exit 0"), "{said}");
+    // A column `split` of something else is a column.
+    place.write(
+        "m.csv",
+        "path,label,split\ntrain/cat/0.png,0,3\ntrain/cat/1.png,1,4\n",
+    );
+    insta::assert_snapshot!(place.run("build table --source m.csv --root photos --split test --out b"), @r"
+    exit 0
+    ----
+    note: m.csv: column `split` names no splits, and is a column as others are
+    test: 2 images of 2 classes, 2.3 kB in 1 shard, [time] -> b/test
+    ");
+    let keys: String = (0..9000)
+        .map(|key| format!("{{\"k{key}\": 1}}\n"))
+        .collect();
+    place.write("k.jsonl", &keys);
+    insta::assert_snapshot!(place.run_words(&["query", "k.jsonl", "select count(*) from data"]), @r"
+    exit 1
+    ----
+    error: k.jsonl:8193: 8192 different members by this line
+    hint: lines of a table have the same members; put what differs into one of text
+    ");
+    insta::assert_snapshot!(place.run_words(&["query", "m.csv", "select label, array_agg(path) as p from data group by label", "--json"]), @r"
+    exit 1
+    ----
+    error: column `p` of the answer holds lists or structures
+    hint: ask for one value a cell, such as array_to_string(array_agg(path), ' ')
+    ");
+    for (arguments, reason) in [
+        (
+            "folder --source photos --join m.csv --out no",
+            "--join needs --where, --group-by or --keep-columns",
+        ),
+        (
+            "shards --source a --enlarge --out no",
+            "--enlarge has no effect on shards without --short-side",
+        ),
+        (
+            "shards --source a --follow-outside --out no",
+            "--follow-outside is for images that are files",
+        ),
+        (
+            "shards --source a --max-pixels 9 --out no",
+            "--max-pixels has no effect on shards",
+        ),
+    ] {
+        let said = place.run(&format!("build {arguments}"));
+        assert!(
+            said.starts_with("exit 2") && said.contains(reason),
+            "{said}"
+        );
+    }
+    assert!(place.run("bench shards --source a").starts_with("exit 2"));
+    // What was cut to a ratio stays known as such.
+    place.run("build folder --source photos --split train --imbalance-ratio 3 --out tail");
+    place.run("build shards --source tail --out copy");
+    assert_eq!(
+        Manifest::load(&place.path("copy/train"))
+            .unwrap()
+            .imbalance_ratio,
+        Some(3.0)
+    );
 }

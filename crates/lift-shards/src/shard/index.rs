@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type, UInt64Type};
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
@@ -22,6 +21,7 @@ use super::{MAX_IMAGE_BYTES, Row};
 use crate::error::{Error, Result};
 use crate::footer;
 use crate::manifest::{Encoding, Manifest, ShardEntry};
+use crate::pages;
 
 /// One shard's file and its small columns.
 #[derive(Debug)]
@@ -124,7 +124,7 @@ fn read_small_columns(
     let metadata = footer.metadata().clone();
     parts.read_columns(file, entry, &metadata, image)?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(parts, footer);
-    let mask = ProjectionMask::columns(builder.parquet_schema(), SMALL);
+    let mask = pages::columns(builder.parquet_schema(), &SMALL);
     let reader = builder
         .with_projection(mask)
         .with_batch_size(8192)

@@ -9,9 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
-use arrow::compute::concat_batches;
+use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema};
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
@@ -24,6 +23,7 @@ use super::regions::Parts;
 use crate::error::{Error, Result};
 use crate::footer;
 use crate::manifest::{Manifest, ShardEntry};
+use crate::pages;
 
 /// What a kept column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +58,8 @@ impl ColumnKind {
             ColumnKind::Int64 => DataType::Int64,
             ColumnKind::Float64 => DataType::Float64,
             ColumnKind::Bool => DataType::Boolean,
-            ColumnKind::String => DataType::Utf8,
+            // Offsets of 32 bits end at 2 GiB of text.
+            ColumnKind::String => DataType::Utf8View,
         }
     }
 
@@ -87,7 +88,7 @@ impl KeptColumn {
                 DataType::Int64 => ColumnKind::Int64,
                 DataType::Float64 => ColumnKind::Float64,
                 DataType::Boolean => ColumnKind::Bool,
-                DataType::Utf8 => ColumnKind::String,
+                DataType::Utf8View => ColumnKind::String,
                 other => panic!("a kept column of {other}"),
             },
             list_xxh3: hash(column),
@@ -119,7 +120,7 @@ fn hash(column: &ArrayRef) -> String {
             }
             DataType::Boolean => hash.update(&[u8::from(column.as_boolean().value(row))]),
             _ => {
-                let text = column.as_string::<i32>().value(row);
+                let text = column.as_string_view().value(row);
                 hash.update(&(text.len() as u64).to_le_bytes());
                 hash.update(text.as_bytes());
             }
@@ -186,16 +187,24 @@ fn read_shard(
     let metadata = footer.metadata().clone();
     parts.read_columns(file, entry, &metadata, &image_leaf(manifest.encoding))?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(parts, footer);
-    let names = manifest.columns.iter().map(|column| column.name.as_str());
-    let mask = ProjectionMask::columns(builder.parquet_schema(), names);
+    let names: Vec<&str> = manifest
+        .columns
+        .iter()
+        .map(|column| column.name.as_str())
+        .collect();
+    let mask = pages::columns(builder.parquet_schema(), &names);
     let reader = builder.with_projection(mask).build().map_err(text)?;
     let mut batches = Vec::new();
     for batch in reader {
         let batch = batch.map_err(|err| err.to_string())?;
         let column = |field: &Arc<Field>| {
             let found = batch.column_by_name(field.name());
-            let found = found.filter(|column| column.data_type() == field.data_type());
-            found.cloned().ok_or_else(|| {
+            let found = found.and_then(|column| match column.data_type() {
+                same if same == field.data_type() => Some(column.clone()),
+                DataType::Utf8 => cast(column, field.data_type()).ok(),
+                _ => None,
+            });
+            found.ok_or_else(|| {
                 let name = field.name();
                 format!("column `{name}` is missing or of another type")
             })

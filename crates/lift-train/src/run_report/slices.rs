@@ -58,10 +58,20 @@ pub fn slices(
         }
         Some(table) => {
             let pairs = table_file::read_pairs(table, "path", column)?;
-            let of: HashMap<String, Option<String>> = pairs
-                .into_iter()
-                .filter_map(|(path, value)| Some((path?, value)))
-                .collect();
+            let mut of: HashMap<String, Option<String>> = HashMap::new();
+            for (path, value) in pairs {
+                let Some(path) = path else { continue };
+                if let Some(other) = of.insert(path.clone(), value.clone())
+                    && other != value
+                {
+                    return Err(Error::BadRun {
+                        path: table.into(),
+                        reason: format!(
+                            "`{path}` has two values of `{column}`\nhint: a table of slices has one row an image"
+                        ),
+                    });
+                }
+            }
             let own = table_file::read_pairs(predictions, "path", "path")?;
             let paths: Vec<String> = own.into_iter().filter_map(|(path, _)| path).collect();
             if !paths.iter().any(|path| of.contains_key(path)) {
