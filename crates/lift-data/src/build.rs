@@ -43,7 +43,7 @@ pub use part::Part;
 pub use pipeline::THREAD_NAME;
 pub use prepare::Preprocess;
 
-use folder::{BuildFolder, Found};
+use folder::{BuildFolder, FolderState};
 use left::Left;
 use lock::Holder;
 use pipeline::Work;
@@ -218,13 +218,13 @@ fn build_split(
     sample.check(plan.manifest(), list)?;
     let holder = options.part.map_or(Holder::Whole, Holder::Part);
     let mut found = BuildFolder::open(&dir, &plan, holder)?;
-    if let Found::Complete(manifest) = found {
+    if let FolderState::Complete(manifest) = found {
         let of = (options.part, options.max_bad);
         found = pool.install(|| again::open(&dir, &plan, manifest, of, reporting))?;
     }
     let folder = match found {
-        Found::Complete(manifest) => return Ok(SplitReport::complete(&dir, &manifest)),
-        Found::Open(folder) => folder,
+        FolderState::Complete(manifest) => return Ok(SplitReport::complete(&dir, &manifest)),
+        FolderState::Open(folder) => folder,
     };
     let all = 0..plan.num_shards();
     let shards = options

@@ -62,7 +62,7 @@ pub struct ClassFolder {
 
 /// What is exported, by which an unfinished export is known again.
 #[derive(Serialize)]
-struct Plan<'a> {
+struct ExportPlan<'a> {
     format: &'a str,
     /// XXH3-64 of the manifest, which has the hashes of all shards.
     manifest: String,
@@ -135,7 +135,7 @@ pub fn export(
     let images = (format == ExportFormat::Images).then(|| out.join(split));
     let path = dir.join(MANIFEST_FILE);
     let hash = xxh3_64(&fs::read(&path).map_err(Error::read(&path))?);
-    let plan = Plan {
+    let plan = ExportPlan {
         format: "lift-export/1",
         manifest: format!("{hash:016x}"),
         rows: [range.start, range.end],

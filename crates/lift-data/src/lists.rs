@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::build::{BuildOptions, read_source};
 use crate::error::{Error, Result};
 use crate::source::{CLASS_NAMES_FILE, Content, LeftOut, SplitList};
-use crate::stats::{Stats, describe};
+use crate::stats::{Counted, Stats, describe};
 use lift_page::progress::Reporting;
 use lift_shards::atomic;
 use lift_shards::split::{BandEdges, Split};
@@ -60,7 +60,11 @@ pub fn write_lists(options: &BuildOptions, reporting: Reporting) -> Result<Lists
     for list in &source.splits {
         let file = folder.write(&format!("{}.txt", list.split), &lines(list, &root)?)?;
         let counts = list.class_counts(source.class_names.len());
-        counted.push((Some(list.split), file, counts));
+        counted.push(Counted {
+            split: Some(list.split),
+            path: file,
+            counts,
+        });
     }
     let names = source.class_names.as_slice().join("\n") + "\n";
     folder.write(CLASS_NAMES_FILE, &names)?;

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::source::{Columns, Others, SplitList, renamed};
 use crate::sql::{self, Tables};
 use crate::stats;
-use crate::table::{Table, Wanted, from_batch, is_named_table};
+use crate::table::{Table, WantedColumns, from_batch, is_named_table};
 use lift_shards::classes::ClassNames;
 use lift_shards::layout::shard_dirs;
 use lift_shards::shard::ShardReader;
@@ -49,7 +49,7 @@ pub fn tables(path: &Path) -> Result<Tables> {
         return Ok(tables);
     }
     if path.is_file() && is_named_table(path) {
-        let table = Table::read(path, Wanted::ALL)?;
+        let table = Table::read(path, WantedColumns::ALL)?;
         return Ok(vec![
             (DATA.to_owned(), table.frame.clone()),
             (stem(path), table.frame),
@@ -83,7 +83,7 @@ fn tables_in(dir: &Path) -> Result<Tables> {
     });
     files.dedup_by_key(|path| stem(path));
     let read = files.iter().map(|path| {
-        let table = Table::read(path, Wanted::ALL)?;
+        let table = Table::read(path, WantedColumns::ALL)?;
         Ok((stem(path), table.frame))
     });
     read.collect()

@@ -28,18 +28,18 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::source::{Columns, naming};
-use crate::stats::{self, ClassRow, Listed};
+use crate::stats::{self, ClassRow, Counted, Listed};
 use lift_page::progress::Reporting;
 use lift_shards::classes::{ClassNames, told_apart};
 use lift_shards::layout::{require_shard_dirs, shard_dirs};
 use lift_shards::manifest::Encoding;
 use lift_shards::shard::ShardReader;
-use lift_shards::split::{BandEdges, Split};
+use lift_shards::split::BandEdges;
 
 use duplicates::Leakage;
 use measures::Groups;
 use quality::SplitQuality;
-use tail::Tail;
+use tail::SplitTail;
 
 /// What to report on.
 #[derive(Debug, Clone)]
@@ -78,7 +78,7 @@ pub struct Report {
     /// What the reader should know.
     pub notes: Vec<String>,
     /// The class counts, a split each, the training split first.
-    pub splits: Vec<Tail>,
+    pub splits: Vec<SplitTail>,
     /// The classes in label order.
     pub classes: Vec<ClassRow>,
     /// The images' quality, a split each; empty for lists.
@@ -86,20 +86,13 @@ pub struct Report {
     /// What is there twice.
     pub leakage: Leakage,
     /// The class counts of `--compare`.
-    pub compared: Vec<Tail>,
-    /// Tail and quality of a column's values, where it was asked for.
+    pub compared: Vec<SplitTail>,
+    /// SplitTail and quality of a column's values, where it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<Groups>,
     /// Every image's values. Not in the JSON: `measures.parquet` has them.
     #[serde(skip)]
     pub measures: DataFrame,
-}
-
-/// A split as it is read, before its images are.
-struct Counted {
-    split: Option<Split>,
-    path: PathBuf,
-    counts: Vec<u64>,
 }
 
 /// Reads and judges what is at `options.path`; the second value has small images of duplicates.
@@ -201,11 +194,11 @@ fn of_shards(
         short_side: manifest.short_side,
         band_edges: edges,
         notes,
-        classes: stats::class_rows(&class_names, &counts_of(&counts), edges),
-        splits: tail::of_all(&counts_of(&counts), edges),
+        classes: stats::class_rows(&class_names, &counts, edges),
+        splits: tail::of_all(&counts, edges),
         quality,
         leakage,
-        compared: tail::of_all(&counts_of(&counted(&others)), edges),
+        compared: tail::of_all(&counted(&others), edges),
         groups: groups.transpose()?,
         measures,
     };
@@ -296,21 +289,14 @@ fn of_lists(options: &ReportOptions) -> Result<Report> {
         short_side: None,
         band_edges: edges,
         notes,
-        classes: stats::class_rows(&source.class_names, &counts_of(&counts), edges),
-        splits: tail::of_all(&counts_of(&counts), edges),
+        classes: stats::class_rows(&source.class_names, &counts, edges),
+        splits: tail::of_all(&counts, edges),
         quality: Vec::new(),
         leakage: duplicates::by_path(&source.splits, names_splits, &source.class_names),
         compared: Vec::new(),
         groups: groups.transpose()?,
         measures,
     })
-}
-
-fn counts_of(counted: &[Counted]) -> Vec<stats::Counted> {
-    counted
-        .iter()
-        .map(|one| (one.split, one.path.clone(), one.counts.clone()))
-        .collect()
 }
 
 impl Report {

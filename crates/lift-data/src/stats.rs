@@ -125,13 +125,13 @@ pub(crate) fn class_rows(
 ) -> Vec<ClassRow> {
     let deciding = splits
         .iter()
-        .find(|(split, ..)| *split == Some(Split::Train))
+        .find(|counted| counted.split == Some(Split::Train))
         .or(splits.first());
     let row = |(label, name): (usize, &String)| ClassRow {
         label: label as u32,
         name: name.clone(),
-        band: edges.band(deciding.map_or(0, |(.., counts)| counts[label])),
-        images: splits.iter().map(|(.., counts)| counts[label]).collect(),
+        band: edges.band(deciding.map_or(0, |counted| counted.counts[label])),
+        images: splits.iter().map(|counted| counted.counts[label]).collect(),
     };
     names.as_slice().iter().enumerate().map(row).collect()
 }
@@ -151,7 +151,7 @@ pub fn stats(path: &Path, edges: Option<BandEdges>, columns: &Columns) -> Result
             (counted(listed), Some(names), None)
         }
     };
-    splits.sort_by_key(|(split, ..)| *split);
+    splits.sort_by_key(|counted| counted.split);
     let band_edges = edges.or(stored).unwrap_or_default();
     let classes = names.map(|names| class_rows(&names, &splits, band_edges));
     Ok(Described {
@@ -162,16 +162,29 @@ pub fn stats(path: &Path, edges: Option<BandEdges>, columns: &Columns) -> Result
     })
 }
 
-/// The class counts of one split, with its name and its place.
-pub(crate) type Counted = (Option<Split>, PathBuf, Vec<u64>);
+/// The class counts of one split.
+#[derive(Debug, Clone)]
+pub(crate) struct Counted {
+    /// Its name, where it has one.
+    pub(crate) split: Option<Split>,
+    /// Where it was read.
+    pub(crate) path: PathBuf,
+    /// In label order.
+    pub(crate) counts: Vec<u64>,
+}
 
 /// Describes splits; the training split's counts decide the bands where it is among them.
 pub(crate) fn describe(splits: &[Counted], edges: BandEdges) -> Vec<Stats> {
     let training = splits
         .iter()
-        .find(|(split, ..)| *split == Some(Split::Train))
-        .map(|(.., counts)| counts);
-    let one = |(split, path, counts): &Counted| {
+        .find(|counted| counted.split == Some(Split::Train))
+        .map(|counted| &counted.counts);
+    let one = |counted: &Counted| {
+        let Counted {
+            split,
+            path,
+            counts,
+        } = counted;
         let same_classes = |training: &&Vec<u64>| training.len() == counts.len();
         let training = training.filter(same_classes).unwrap_or(counts);
         Stats::new(*split, path, counts, training, edges)
@@ -210,7 +223,11 @@ fn read_manifests(shards: Vec<PathBuf>) -> Result<Manifests> {
         if !all_names.contains(&manifest.class_names) {
             all_names.push(manifest.class_names.clone());
         }
-        splits.push((Some(manifest.split), path, manifest.class_counts));
+        splits.push(Counted {
+            split: Some(manifest.split),
+            path,
+            counts: manifest.class_counts,
+        });
     }
     let names = (all_names.len() == 1).then(|| all_names.remove(0));
     Ok((splits, names, edges))
@@ -297,8 +314,11 @@ fn counted(listed: Listed) -> Vec<Counted> {
     let num_classes = listed.source.class_names.len();
     let count = |list: SplitList| {
         let counts = list.class_counts(num_classes);
-        let split = listed.names_splits.then_some(list.split);
-        (split, list.root, counts)
+        Counted {
+            split: listed.names_splits.then_some(list.split),
+            path: list.root,
+            counts,
+        }
     };
     listed.source.splits.into_iter().map(count).collect()
 }

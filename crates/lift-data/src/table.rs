@@ -61,14 +61,14 @@ pub(crate) enum Place {
 
 /// Which columns are read.
 #[derive(Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct WantedColumns<'a> {
     /// Whether a column of this name is.
     pub column: &'a dyn Fn(&str) -> bool,
     /// Of text files, the columns that stay as they are written: `07` is a name, and no 7.
     pub as_written: &'a [&'a str],
 }
 
-impl Wanted<'_> {
+impl WantedColumns<'_> {
     /// All columns, each as what it holds.
     pub const ALL: Self = Self {
         column: &|_| true,
@@ -101,7 +101,7 @@ impl Table {
     ///
     /// # Errors
     /// When it is no table, or damaged; see the module.
-    pub fn read(file: &Path, wanted: Wanted<'_>) -> Result<Self> {
+    pub fn read(file: &Path, wanted: WantedColumns<'_>) -> Result<Self> {
         let text = || lift_files::text(file, Purpose::List).map_err(Error::read(file));
         match Kind::of(file) {
             Some(Kind::Csv) => csv::read(file, &text()?, wanted),
@@ -182,7 +182,7 @@ pub(crate) fn take(frame: &DataFrame, rows: &[u32]) -> DataFrame {
 
 /// Columns that Arrow holds as a frame's.
 pub(crate) fn from_batch(file: &Path, batch: &arrow::array::RecordBatch) -> Result<DataFrame> {
-    let mut columns = columns::Columns::new(file, &batch.schema(), Wanted::ALL)?;
+    let mut columns = columns::Columns::new(file, &batch.schema(), WantedColumns::ALL)?;
     columns.append(batch)?;
     Ok(columns.finish().frame)
 }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::chart::{self, Mark, Series, Width};
 use super::table::{Kind, Table};
-use super::{Figure, Gallery, KeyFigure, Page, Part, Section, Thumbnail, escape};
+use super::{Block, Figure, Gallery, KeyFigure, Page, Section, Thumbnail, escape};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -99,24 +99,24 @@ impl Html {
         self.raw("</section>\n");
     }
 
-    fn part(&mut self, part: &Part) {
+    fn part(&mut self, part: &Block) {
         match part {
-            Part::Text(text) => {
+            Block::Text(text) => {
                 self.raw("<p>");
                 self.text(text);
                 self.raw("</p>\n");
             }
-            Part::Heading(text) => {
+            Block::Heading(text) => {
                 self.raw("<h3>");
                 self.text(text);
                 self.raw("</h3>\n");
             }
-            Part::Warning(text) => {
+            Block::Warning(text) => {
                 self.raw("<p class=\"warning\"><b>Note:</b> ");
                 self.text(text);
                 self.raw("</p>\n");
             }
-            Part::Code(text) => {
+            Block::Code(text) => {
                 self.raw("<pre><code>");
                 // Line breaks are meant here.
                 for (at, line) in text.lines().enumerate() {
@@ -127,19 +127,19 @@ impl Html {
                 }
                 self.raw("</code></pre>\n");
             }
-            Part::KeyFigures(figures) => self.key_figures(figures),
-            Part::Table(table) => self.table(table),
-            Part::Chart(figure) => {
+            Block::KeyFigures(figures) => self.key_figures(figures),
+            Block::Table(table) => self.table(table),
+            Block::Chart(figure) => {
                 self.figure(figure, &[(Width::Wide, "wide"), (Width::Narrow, "narrow")]);
             }
-            Part::Charts(figures) => {
+            Block::Charts(figures) => {
                 self.raw("<div class=\"charts\">\n");
                 for figure in figures {
                     self.figure(figure, &[(Width::Narrow, "small")]);
                 }
                 self.raw("</div>\n");
             }
-            Part::Gallery(gallery) => self.gallery(gallery),
+            Block::Gallery(gallery) => self.gallery(gallery),
         }
     }
 

@@ -43,12 +43,12 @@ pub struct Section {
     /// The heading.
     pub heading: String,
     /// What is below it, in order.
-    pub parts: Vec<Part>,
+    pub parts: Vec<Block>,
 }
 
 /// A piece of a section.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Part {
+pub enum Block {
     /// A paragraph.
     Text(String),
     /// A heading below the section's.

@@ -5,7 +5,7 @@
 
 use super::escape;
 use super::table::{Kind, Table};
-use super::{Figure, Page, Part};
+use super::{Block, Figure, Page};
 
 pub(super) fn page(page: &Page, max_rows: usize) -> String {
     let mut out = format!(
@@ -24,19 +24,19 @@ pub(super) fn page(page: &Page, max_rows: usize) -> String {
     out
 }
 
-fn part_into(out: &mut String, part: &Part, max_rows: usize) {
+fn part_into(out: &mut String, part: &Block, max_rows: usize) {
     match part {
-        Part::Text(text) => *out += &(escape::markdown(text) + "\n"),
-        Part::Heading(text) => *out += &format!("### {}\n", escape::markdown(text)),
-        Part::Warning(text) => *out += &format!("> **Note:** {}\n", escape::markdown(text)),
-        Part::Code(text) => {
+        Block::Text(text) => *out += &(escape::markdown(text) + "\n"),
+        Block::Heading(text) => *out += &format!("### {}\n", escape::markdown(text)),
+        Block::Warning(text) => *out += &format!("> **Note:** {}\n", escape::markdown(text)),
+        Block::Code(text) => {
             *out += "```\n";
             for line in text.lines() {
                 *out += &(escape::visible(line).replace("```", "'''") + "\n");
             }
             *out += "```\n";
         }
-        Part::KeyFigures(figures) => {
+        Block::KeyFigures(figures) => {
             *out += "| | |\n|---|--:|\n";
             for figure in figures {
                 let label = escape::markdown(&figure.label);
@@ -48,9 +48,9 @@ fn part_into(out: &mut String, part: &Part, max_rows: usize) {
                 *out += &format!("| {label}{note} | {value} |\n");
             }
         }
-        Part::Table(table) => table_into(out, table, max_rows),
-        Part::Chart(figure) => figure_into(out, figure),
-        Part::Charts(figures) => {
+        Block::Table(table) => table_into(out, table, max_rows),
+        Block::Chart(figure) => figure_into(out, figure),
+        Block::Charts(figures) => {
             for (at, figure) in figures.iter().enumerate() {
                 if at > 0 {
                     out.push('\n');
@@ -58,7 +58,7 @@ fn part_into(out: &mut String, part: &Part, max_rows: usize) {
                 figure_into(out, figure);
             }
         }
-        Part::Gallery(gallery) => {
+        Block::Gallery(gallery) => {
             *out += &(escape::markdown(&gallery.caption) + "\n\n");
             for group in gallery.groups.iter().take(max_rows) {
                 let images: Vec<_> = group

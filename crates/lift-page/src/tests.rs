@@ -47,14 +47,14 @@ fn nasty_page() -> Page {
         }],
     };
     let parts = vec![
-        Part::Text(NASTY.to_owned()),
-        Part::Heading(NASTY.to_owned()),
-        Part::Warning(NASTY.to_owned()),
-        Part::Code(NASTY.to_owned()),
-        Part::KeyFigures(vec![KeyFigure::new(NASTY, Cell::Count(7)).note(NASTY)]),
-        Part::Table(table),
-        Part::Chart(figure),
-        Part::Gallery(gallery),
+        Block::Text(NASTY.to_owned()),
+        Block::Heading(NASTY.to_owned()),
+        Block::Warning(NASTY.to_owned()),
+        Block::Code(NASTY.to_owned()),
+        Block::KeyFigures(vec![KeyFigure::new(NASTY, Cell::Count(7)).note(NASTY)]),
+        Block::Table(table),
+        Block::Chart(figure),
+        Block::Gallery(gallery),
     ];
     let section = |parts| Section {
         heading: NASTY.to_owned(),

@@ -64,7 +64,13 @@ impl Findings {
         let names = classes.as_slice();
         let mut looks = Vec::with_capacity(names.len());
         for (label, name) in names.iter().enumerate() {
-            looks.push(Look::of(label, name, prompts, tokenizer, context_length)?);
+            looks.push(ReadTexts::of(
+                label,
+                name,
+                prompts,
+                tokenizer,
+                context_length,
+            )?);
         }
         let mut rows: Vec<Finding> = Vec::new();
         let mut alike: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
@@ -157,7 +163,7 @@ impl Findings {
 }
 
 /// What is known of the texts of one class.
-struct Look {
+struct ReadTexts {
     /// A hash of all its tokens, in whatever order its texts stand.
     texts: u64,
     /// Tokens of the longest text, where it is cut.
@@ -167,7 +173,7 @@ struct Look {
     blank: bool,
 }
 
-impl Look {
+impl ReadTexts {
     fn of(
         label: usize,
         name: &str,

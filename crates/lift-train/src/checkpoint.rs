@@ -175,7 +175,7 @@ impl Checkpoint {
 
 /// Writes the checkpoints of a run, and says when.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct CheckpointWriter {
     run: PathBuf,
     config: String,
     origins: String,
@@ -184,7 +184,7 @@ pub struct Keeper {
     last: Instant,
 }
 
-impl Keeper {
+impl CheckpointWriter {
     /// For a run with these settings that was started from `origins`.
     pub fn new(config: &TrainConfig, origins: &Origins) -> Self {
         Self {
@@ -303,7 +303,7 @@ mod tests {
             },
             ..Position::default()
         };
-        let mut keeper = Keeper::new(config, &origins);
+        let mut keeper = CheckpointWriter::new(config, &origins);
         keeper
             .save(&position, &tensors("a"), &tensors("b"))
             .unwrap();
@@ -384,7 +384,7 @@ mod tests {
                 checkpoint_minutes: minutes,
                 ..config(dir.path())
             };
-            Keeper::new(&config, &Origins::default()).is_due(step)
+            CheckpointWriter::new(&config, &Origins::default()).is_due(step)
         };
         assert!(due(3, 0.0, 6) && !due(3, 0.0, 7) && !due(0, 0.0, 6));
         assert!(due(0, 1e-10, 7) && !due(0, 60.0, 7));

@@ -14,7 +14,7 @@ use crate::{
     command::{self, EvalSettings, Form, HeadFile, InitSettings, Output},
     config::{RANDOM_CROPS, TrainArgs, TrainConfig, check_ranges, precision, required},
     error::{Error, Result},
-    eval::{Look, Tte},
+    eval::{EvalView, Tte},
     head_init::HeadInit,
     level::Level,
     passes::Passing,
@@ -424,7 +424,7 @@ impl HowArgs {
         Ok(EvalSettings {
             shards,
             split: self.split,
-            look: Look {
+            look: EvalView {
                 tte: self.tte,
                 expand,
                 random_crops: self.crops,

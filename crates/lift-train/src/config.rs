@@ -14,7 +14,7 @@ pub use args::{TrainArgs, precision, required};
 use crate::{
     classifier::ClassifierKind,
     error::{Error, Result},
-    eval::{Look, Tte},
+    eval::{EvalView, Tte},
     footprint::{AHEAD, Steps, of_steps, parts},
     head_init::HeadInit,
     joint::ContextPosition,
@@ -397,8 +397,8 @@ impl TrainConfig {
     }
 
     /// How test images are looked at after training.
-    pub fn look(&self) -> Look {
-        Look {
+    pub fn look(&self) -> EvalView {
+        EvalView {
             tte: self.tte,
             expand: self.expand,
             random_crops: RANDOM_CROPS,

@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 use crate::{
     error::Result,
     level::Groups,
-    metrics::{Classes, Judged, Metrics},
+    metrics::{Classes, Metrics, Prediction},
     passes::{Passes, image_not_finite},
 };
 use lift_loader::{Draws, View};
@@ -64,7 +64,7 @@ pub fn usual_expand(tower: &VisionConfig) -> u32 {
 
 /// How an evaluation looks at images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct EvalView {
     /// The ensembling.
     pub tte: Tte,
     /// Pixels beyond the resolution, with ensembling; none: as [`usual_expand`] has it.
@@ -75,7 +75,7 @@ pub struct Look {
     pub seed: u64,
 }
 
-impl Look {
+impl EvalView {
     /// With the usual pixels beyond the resolution for this tower where none were given.
     pub fn at(self, tower: &VisionConfig) -> Self {
         let expand = self.expand.unwrap_or_else(|| usual_expand(tower));
@@ -127,7 +127,7 @@ pub struct EvalOptions<'a> {
     /// Training images of each class, for the bands.
     pub train_counts: Option<&'a [u64]>,
     /// How images are looked at.
-    pub look: Look,
+    pub look: EvalView,
     /// What classes are joined to, where they are.
     pub groups: Option<&'a Groups>,
 }
@@ -142,7 +142,7 @@ pub fn evaluate(
     options: &EvalOptions,
     device: Device,
     logits: impl Fn(&Tensor) -> Tensor,
-) -> Result<(Evaluation, Vec<Judged>)> {
+) -> Result<(Evaluation, Vec<Prediction>)> {
     let (look, view) = (options.look, options.look.view());
     let started = Instant::now();
     let manifest = passes.reader().manifest().clone();
@@ -213,7 +213,7 @@ pub fn evaluate(
 struct Pending {
     said: Vec<Tensor>,
     labels: Vec<i64>,
-    judged: Vec<Judged>,
+    judged: Vec<Prediction>,
     /// The first row whose logits are not all finite.
     first_not_finite: Option<usize>,
 }
@@ -230,7 +230,7 @@ impl Pending {
             if said[3] == 0.0 && self.first_not_finite.is_none() {
                 self.first_not_finite = Some(self.judged.len());
             }
-            self.judged.push(Judged {
+            self.judged.push(Prediction {
                 label: label as u32,
                 predicted: said[0] as u32,
                 rank: said[1] as u32,

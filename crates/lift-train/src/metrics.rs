@@ -17,7 +17,7 @@ pub const CALIBRATION_BINS: usize = 15;
 
 /// What the model said of one image.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Judged {
+pub struct Prediction {
     /// Its class.
     pub label: u32,
     /// The class with the largest logit; of several, one that is not the image's own.
@@ -75,7 +75,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// The figures of `judged`, whose labels and predictions are below `classes.count`; `seed` is the bootstrap's.
-    pub fn new(judged: &[Judged], classes: Classes<'_>, seed: u64) -> Self {
+    pub fn new(judged: &[Prediction], classes: Classes<'_>, seed: u64) -> Self {
         let tally = Tally::new(judged, classes.count);
         let per_class = tally.per_class();
         let present = || per_class.iter().flatten().copied();
@@ -116,7 +116,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn new(judged: &[Judged], num_classes: usize) -> Self {
+    fn new(judged: &[Prediction], num_classes: usize) -> Self {
         let mut tally = Self {
             right: vec![0; num_classes],
             total: vec![0; num_classes],
@@ -152,7 +152,7 @@ pub fn calibration_bin(confidence: f32) -> usize {
     bin.clamp(1, CALIBRATION_BINS) - 1
 }
 
-fn calibration_error(judged: &[Judged]) -> Option<f64> {
+fn calibration_error(judged: &[Prediction]) -> Option<f64> {
     let mut bins = [(0u64, 0.0, 0.0); CALIBRATION_BINS];
     for one in judged {
         let confidence = f64::from(one.confidence);

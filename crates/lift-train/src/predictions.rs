@@ -19,7 +19,7 @@ use lift_shards::{
 
 use crate::{
     error::{Error, Result},
-    metrics::Judged,
+    metrics::Prediction,
 };
 
 /// Writes a row an image: `id`, `path`, `label`, `predicted`, `confidence`, and `rank`, the number of other classes whose
@@ -27,7 +27,7 @@ use crate::{
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write_predictions(path: &Path, reader: &ShardReader, judged: &[Judged]) -> Result<()> {
+pub fn write_predictions(path: &Path, reader: &ShardReader, judged: &[Prediction]) -> Result<()> {
     let ids = reader.rows().iter().map(|row| row.id as i64);
     let paths = (0..judged.len()).map(|row| reader.path(row));
     let columns: [(&str, ArrayRef); 6] = [
@@ -70,7 +70,7 @@ pub fn write_predictions(path: &Path, reader: &ShardReader, judged: &[Judged]) -
 ///
 /// # Errors
 /// When the file cannot be read, has other columns, or a label that is no class.
-pub fn read_predictions(path: &Path, num_classes: usize) -> Result<Vec<Judged>> {
+pub fn read_predictions(path: &Path, num_classes: usize) -> Result<Vec<Prediction>> {
     let bad = |reason: String| Error::BadRun {
         path: path.into(),
         reason: format!("{reason}\nhint: remove it, it is made anew"),
@@ -109,7 +109,7 @@ pub fn read_predictions(path: &Path, num_classes: usize) -> Result<Vec<Judged>> 
             ))),
         };
         for row in 0..batch.num_rows() {
-            judged.push(Judged {
+            judged.push(Prediction {
                 label: class(labels.value(row))?,
                 predicted: class(predicted.value(row))?,
                 confidence: confidence.value(row),
@@ -125,7 +125,7 @@ pub fn read_predictions(path: &Path, num_classes: usize) -> Result<Vec<Judged>> 
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write_confusion(path: &Path, names: &ClassNames, judged: &[Judged]) -> Result<()> {
+pub fn write_confusion(path: &Path, names: &ClassNames, judged: &[Prediction]) -> Result<()> {
     let mut pairs: BTreeMap<(u32, u32), i64> = BTreeMap::new();
     for one in judged {
         *pairs.entry((one.label, one.predicted)).or_default() += 1;

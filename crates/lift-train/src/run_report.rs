@@ -23,7 +23,7 @@ use crate::{
     consistency::Consistency,
     error::{Error, Result},
     eval::{Evaluation, Tte},
-    metrics::{Classes, Judged, Metrics, wilson},
+    metrics::{Classes, Metrics, Prediction, wilson},
     provenance::{Provenance, shell_line},
     report::{Report, Training},
 };
@@ -36,9 +36,9 @@ use smooth::{SPAN, loess};
 #[derive(Default)]
 pub struct Recorded<'a> {
     /// What was said of each test image before the first step; none where that is not known.
-    pub before: Option<&'a [Judged]>,
+    pub before: Option<&'a [Prediction]>,
     /// What the tuned model said, in the plain evaluation; none where that is not known.
-    pub after: Option<&'a [Judged]>,
+    pub after: Option<&'a [Prediction]>,
     /// `metrics.jsonl`.
     pub log: &'a [CurvePoint],
     /// Training against test images; none where it was not measured.
@@ -486,7 +486,7 @@ fn class_lines(
     bands: BandEdges,
     plain: &Evaluation,
     before: Option<&Metrics>,
-    after: Option<&[Judged]>,
+    after: Option<&[Prediction]>,
 ) -> Vec<ClassLine> {
     let mut right = vec![0u64; report.num_classes];
     let mut total = vec![0u64; report.num_classes];
@@ -543,7 +543,7 @@ fn frequency(classes: &[ClassLine]) -> Vec<Smoothed> {
     counts.into_iter().enumerate().map(at).collect()
 }
 
-fn confused(report: &Report, judged: &[Judged]) -> Vec<Confused> {
+fn confused(report: &Report, judged: &[Prediction]) -> Vec<Confused> {
     let names = told_apart(&report.class_names);
     let name = |label: u32| names[label as usize].clone();
     let all = mistakes(judged);

@@ -8,7 +8,7 @@ use lift_page::progress::Reporting;
 use log::{Log, LogLine, Window};
 
 use crate::{
-    checkpoint::{Checkpoint, Keeper, Position},
+    checkpoint::{Checkpoint, CheckpointWriter, Position},
     config::TrainConfig,
     error::{Error, Result},
     figures::Figures,
@@ -35,7 +35,7 @@ pub fn train(
     loader: &Loader,
     config: &TrainConfig,
     transfer: &Transfer,
-    mut keeper: Keeper,
+    mut keeper: CheckpointWriter,
     from: Option<Checkpoint>,
     stop: &Stop,
 ) -> Result<Training> {

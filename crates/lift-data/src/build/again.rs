@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::folder::{BuildFolder, Found};
+use super::folder::{BuildFolder, FolderState};
 use super::part::Part;
 use super::plan::Plan;
 use super::record::Finished;
@@ -23,7 +23,7 @@ use lift_shards::quarantine::{self, Quarantined};
 use lift_shards::verify::{check_shard, wrong_counts};
 
 /// What was found of a finished dataset.
-struct Look<'a> {
+struct ShardCheck<'a> {
     /// The shards that are whole.
     whole: Vec<&'a ShardEntry>,
     /// The bad images and the damaged ones, where the listings are whole.
@@ -33,7 +33,7 @@ struct Look<'a> {
     problems: Vec<String>,
 }
 
-impl<'a> Look<'a> {
+impl<'a> ShardCheck<'a> {
     fn at(dir: &Path, manifest: &'a Manifest) -> Self {
         let entries = manifest.shards.par_iter();
         let checked: Vec<_> = entries
@@ -116,7 +116,7 @@ impl<'a> Look<'a> {
 
 /// Fails where a finished dataset is not whole.
 pub(super) fn require_whole(dir: &Path, manifest: &Manifest) -> Result<()> {
-    let look = Look::at(dir, manifest);
+    let look = ShardCheck::at(dir, manifest);
     if look.problems.is_empty() {
         Ok(())
     } else {
@@ -138,10 +138,10 @@ pub(super) fn open(
     manifest: Box<Manifest>,
     (part, max_bad): (Option<Part>, u64),
     reporting: Reporting,
-) -> Result<Found> {
-    let look = Look::at(dir, &manifest);
+) -> Result<FolderState> {
+    let look = ShardCheck::at(dir, &manifest);
     if look.problems.is_empty() {
-        return Ok(Found::Complete(manifest));
+        return Ok(FolderState::Complete(manifest));
     }
     if part.is_some() {
         let hint =
@@ -152,7 +152,7 @@ pub(super) fn open(
         reporting.note(&format!("{}/{problem}: built again", escape::path(dir)));
     }
     let records = look.records(plan, max_bad);
-    BuildFolder::reopen(dir, plan, &records).map(Found::Open)
+    BuildFolder::reopen(dir, plan, &records).map(FolderState::Open)
 }
 
 fn not_whole(dir: &Path, problems: &[String], hint: &str) -> Error {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::source::{Content, Item, RowStore};
 
 /// The images of a run of jobs, read before the first of them is done.
-pub(super) struct Ahead<F> {
+pub(super) struct ReadAhead<F> {
     /// The image of a job; none behind the last.
     item_of: F,
     /// Jobs whose images are read at once; 0: none are.
@@ -18,7 +18,7 @@ pub(super) struct Ahead<F> {
     read: Mutex<usize>,
 }
 
-impl<'a, F: Fn(usize) -> Option<&'a Item>> Ahead<F> {
+impl<'a, F: Fn(usize) -> Option<&'a Item>> ReadAhead<F> {
     /// Reads nothing yet.
     pub(super) fn new(item_of: F) -> Self {
         let jobs = match item_of(0).map(|item| &item.content) {

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::SplitReport;
 use super::again;
-use super::folder::{self, BuildFolder, Found};
+use super::folder::{self, BuildFolder, FolderState};
 use super::left::Left;
 use super::lock::Holder;
 use super::plan::Plan;
@@ -85,8 +85,8 @@ fn check(dir: &Path) -> Result<Checked> {
         .into());
     }
     let folder = match BuildFolder::open(dir, &plan, Holder::Commit)? {
-        Found::Complete(manifest) => return complete(&manifest),
-        Found::Open(folder) => folder,
+        FolderState::Complete(manifest) => return complete(&manifest),
+        FolderState::Open(folder) => folder,
     };
     let found: Vec<_> = folder
         .recorded(&plan)?

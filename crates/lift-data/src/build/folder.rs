@@ -21,7 +21,7 @@ use lift_shards::verify::check_shard;
 const PLAN_FILE: &str = "plan.json";
 
 /// What a split's folder was found to be.
-pub(super) enum Found {
+pub(super) enum FolderState {
     /// Already built as planned.
     Complete(Box<Manifest>),
     /// New, or left by a build of the same plan; now it is ours.
@@ -156,7 +156,7 @@ pub(super) fn tidy(dir: &Path) -> Result<()> {
 
 impl BuildFolder {
     /// Takes `dir` for a build of `plan`, or for joining its parts.
-    pub(super) fn open(dir: &Path, plan: &Plan, holder: Holder) -> Result<Found> {
+    pub(super) fn open(dir: &Path, plan: &Plan, holder: Holder) -> Result<FolderState> {
         check_usable(dir)?;
         let complete = dir.join(MANIFEST_FILE).is_file();
         if complete && !dir.join(BUILDING).is_dir() {
@@ -182,7 +182,7 @@ impl BuildFolder {
             folder.abandon();
             return Err(err);
         }
-        Ok(Found::Open(folder))
+        Ok(FolderState::Open(folder))
     }
 
     /// Makes the finished dataset in `dir` an unfinished build of `plan` again, of which `records` are finished.
@@ -338,11 +338,11 @@ impl BuildFolder {
     }
 }
 
-fn check_complete(dir: &Path, plan: &Plan) -> Result<Found> {
+fn check_complete(dir: &Path, plan: &Plan) -> Result<FolderState> {
     let manifest = Manifest::load(dir)?;
     let differences = plan.differences(&manifest);
     if differences.is_empty() {
-        return Ok(Found::Complete(Box::new(manifest)));
+        return Ok(FolderState::Complete(Box::new(manifest)));
     }
     Err(Error::OtherBuild {
         dir: dir.to_owned(),

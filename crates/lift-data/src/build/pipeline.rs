@@ -12,7 +12,7 @@ use std::time::Duration;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::BuildOptions;
-use super::ahead::Ahead;
+use super::ahead::ReadAhead;
 use super::effort::{Effort, timed};
 use super::folder::BuildFolder;
 use super::left::Left;
@@ -89,7 +89,7 @@ impl Work<'_> {
         let next = AtomicUsize::new(0);
         let threads = Mutex::new(Effort::default());
         // In the list's order a store of rows reads ahead by itself.
-        let ahead = Ahead::new(|job| match manifest.order {
+        let ahead = ReadAhead::new(|job| match manifest.order {
             Order::List => None,
             Order::Shuffled => {
                 let row = self.row(job as u64)?;

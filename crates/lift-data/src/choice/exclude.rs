@@ -15,7 +15,7 @@ use polars::prelude::{Column, StringChunked};
 use super::prefix_below;
 use crate::error::{Error, Result};
 use crate::source::{Source, plain_path, split_of};
-use crate::table::{Table, Wanted};
+use crate::table::{Table, WantedColumns};
 
 /// The columns that are read.
 const COLUMNS: [&str; 4] = ["path", "split", "other_path", "other_split"];
@@ -33,7 +33,7 @@ pub(super) fn leave_out(
         .map_or(path, |list| &list.root)
         .to_owned();
     let path_root = path_root.as_path();
-    let wanted = Wanted {
+    let wanted = WantedColumns {
         column: &|name| COLUMNS.contains(&name),
         as_written: &COLUMNS,
     };

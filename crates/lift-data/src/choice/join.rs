@@ -14,7 +14,7 @@ use polars::prelude::{
 use super::{Join, prefix_below};
 use crate::error::{Error, Result};
 use crate::source::{OWN_COLUMNS, Source, SplitList, free_name, plain_path};
-use crate::table::{Table, Wanted};
+use crate::table::{Table, WantedColumns};
 
 pub(super) fn join(
     path: &Path,
@@ -22,7 +22,7 @@ pub(super) fn join(
     join: &Join,
     reporting: Reporting,
 ) -> Result<()> {
-    let wanted = Wanted {
+    let wanted = WantedColumns {
         column: &|_| true,
         as_written: &[&join.theirs],
     };

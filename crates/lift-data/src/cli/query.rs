@@ -57,7 +57,7 @@ pub fn run(args: &QueryArgs) -> Result<(), CliError> {
     let out = out.transpose().map_err(CliError::Usage)?;
     let mut tables = query::tables(&args.path)?;
     for (name, file) in &args.with {
-        let read = table::Table::read(file, table::Wanted::ALL)?;
+        let read = table::Table::read(file, table::WantedColumns::ALL)?;
         tables.retain(|(known, _)| known != name);
         tables.push((name.clone(), read.frame));
     }

@@ -20,7 +20,7 @@ use super::near::{self, NearIndex};
 use super::quality::Image;
 use crate::error::Result;
 use crate::source::SplitList;
-use found::{Edge, Found, Rank, Seen};
+use found::{Edge, FoundPairs, Rank, Seen};
 use lift_image::decode::Decoder;
 use lift_page::Thumbnail;
 use lift_shards::classes::{ClassNames, told_apart};
@@ -158,7 +158,7 @@ impl Search<'_> {
             .map(|reader| told_apart(reader.manifest().class_names.as_slice()))
             .collect();
         let copies = self.copies();
-        let mut found = Found::new(self.images.len(), MOST_PAIRS);
+        let mut found = FoundPairs::new(self.images.len(), MOST_PAIRS);
         // Each copy with the first of its kind.
         for members in copies.values() {
             for &b in &members[1..] {
@@ -225,8 +225,8 @@ impl Search<'_> {
         &self,
         copies: &BTreeMap<u32, Vec<u32>>,
         names: &[Vec<String>],
-        found: Found,
-    ) -> (Found, usize) {
+        found: FoundPairs,
+    ) -> (FoundPairs, usize) {
         let mut by_hash: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
         let mut kinds = vec![Seen::NOTHING; self.images.len()];
         for (&first, members) in copies {

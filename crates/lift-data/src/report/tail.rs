@@ -8,7 +8,7 @@ use lift_shards::split::BandEdges;
 
 /// A split's class counts, described.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Tail {
+pub struct SplitTail {
     /// Images, classes, bands, imbalance ratio, Gini coefficient.
     #[serde(flatten)]
     pub stats: Stats,
@@ -32,20 +32,23 @@ pub struct Tail {
 }
 
 /// Describes splits; the training split, or else the first, decides bands and the majority.
-pub fn of_all(splits: &[Counted], edges: BandEdges) -> Vec<Tail> {
-    let Some((.., training)) = splits.first() else {
+pub(crate) fn of_all(splits: &[Counted], edges: BandEdges) -> Vec<SplitTail> {
+    let Some(Counted {
+        counts: training, ..
+    }) = splits.first()
+    else {
         return Vec::new();
     };
     // The first of equally large classes.
     let majority = (0..training.len())
         .max_by_key(|&label| (training[label], std::cmp::Reverse(label)))
         .unwrap_or(0);
-    let describe = |(stats, (.., counts)): (Stats, &Counted)| of(stats, counts, majority);
+    let describe = |(stats, counted): (Stats, &Counted)| of(stats, &counted.counts, majority);
     let described = stats::describe(splits, edges);
     described.into_iter().zip(splits).map(describe).collect()
 }
 
-fn of(stats: Stats, counts: &[u64], majority: usize) -> Tail {
+fn of(stats: Stats, counts: &[u64], majority: usize) -> SplitTail {
     let share = |count: u64| (stats.images > 0).then(|| count as f64 / stats.images as f64);
     let mut sorted = counts.to_vec();
     sorted.sort_unstable_by(|a, b| b.cmp(a));
@@ -58,7 +61,7 @@ fn of(stats: Stats, counts: &[u64], majority: usize) -> Tail {
     let top = counts.len().div_ceil(10);
     let in_top: u64 = sorted[..top].iter().sum();
     let guessed = counts.get(majority).copied().unwrap_or(0);
-    Tail {
+    SplitTail {
         entropy_bits,
         effective_classes: entropy_bits.map(f64::exp2),
         top_tenth_classes: top,
@@ -82,9 +85,12 @@ mod tests {
     use super::*;
     use lift_shards::split::Split;
 
-    fn tails(train: &[u64], test: &[u64]) -> Vec<Tail> {
-        let splits = [(Split::Train, train), (Split::Test, test)]
-            .map(|(split, counts)| (Some(split), PathBuf::new(), counts.to_vec()));
+    fn tails(train: &[u64], test: &[u64]) -> Vec<SplitTail> {
+        let splits = [(Split::Train, train), (Split::Test, test)].map(|(split, counts)| Counted {
+            split: Some(split),
+            path: PathBuf::new(),
+            counts: counts.to_vec(),
+        });
         of_all(&splits, BandEdges::default())
     }
 

@@ -8,10 +8,10 @@ use super::duplicates::{DuplicatePair, MOST_DIFFERENCE, Pair, Which};
 use super::fit::POWERS;
 use super::measures::Groups;
 use super::quality::{Distribution, Flag, SplitQuality};
-use super::tail::Tail;
+use super::tail::SplitTail;
 use super::{Report, names};
 use lift_page::{
-    Axis, Cell, Colour, Figure, Gallery, Group, KeyFigure, Mark, Page, Part, Plot, Rule, Section,
+    Axis, Block, Cell, Colour, Figure, Gallery, Group, KeyFigure, Mark, Page, Plot, Rule, Section,
     Series, Table, number,
 };
 use lift_shards::split::Band;
@@ -65,7 +65,7 @@ pub fn page(report: &Report, pairs: &[Pair]) -> Page {
     }
 }
 
-fn split_name(tail: &Tail) -> String {
+fn split_name(tail: &SplitTail) -> String {
     tail.stats
         .split
         .map_or("all".to_owned(), |split| split.to_string())
@@ -119,24 +119,24 @@ fn overview(report: &Report) -> Section {
         };
         figures.push(KeyFigure::new("corrupt files", Cell::Count(corrupt)).note(note));
     }
-    let mut parts = vec![Part::KeyFigures(figures)];
+    let mut parts = vec![Block::KeyFigures(figures)];
     let lacking = report.splits.iter().filter(|tail| !tail.lacking.is_empty());
-    parts.extend(lacking.map(|tail| Part::Warning(lacks(report, tail))));
+    parts.extend(lacking.map(|tail| Block::Warning(lacks(report, tail))));
     if leakage.leaked > 0 {
-        parts.push(Part::Warning(format!(
+        parts.push(Block::Warning(format!(
             "Images of validation and test splits that are, equal or nearly, training images as well: {}. Accuracy on them says \
              less than it seems to.",
             number::grouped(leakage.leaked)
         )));
     }
-    parts.extend(report.notes.iter().cloned().map(Part::Text));
+    parts.extend(report.notes.iter().cloned().map(Block::Text));
     Section {
         heading: "Overview".to_owned(),
         parts,
     }
 }
 
-fn lacks(report: &Report, tail: &Tail) -> String {
+fn lacks(report: &Report, tail: &SplitTail) -> String {
     let classes = names(&report.classes);
     let named: Vec<&str> = tail
         .lacking
@@ -159,8 +159,8 @@ fn lacks(report: &Report, tail: &Tail) -> String {
 
 fn long_tail(report: &Report) -> Section {
     let mut parts = vec![
-        Part::Chart(profile(report)),
-        Part::Table(splits_table(report)),
+        Block::Chart(profile(report)),
+        Block::Table(splits_table(report)),
     ];
     if let Some(fits) = report.splits[0].fits {
         let mut table = Table::new(
@@ -195,21 +195,21 @@ fn long_tail(report: &Report) -> Section {
             factor(pareto.rms_log_error),
             Cell::Float(pareto.rms_log_error, 3),
         ]);
-        parts.push(Part::Table(table));
+        parts.push(Block::Table(table));
         let better = if exponential.rms_log_error <= pareto.rms_log_error {
             "exponential"
         } else {
             "Pareto"
         };
-        parts.push(Part::Text(format!(
+        parts.push(Block::Text(format!(
             "The {better} profile is the closer one. The exponential is a least-squares line through the logarithms of \
              the {} counts; the Pareto lies between the ends that the data has, with the power that fits best.",
             fits.classes
         )));
     }
     if !report.compared.is_empty() {
-        parts.push(Part::Heading("Compared with".to_owned()));
-        parts.push(Part::Table(figures_table(
+        parts.push(Block::Heading("Compared with".to_owned()));
+        parts.push(Block::Table(figures_table(
             "Class counts of the other data set",
             &report.compared,
             report,
@@ -323,7 +323,7 @@ fn splits_table(report: &Report) -> Table {
     )
 }
 
-fn figures_table(caption: &str, tails: &[Tail], report: &Report) -> Table {
+fn figures_table(caption: &str, tails: &[SplitTail], report: &Report) -> Table {
     let heads: Vec<String> = tails
         .iter()
         .map(|tail| format!("#{}", split_name(tail)))
@@ -331,7 +331,7 @@ fn figures_table(caption: &str, tails: &[Tail], report: &Report) -> Table {
     let mut headings = vec!["figure"];
     headings.extend(heads.iter().map(String::as_str));
     let mut table = Table::new(caption, &headings);
-    let mut row = |name: String, value: &dyn Fn(&Tail) -> Cell| {
+    let mut row = |name: String, value: &dyn Fn(&SplitTail) -> Cell| {
         let mut cells = vec![Cell::Text(name)];
         cells.extend(tails.iter().map(value));
         table.push(cells);
@@ -376,33 +376,33 @@ fn quality(report: &Report) -> Option<Section> {
     if report.quality.is_empty() {
         return None;
     }
-    let mut parts = vec![Part::Table(flags_table(report))];
-    parts.push(Part::Text(
+    let mut parts = vec![Block::Table(flags_table(report))];
+    parts.push(Block::Text(
         "Measured on the images as the shards hold them. A flag is a question, not a verdict."
             .to_owned(),
     ));
-    parts.extend(quarantine_table(report).map(Part::Table));
-    parts.push(Part::Heading("Channels".to_owned()));
-    parts.push(Part::Table(channels_table(report)));
+    parts.extend(quarantine_table(report).map(Block::Table));
+    parts.push(Block::Heading("Channels".to_owned()));
+    parts.push(Block::Table(channels_table(report)));
     let train = &report.quality[0];
     let three = |values: [Option<f64>; 3]| {
         let texts = values.map(|value| Cell::float(value, 4).display());
         texts.join(", ")
     };
-    parts.push(Part::Code(format!(
+    parts.push(Block::Code(format!(
         "mean = [{}]\nstd = [{}]",
         three(train.channel_mean),
         three(train.channel_std)
     )));
-    parts.push(Part::Heading("Distributions".to_owned()));
-    parts.push(Part::Table(distributions_table(report)));
+    parts.push(Block::Heading("Distributions".to_owned()));
+    parts.push(Block::Table(distributions_table(report)));
     let varies = |of: &&Distribution| of.quantiles[0] < of.quantiles[4];
     let varying = train.distributions.iter().filter(varies);
-    parts.push(Part::Charts(
+    parts.push(Block::Charts(
         varying.map(|of| histogram(train, of)).collect(),
     ));
     for flag in Flag::ALL {
-        parts.extend(files_table(report, flag).map(Part::Table));
+        parts.extend(files_table(report, flag).map(Block::Table));
     }
     Some(Section {
         heading: "Quality".to_owned(),
@@ -437,7 +437,7 @@ fn groups(groups: &Groups) -> Section {
     }
     let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
     let caption = format!(
-        "Tail and quality by {}, the largest groups first",
+        "SplitTail and quality by {}, the largest groups first",
         groups.column
     );
     let mut table = Table::new(&caption, &headings);
@@ -464,7 +464,7 @@ fn groups(groups: &Groups) -> Section {
     }
     Section {
         heading: format!("By {}", groups.column),
-        parts: vec![Part::Table(table.first(LISTED_CLASSES))],
+        parts: vec![Block::Table(table.first(LISTED_CLASSES))],
     }
 }
 
@@ -681,8 +681,8 @@ fn leakage(report: &Report, pairs: &[Pair]) -> Section {
                 .note("nearly one colour: not compared"),
         );
     }
-    let mut parts = vec![Part::KeyFigures(figures)];
-    parts.push(Part::Text(match of.distance {
+    let mut parts = vec![Block::KeyFigures(figures)];
+    parts.push(Block::Text(match of.distance {
         Some(distance) => format!(
             "Equal: the same decoded pixels. Near: perceptual hashes (64 bits of a DCT) that differ in at most {distance} \
              bits, and coarse colours less than {MOST_DIFFERENCE} grey levels apart after brightness and contrast are evened out."
@@ -690,7 +690,7 @@ fn leakage(report: &Report, pairs: &[Pair]) -> Section {
         None => "Lists are compared by path only.".to_owned(),
     }));
     if of.crowded_buckets > 0 {
-        parts.push(Part::Warning(format!(
+        parts.push(Block::Warning(format!(
             "{} buckets of the index were too crowded to be searched; near duplicates may be missing.",
             of.crowded_buckets
         )));
@@ -708,10 +708,10 @@ fn leakage(report: &Report, pairs: &[Pair]) -> Section {
                 Cell::Count(between.near),
             ]);
         }
-        parts.push(Part::Table(table));
+        parts.push(Block::Table(table));
     }
     if !pairs.is_empty() {
-        parts.push(Part::Gallery(gallery(pairs, of.pairs_in_all)));
+        parts.push(Block::Gallery(gallery(pairs, of.pairs_in_all)));
     }
     if !of.pairs.is_empty() {
         let mut table = Table::new(
@@ -741,7 +741,7 @@ fn leakage(report: &Report, pairs: &[Pair]) -> Section {
             ]);
         }
         table.rows_in_all = of.pairs_in_all as usize;
-        parts.push(Part::Table(table));
+        parts.push(Block::Table(table));
     }
     Section {
         heading: "Leakage and label noise".to_owned(),
@@ -799,6 +799,6 @@ fn classes(report: &Report) -> Section {
     }
     Section {
         heading: "Classes".to_owned(),
-        parts: vec![Part::Table(table.first(LISTED_CLASSES))],
+        parts: vec![Block::Table(table.first(LISTED_CLASSES))],
     }
 }

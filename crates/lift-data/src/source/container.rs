@@ -10,7 +10,7 @@ use super::CLASS_NAMES_FILE;
 use super::entries::{Folder, Kind};
 use super::image_file::{Bounds, Reach};
 use super::left_out::{LeftOut, extension};
-use super::split_names::{FileName, Named, SplitPlaces, pick, speaks_of_a_split, split_of};
+use super::split_names::{FileName, NamedFile, SplitPlaces, pick, speaks_of_a_split, split_of};
 use crate::error::{Error, Result};
 use lift_shards::split::Split;
 
@@ -140,7 +140,7 @@ impl ContainerFiles {
 }
 
 /// The split and the subset that a path below `dir` says; `None` where it says no split, or two.
-fn name_of(dir: &Path, path: &str) -> Option<Named> {
+fn name_of(dir: &Path, path: &str) -> Option<NamedFile> {
     let (folders, file) = path.rsplit_once('/').unwrap_or(("", path));
     let mut subset: Vec<&str> = Vec::new();
     let mut by_folder = None;
@@ -163,7 +163,7 @@ fn name_of(dir: &Path, path: &str) -> Option<Named> {
         }
         (None, None) => return None,
     };
-    Some(Named {
+    Some(NamedFile {
         subset: subset.join("/"),
         split,
         word: word.to_owned(),

@@ -25,7 +25,7 @@ use super::listed::Root;
 use super::{Columns, Content, Item, Source, absent};
 use crate::error::{Error, Result};
 use crate::table::columns::Columns as ArrowColumns;
-use crate::table::{Place, Wanted, no_column, parquet};
+use crate::table::{Place, WantedColumns, no_column, parquet};
 use lift_shards::classes::ClassNames;
 use lift_shards::split::Split;
 
@@ -204,7 +204,7 @@ fn list_rows(
     let mean_bytes = mean_image_bytes(&files, &layout.image)?;
     let store = RowStore::new(files.clone(), layout.image.clone(), mean_bytes);
     let store = Arc::new(store);
-    let wanted = Wanted {
+    let wanted = WantedColumns {
         column: &|name| name == layout.label || (columns.others.want(name) && name != layout.image),
         as_written: &[],
     };

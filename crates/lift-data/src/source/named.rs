@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::listed::{OF_A_LIST, Root};
-use super::official::{self, Found, ListCheck, Places, Wanted};
+use super::official::{self, FoundFile, ListCheck, Places, WantedFile};
 use super::{Content, LeftOut, Reach, Source, SplitList, cifar, folder, list, naming, tree};
 use crate::dataset::{ClassNamesFrom, DatasetSpec, SourceKind, Taxonomy};
 use crate::error::{Error, Result};
@@ -207,13 +207,18 @@ impl Named {
         Ok(source)
     }
 
-    fn find_list(&self, split: Split, places: Places<'_>, reporting: Reporting) -> Result<Found> {
+    fn find_list(
+        &self,
+        split: Split,
+        places: Places<'_>,
+        reporting: Reporting,
+    ) -> Result<FoundFile> {
         let spec = &self.spec;
         let list = spec.list(split).ok_or_else(|| Error::Setting {
             reason: format!("{} has no {split} list", spec.name),
             hint: "build another split".to_owned(),
         })?;
-        let wanted = Wanted {
+        let wanted = WantedFile {
             what: &format!("{split} list of {}", spec.name),
             names: &list.files,
             pin: list.git_blob,
@@ -299,11 +304,11 @@ impl Named {
         }
     }
 
-    fn class_file(&self, places: Places<'_>) -> Result<Option<Found>> {
+    fn class_file(&self, places: Places<'_>) -> Result<Option<FoundFile>> {
         let Some(name) = &self.spec.class_file else {
             return Ok(None);
         };
-        let wanted = Wanted {
+        let wanted = WantedFile {
             what: &format!("class file of {}", self.spec.name),
             names: std::slice::from_ref(name),
             pin: self.spec.class_file_git_blob,

@@ -41,7 +41,7 @@ pub struct Places<'a> {
 
 /// A file that should be a certain one.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct WantedFile<'a> {
     /// What to call it: `train list of imagenet-lt`.
     pub what: &'a str,
     /// Names that it goes by; the first is the one that is fetched.
@@ -52,7 +52,7 @@ pub struct Wanted<'a> {
 
 /// A file as it was found.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub struct FoundFile {
     /// Where.
     pub path: PathBuf,
     /// What is in it.
@@ -61,7 +61,7 @@ pub struct Found {
     pub differs: bool,
 }
 
-impl Found {
+impl FoundFile {
     /// What is in it as text.
     pub fn text(&self) -> Result<String> {
         lift_files::decode(self.bytes.clone()).map_err(Error::read(&self.path))
@@ -69,7 +69,11 @@ impl Found {
 }
 
 /// The wanted file, `None` where it is in none of the folders and may not be fetched.
-pub fn obtain(wanted: Wanted<'_>, places: Places<'_>, check: ListCheck) -> Result<Option<Found>> {
+pub fn obtain(
+    wanted: WantedFile<'_>,
+    places: Places<'_>,
+    check: ListCheck,
+) -> Result<Option<FoundFile>> {
     let candidates = places
         .dirs
         .iter()
@@ -88,7 +92,7 @@ pub fn obtain(wanted: Wanted<'_>, places: Places<'_>, check: ListCheck) -> Resul
                 hint: advice(&bytes, pin).to_owned(),
             });
         }
-        return Ok(Some(Found {
+        return Ok(Some(FoundFile {
             path,
             bytes,
             differs,
@@ -101,7 +105,7 @@ pub fn obtain(wanted: Wanted<'_>, places: Places<'_>, check: ListCheck) -> Resul
             fs::create_dir_all(dir).map_err(Error::write(*dir))?;
             let path = dir.join(name);
             atomic::write(&path, &bytes)?;
-            Ok(Some(Found {
+            Ok(Some(FoundFile {
                 path,
                 bytes,
                 differs: false,
@@ -112,7 +116,7 @@ pub fn obtain(wanted: Wanted<'_>, places: Places<'_>, check: ListCheck) -> Resul
 }
 
 /// As [`obtain`], for a file without which nothing can be done.
-pub fn require(wanted: Wanted<'_>, places: Places<'_>, check: ListCheck) -> Result<Found> {
+pub fn require(wanted: WantedFile<'_>, places: Places<'_>, check: ListCheck) -> Result<FoundFile> {
     obtain(wanted, places, check)?.ok_or_else(|| Error::Source {
         path: places
             .dirs
@@ -130,7 +134,7 @@ pub fn require(wanted: Wanted<'_>, places: Places<'_>, check: ListCheck) -> Resu
     })
 }
 
-fn looked_for(wanted: Wanted<'_>, places: Places<'_>) -> String {
+fn looked_for(wanted: WantedFile<'_>, places: Places<'_>) -> String {
     let names: Vec<_> = wanted
         .names
         .iter()
@@ -160,7 +164,7 @@ fn advice(bytes: &[u8], pin: GitBlob) -> &'static str {
     }
 }
 
-fn fetch(address: &str, wanted: Wanted<'_>) -> Result<Vec<u8>> {
+fn fetch(address: &str, wanted: WantedFile<'_>) -> Result<Vec<u8>> {
     let failed = |reason: String| Error::Download {
         address: address.to_owned(),
         reason,
@@ -244,7 +248,7 @@ mod tests {
         fs::write(second.path().join("authors.txt"), "theirs").unwrap();
         fs::write(first.path().join("plain.txt"), "plain").unwrap();
         let names = ["authors.txt", "plain.txt"].map(PathBuf::from);
-        let wanted = Wanted {
+        let wanted = WantedFile {
             what: "list",
             names: &names,
             pin: Some(GitBlob::of(b"plain")),

@@ -87,7 +87,7 @@ fn without_number(stem: &str) -> &str {
 
 /// A file that names its split.
 #[derive(Debug)]
-pub(super) struct Named {
+pub(super) struct NamedFile {
     /// What it is a split of; empty where it does not say.
     pub(super) subset: String,
     pub(super) split: Split,
@@ -105,7 +105,7 @@ pub(super) struct Named {
 /// When there are several, or not that which is wanted. `hint` says how one is chosen.
 pub(super) fn pick(
     source: &Path,
-    files: Vec<Named>,
+    files: Vec<NamedFile>,
     wanted: Option<&str>,
     hint: &str,
 ) -> Result<(SplitPlaces, Vec<String>)> {

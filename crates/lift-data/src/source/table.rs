@@ -14,7 +14,7 @@ use super::listed::{OF_A_LIST, Root};
 use super::split_names::{SplitPlaces, split_of};
 use super::{Columns, Item, Source, class_names_beside};
 use crate::error::{Error, Result};
-use crate::table::{EXTENSIONS, Table, Wanted, is_named_table};
+use crate::table::{EXTENSIONS, Table, WantedColumns, is_named_table};
 use lift_shards::classes::ClassNames;
 use lift_shards::split::Split;
 
@@ -59,7 +59,7 @@ pub fn splits_in(source: &Path, columns: &Columns) -> Result<Vec<Split>> {
     let split = columns.split.as_deref().unwrap_or(SPLIT);
     let table = Table::read(
         source,
-        Wanted {
+        WantedColumns {
             column: &|name| name == split,
             as_written: &[split],
         },
@@ -152,7 +152,7 @@ fn read_table(file: &Path, columns: &Columns) -> Result<Table> {
     let wanted = |name: &str| [path, label, split].contains(&name) || columns.others.want(name);
     let table = Table::read(
         file,
-        Wanted {
+        WantedColumns {
             column: &wanted,
             as_written: &as_written,
         },

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use tar::Archive;
 
 use metered::{MAX_BYTES, Metered};
-use sample::{Image, ImageName, Index, Json, LabelFile, Sample, SampleWriter};
+use sample::{Image, ImageName, Index, Json, LabelFile, SampleWriter, TarSample};
 
 use super::container::ContainerFiles;
 use super::image_file::{HEAD_BYTES, is_image};
@@ -171,7 +171,7 @@ fn index_tar(
         index,
         left_out,
     };
-    let mut sample = Sample::default();
+    let mut sample = TarSample::default();
     for entry in archive.entries_with_seek().map_err(bad)? {
         let mut entry = entry.map_err(bad)?;
         left.set(MAX_BYTES);

@@ -12,7 +12,7 @@ use arrow::error::ArrowError;
 use arrow::ipc::reader::{FileReader, StreamReader};
 
 use super::columns::Columns;
-use super::{Table, Wanted};
+use super::{Table, WantedColumns};
 use crate::error::{Error, Result};
 
 /// What an IPC file begins with; a stream does not.
@@ -21,7 +21,7 @@ const MAGIC: &[u8; 6] = b"ARROW1";
 /// No table is larger; the reader maps nothing, and holds a batch.
 const MAX_BYTES: u64 = 8 << 30;
 
-pub(super) fn read(file: &Path, wanted: Wanted<'_>) -> Result<Table> {
+pub(super) fn read(file: &Path, wanted: WantedColumns<'_>) -> Result<Table> {
     let mut opened = lift_files::open(file).map_err(Error::read(file))?;
     let length = opened.metadata().map_err(Error::read(file))?.len();
     if length > MAX_BYTES {
@@ -52,7 +52,7 @@ fn from_batches(
     file: &Path,
     schema: SchemaRef,
     batches: impl Iterator<Item = std::result::Result<RecordBatch, ArrowError>>,
-    wanted: Wanted<'_>,
+    wanted: WantedColumns<'_>,
 ) -> Result<Table> {
     let mut columns = Columns::new(file, &schema, wanted)?;
     for batch in batches {

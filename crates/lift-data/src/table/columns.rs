@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type, SchemaRef};
 use polars::prelude::{ChunkedBuilder, DataFrame};
 
 use super::csv::require_distinct;
-use super::{ColumnBuilder, Place, Table, Wanted};
+use super::{ColumnBuilder, Place, Table, WantedColumns};
 use crate::error::{Error, Result};
 
 /// The names of a file's columns.
@@ -30,7 +30,7 @@ pub(crate) struct Columns {
 
 impl Columns {
     /// Of those columns of a file with this schema that are wanted.
-    pub(crate) fn new(file: &Path, schema: &SchemaRef, wanted: Wanted<'_>) -> Result<Self> {
+    pub(crate) fn new(file: &Path, schema: &SchemaRef, wanted: WantedColumns<'_>) -> Result<Self> {
         let names = names(schema);
         require_distinct(file, &names)?;
         let (mut nested, mut builders) = (Vec::new(), Vec::new());

@@ -8,10 +8,10 @@ use csv::{ErrorKind, Position, ReaderBuilder, StringRecord, Trim};
 use polars::prelude::{Column, DataFrame, IntoColumn, StringChunked, StringChunkedBuilder};
 
 use super::typed::typed;
-use super::{Place, Table, Wanted, line_at};
+use super::{Place, Table, WantedColumns, line_at};
 use crate::error::{Error, Result};
 
-pub(super) fn read(file: &Path, text: &str, wanted: Wanted<'_>) -> Result<Table> {
+pub(super) fn read(file: &Path, text: &str, wanted: WantedColumns<'_>) -> Result<Table> {
     let wrong = |err: csv::Error| {
         let reason = match err.kind() {
             ErrorKind::UnequalLengths {

@@ -10,7 +10,7 @@ use polars::prelude::{Column, DataFrame, IntoColumn, StringChunked, StringChunke
 use serde_json::{Map, Value};
 
 use super::typed::typed;
-use super::{Place, Table, Wanted, line_at};
+use super::{Place, Table, WantedColumns, line_at};
 use crate::error::{Error, Result};
 
 /// Members times lines, where few lines have all members: each cell takes 16 bytes.
@@ -28,7 +28,7 @@ struct Member {
     nested: bool,
 }
 
-pub(super) fn read(file: &Path, text: &str, wanted: Wanted<'_>) -> Result<Table> {
+pub(super) fn read(file: &Path, text: &str, wanted: WantedColumns<'_>) -> Result<Table> {
     let mut members: Vec<Member> = Vec::new();
     let mut index: HashMap<String, usize> = HashMap::new();
     let mut offsets: Vec<u64> = Vec::new();
@@ -88,7 +88,7 @@ pub(super) fn read(file: &Path, text: &str, wanted: Wanted<'_>) -> Result<Table>
 }
 
 impl Member {
-    fn new(name: &str, wanted: Wanted<'_>) -> Self {
+    fn new(name: &str, wanted: WantedColumns<'_>) -> Self {
         Self {
             name: name.to_owned(),
             texts: (wanted.column)(name).then(|| StringChunkedBuilder::new(name.into(), 0)),

@@ -7,10 +7,10 @@ use arrow::array::RecordBatch;
 use lift_shards::pages;
 
 use super::columns::Columns;
-use super::{Table, Wanted};
+use super::{Table, WantedColumns};
 use crate::error::{Error, Result};
 
-pub(super) fn read(file: &Path, wanted: Wanted<'_>) -> Result<Table> {
+pub(super) fn read(file: &Path, wanted: WantedColumns<'_>) -> Result<Table> {
     let builder = open(file)?;
     let mut columns = Columns::new(file, builder.schema(), wanted)?;
     for batch in batches(file, builder, &columns.taken())? {

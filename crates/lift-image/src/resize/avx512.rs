@@ -20,12 +20,12 @@ const MOST_PLANS: usize = 400;
 #[derive(Debug)]
 pub(super) struct Kernel {
     is_available: bool,
-    plans: HashMap<(u32, u32), Plan>,
+    plans: HashMap<(u32, u32), ResizePlan>,
 }
 
 /// How so many inputs become so many outputs.
 #[derive(Debug)]
-struct Plan {
+struct ResizePlan {
     weights: Weights,
     /// `None` where 16 bytes need more than 128.
     rows: Option<RowPlan>,
@@ -63,7 +63,9 @@ impl Kernel {
         }
         let sizes = [(crop.width, width), (crop.height, height)];
         for size in sizes {
-            self.plans.entry(size).or_insert_with(|| Plan::new(size));
+            self.plans
+                .entry(size)
+                .or_insert_with(|| ResizePlan::new(size));
         }
         let [across, down] = sizes.map(|size| &self.plans[&size]);
         let Some(rows) = &across.rows else {
@@ -79,7 +81,7 @@ impl Kernel {
     }
 }
 
-impl Plan {
+impl ResizePlan {
     fn new((from, to): (u32, u32)) -> Self {
         let weights = Weights::new(from, to);
         let rows = RowPlan::new(&weights);

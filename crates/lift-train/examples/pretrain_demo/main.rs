@@ -113,7 +113,7 @@ fn main() -> Result<()> {
     }
     model::save(&clip, &args.out)?;
 
-    // Judged as it will be used: from the files, in float16's precision.
+    // Prediction as it will be used: from the files, in float16's precision.
     let clip = Clip::load(&args.out)?;
     for (what, pairs) in [
         ("pairs that were shown", shown),

@@ -19,7 +19,7 @@ use crate::{
     classifier::{Classifier, ClassifierKind},
     config::TrainConfig,
     error::{Error, Result},
-    eval::{EvalOptions, Evaluation, Look, Tte, evaluate},
+    eval::{EvalOptions, EvalView, Evaluation, Tte, evaluate},
     footprint::of_passes,
     level::{Groups, Level},
     model::TunedModel,
@@ -39,7 +39,7 @@ pub struct EvalSettings {
     /// Which of its splits.
     pub split: Split,
     /// How images are looked at.
-    pub look: Look,
+    pub look: EvalView,
     /// How images are passed.
     pub passing: Passing,
     /// Side of the crops in pixels; none: the model's.
@@ -78,7 +78,7 @@ impl EvalSettings {
         Self {
             shards: config.shards.clone(),
             split: Split::Test,
-            look: Look {
+            look: EvalView {
                 tte,
                 ..config.look()
             },

@@ -39,7 +39,7 @@ pub use training::{change_at_once, dry_run, resume, train, train_until};
 use crate::{
     classifier::ClassifierKind,
     error::{Error, Result},
-    eval::{Evaluation, Look, Tte},
+    eval::{EvalView, Evaluation, Tte},
     level::Groups,
     model::classifier_width,
     report::{Columns, Report, class_table, table},
@@ -307,7 +307,7 @@ fn class_texts<'a>(
 }
 
 /// How images are looked at for this tower. Pixels beyond the resolution that were given and gain nothing are worth a warning.
-fn settled(look: Look, tower: &VisionTower) -> Look {
+fn settled(look: EvalView, tower: &VisionTower) -> EvalView {
     let patch = tower.config().patch_size;
     if let (Tte::FiveCrop | Tte::TenCrop, Some(expand)) = (look.tte, look.expand)
         && i64::from(expand) % patch == 0

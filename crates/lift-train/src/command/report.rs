@@ -28,7 +28,7 @@ use crate::{
     error::{Error, Result},
     eval::Tte,
     head_init::HeadInit,
-    metrics::Judged,
+    metrics::Prediction,
     predictions::read_predictions,
     provenance::Provenance,
     report::Report,
@@ -166,7 +166,7 @@ fn after(
     report: &Report,
     settings: &ReportSettings,
     missing: &mut Vec<String>,
-) -> Result<Option<Vec<Judged>>> {
+) -> Result<Option<Vec<Prediction>>> {
     let evaluation = plain_of(report)?;
     let path = run.join(format!("predictions-{}.parquet", evaluation.tte.as_str()));
     if !path.exists() {
@@ -217,7 +217,7 @@ fn before(
     config: &TrainConfig,
     compute: Option<Device>,
     missing: &mut Vec<String>,
-) -> Result<Option<Vec<Judged>>> {
+) -> Result<Option<Vec<Prediction>>> {
     let path = run.join(BEFORE);
     if !path.exists() {
         let Some(device) = compute else {
@@ -254,7 +254,7 @@ fn before(
 }
 
 /// The first images of each confused pair, and of the class it is taken for, while there is room on a page.
-fn pictures(test: &ShardReader, pairs: &[Confused], judged: &[Judged]) -> Result<Vec<Group>> {
+fn pictures(test: &ShardReader, pairs: &[Confused], judged: &[Prediction]) -> Result<Vec<Group>> {
     if test.len() != judged.len() {
         return Ok(Vec::new());
     }

@@ -16,7 +16,7 @@ use super::{
     print_text, report_of,
 };
 use crate::{
-    checkpoint::{self, Checkpoint, Keeper},
+    checkpoint::{self, Checkpoint, CheckpointWriter},
     classifier::Classifier,
     config::TrainConfig,
     error::Result,
@@ -169,7 +169,7 @@ fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop)
         loader.set_depth(batches);
     }
     let transfer = Transfer::open(Target::of(&model.visual, normalisation))?;
-    let keeper = Keeper::new(config, &origins);
+    let keeper = CheckpointWriter::new(config, &origins);
     let mut training = train::train(&mut model, &loader, config, &transfer, keeper, from, stop)?;
     let steps = training.steps;
     update_texts(&mut model, config)?;

@@ -1,7 +1,7 @@
 use super::*;
 
-fn judged(pairs: &[(u32, u32)]) -> Vec<Judged> {
-    let one = |&(label, predicted): &(u32, u32)| Judged {
+fn judged(pairs: &[(u32, u32)]) -> Vec<Prediction> {
+    let one = |&(label, predicted): &(u32, u32)| Prediction {
         label,
         predicted,
         confidence: 0.5,
@@ -87,7 +87,7 @@ fn figures_of_no_image_are_none() {
 
 #[test]
 fn calibration_error_by_hand() {
-    let one = |confidence, right: bool| Judged {
+    let one = |confidence, right: bool| Prediction {
         label: 0,
         predicted: u32::from(!right),
         confidence,

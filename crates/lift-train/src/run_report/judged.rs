@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::metrics::{CALIBRATION_BINS, Judged, calibration_bin};
+use crate::metrics::{CALIBRATION_BINS, Prediction, calibration_bin};
 
 /// Pairs that a report lists.
 pub const PAIRS: usize = 12;
@@ -23,7 +23,7 @@ pub struct Bin {
 }
 
 /// All bins in order, of equal width.
-pub fn bins(judged: &[Judged]) -> Vec<Bin> {
+pub fn bins(judged: &[Prediction]) -> Vec<Bin> {
     let mut sums = [(0u64, 0.0, 0u64); CALIBRATION_BINS];
     for one in judged {
         let (images, confidence, right) = &mut sums[calibration_bin(one.confidence)];
@@ -55,7 +55,7 @@ pub struct Mistake {
 }
 
 /// Mistakes by falling number of images, then by labels.
-pub fn mistakes(judged: &[Judged]) -> Vec<Mistake> {
+pub fn mistakes(judged: &[Prediction]) -> Vec<Mistake> {
     let mut pairs: BTreeMap<(u32, u32), u64> = BTreeMap::new();
     for one in judged.iter().filter(|one| one.label != one.predicted) {
         *pairs.entry((one.label, one.predicted)).or_default() += 1;
@@ -71,7 +71,7 @@ pub fn mistakes(judged: &[Judged]) -> Vec<Mistake> {
 }
 
 /// The first rows, at most `limit`, of this class that were taken for that one.
-pub fn rows(judged: &[Judged], label: u32, predicted: u32, limit: usize) -> Vec<usize> {
+pub fn rows(judged: &[Prediction], label: u32, predicted: u32, limit: usize) -> Vec<usize> {
     let all = judged.iter().enumerate();
     all.filter(|(_, one)| one.label == label && one.predicted == predicted)
         .map(|(row, _)| row)
@@ -83,8 +83,8 @@ pub fn rows(judged: &[Judged], label: u32, predicted: u32, limit: usize) -> Vec<
 mod tests {
     use super::*;
 
-    fn one(label: u32, predicted: u32, confidence: f32) -> Judged {
-        Judged {
+    fn one(label: u32, predicted: u32, confidence: f32) -> Prediction {
+        Prediction {
             label,
             predicted,
             confidence,

@@ -6,7 +6,7 @@
 mod charts;
 mod tables;
 
-use lift_page::{Cell, Figure as ChartFigure, Group, KeyFigure, Page, Part, Section, number};
+use lift_page::{Block, Cell, Figure as ChartFigure, Group, KeyFigure, Page, Section, number};
 
 use super::{RunReport, State, summary::subject};
 
@@ -37,7 +37,7 @@ pub fn page(report: &RunReport, pictures: Vec<Group>) -> Page {
     }
 }
 
-fn section(heading: &str, parts: Vec<Part>) -> Option<Section> {
+fn section(heading: &str, parts: Vec<Block>) -> Option<Section> {
     (!parts.is_empty()).then(|| Section {
         heading: heading.into(),
         parts,
@@ -90,16 +90,16 @@ fn accuracy(report: &RunReport) -> Option<Section> {
         figures
             .push(KeyFigure::new("seconds of training", Cell::Float(cost.seconds, 0)).note(note));
     }
-    let mut parts: Vec<Part> = report
+    let mut parts: Vec<Block> = report
         .missing
         .iter()
-        .map(|missing| Part::Warning(format!("Not in this report: {missing}.")))
+        .map(|missing| Block::Warning(format!("Not in this report: {missing}.")))
         .collect();
-    parts.push(Part::KeyFigures(figures));
-    parts.push(Part::Table(tables::accuracy(&report.accuracy)));
-    parts.push(Part::Table(tables::intervals(&report.accuracy)));
+    parts.push(Block::KeyFigures(figures));
+    parts.push(Block::Table(tables::accuracy(&report.accuracy)));
+    parts.push(Block::Table(tables::intervals(&report.accuracy)));
     let (many, few) = (report.bands.many_above, report.bands.few_below);
-    parts.push(Part::Text(format!(
+    parts.push(Block::Text(format!(
         "Bands go by training images: many above {many}, few below {few}. Their accuracy is the mean of their classes' \
          accuracies. Before tuning is the run's own model before its first step. Intervals are bootstraps of the images \
          within each class (1,000 resamples)."
@@ -109,22 +109,22 @@ fn accuracy(report: &RunReport) -> Option<Section> {
 
 fn sliced(report: &RunReport) -> Option<Section> {
     let slices = report.slices.as_ref()?;
-    let parts = vec![Part::Table(tables::slices(slices))];
+    let parts = vec![Block::Table(tables::slices(slices))];
     section(&format!("By {}", slices.column), parts)
 }
 
 fn training(report: &RunReport) -> Option<Section> {
-    let mut parts: Vec<Part> = charts::curves(&report.curves)
+    let mut parts: Vec<Block> = charts::curves(&report.curves)
         .into_iter()
-        .map(Part::Chart)
+        .map(Block::Chart)
         .collect();
-    parts.extend(tables::effort(report).map(Part::Table));
+    parts.extend(tables::effort(report).map(Block::Table));
     section("Training", parts)
 }
 
 fn frequency(report: &RunReport) -> Option<Section> {
     let chart = charts::frequency(report)?;
-    section("Accuracy and class frequency", vec![Part::Chart(chart)])
+    section("Accuracy and class frequency", vec![Block::Chart(chart)])
 }
 
 fn classes(report: &RunReport) -> Option<Section> {
@@ -133,8 +133,8 @@ fn classes(report: &RunReport) -> Option<Section> {
     section(
         "Classes",
         vec![
-            Part::Table(tables::classes(report)),
-            Part::Text(note.into()),
+            Block::Table(tables::classes(report)),
+            Block::Text(note.into()),
         ],
     )
 }
@@ -143,9 +143,9 @@ fn confused(report: &RunReport, pictures: Vec<Group>) -> Option<Section> {
     if report.confused.is_empty() {
         return None;
     }
-    let mut parts = vec![Part::Table(tables::confused(&report.confused))];
+    let mut parts = vec![Block::Table(tables::confused(&report.confused))];
     if !pictures.is_empty() {
-        parts.push(Part::Gallery(lift_page::Gallery {
+        parts.push(Block::Gallery(lift_page::Gallery {
             caption: "The first test images of each pair".into(),
             groups: pictures,
         }));
@@ -166,14 +166,17 @@ fn calibration(report: &RunReport) -> Option<Section> {
             Some(charts::calibration(state, bins.as_ref()?))
         })
         .collect();
-    section("Calibration", charts.into_iter().map(Part::Chart).collect())
+    section(
+        "Calibration",
+        charts.into_iter().map(Block::Chart).collect(),
+    )
 }
 
 fn consistency(report: &RunReport) -> Option<Section> {
     let found = report.consistency.as_ref()?;
     if found.bands.is_empty() {
         let none = "No class has two images of each split: there is nothing to compare.";
-        return section(CONSISTENCY, vec![Part::Text(none.into())]);
+        return section(CONSISTENCY, vec![Block::Text(none.into())]);
     }
     let [train, test] = found.images;
     let how = format!(
@@ -187,10 +190,10 @@ fn consistency(report: &RunReport) -> Option<Section> {
         found.images_per_class,
         found.seed
     );
-    let mut parts = vec![Part::Text(how), Part::Table(tables::consistency(found))];
-    parts.extend(charts::apart(found).map(Part::Chart));
-    parts.extend(charts::distances(found).into_iter().map(Part::Chart));
-    parts.push(Part::Table(tables::quantiles(found)));
+    let mut parts = vec![Block::Text(how), Block::Table(tables::consistency(found))];
+    parts.extend(charts::apart(found).map(Block::Chart));
+    parts.extend(charts::distances(found).into_iter().map(Block::Chart));
+    parts.push(Block::Table(tables::quantiles(found)));
     section(CONSISTENCY, parts)
 }
 
@@ -201,8 +204,8 @@ fn compared(report: &RunReport) -> Option<Section> {
     section(
         "Compared with other runs",
         vec![
-            Part::Table(tables::runs(&report.compared)),
-            Part::Table(tables::differences(report)),
+            Block::Table(tables::runs(&report.compared)),
+            Block::Table(tables::differences(report)),
         ],
     )
 }
@@ -211,13 +214,13 @@ fn reproduce(report: &RunReport) -> Option<Section> {
     let r = &report.reproduce;
     let mut parts = Vec::new();
     if let Some(command) = &r.command {
-        parts.push(Part::Heading("The command".into()));
-        parts.push(Part::Code(command.clone()));
+        parts.push(Block::Heading("The command".into()));
+        parts.push(Block::Code(command.clone()));
     }
-    parts.push(Part::Table(tables::hashes(r)));
+    parts.push(Block::Table(tables::hashes(r)));
     if let Some(settings) = &r.settings {
-        parts.push(Part::Heading("The settings that it meant".into()));
-        parts.push(Part::Code(settings.clone()));
+        parts.push(Block::Heading("The settings that it meant".into()));
+        parts.push(Block::Code(settings.clone()));
     }
     section("Reproduce", parts)
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     error::{Error, Result},
-    metrics::{Judged, wilson},
+    metrics::{Prediction, wilson},
 };
 
 /// The slices by one column.
@@ -47,7 +47,7 @@ pub struct Slice {
 /// When a file cannot be read, has no such column, or names no image of the run.
 pub fn slices(
     predictions: &Path,
-    judged: &[Judged],
+    judged: &[Prediction],
     column: &str,
     table: Option<&Path>,
 ) -> Result<Slices> {
@@ -161,9 +161,9 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             path
         };
-        let judged: Vec<Judged> = [(0, 0), (0, 1), (1, 1), (1, 1), (2, 0)]
+        let judged: Vec<Prediction> = [(0, 0), (0, 1), (1, 1), (1, 1), (2, 0)]
             .into_iter()
-            .map(|(label, predicted)| Judged {
+            .map(|(label, predicted)| Prediction {
                 label,
                 predicted,
                 confidence: 1.0,

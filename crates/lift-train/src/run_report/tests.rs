@@ -23,10 +23,10 @@ const NAMES: [&str; 6] = [
 const COUNTS: [u64; 6] = [500, 200, 60, 20, 10, 5];
 
 /// Four test images of each class; class c is right in the first `4 - c` of them, at least none, else the next class.
-fn judged(least_right: usize) -> Vec<Judged> {
+fn judged(least_right: usize) -> Vec<Prediction> {
     let one = |(label, image): (usize, usize)| {
         let right = image < 4usize.saturating_sub(label).max(least_right);
-        Judged {
+        Prediction {
             label: label as u32,
             predicted: if right { label } else { (label + 1) % 6 } as u32,
             confidence: if right { 0.75 } else { 0.5 },
@@ -37,7 +37,7 @@ fn judged(least_right: usize) -> Vec<Judged> {
     all.map(one).collect()
 }
 
-fn evaluation(judged: &[Judged], tte: Tte) -> Evaluation {
+fn evaluation(judged: &[Prediction], tte: Tte) -> Evaluation {
     let classes = Classes {
         count: 6,
         train_counts: Some(&COUNTS),
@@ -54,7 +54,7 @@ fn evaluation(judged: &[Judged], tte: Tte) -> Evaluation {
     }
 }
 
-fn run(name: &str, judged: &[Judged]) -> Report {
+fn run(name: &str, judged: &[Prediction]) -> Report {
     Report {
         format: "lift-report/1".into(),
         tool_version: "0".into(),
@@ -302,8 +302,8 @@ fn a_page_of_many_classes_stays_below_two_megabytes() {
     let names: Vec<String> = (0..count)
         .map(|i| format!("Genusnomen speciesnomen {i}"))
         .collect();
-    let judged: Vec<Judged> = (0..3 * count)
-        .map(|i| Judged {
+    let judged: Vec<Prediction> = (0..3 * count)
+        .map(|i| Prediction {
             label: (i / 3) as u32,
             predicted: ((i / 3 + i % 2) % count) as u32,
             confidence: 0.5,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Feed, Input, Transfer, Way,
+    Feed, Input, Route, Transfer,
     cuda::Cuda,
     ring::{Pinned, Ring},
 };
@@ -24,7 +24,7 @@ const SLOTS: usize = 3;
 const GLANCE: Duration = Duration::from_micros(200);
 
 /// Batches on their way.
-pub(super) struct Ahead {
+pub(super) struct Prefetcher {
     ring: Ring<Cuda>,
     /// The labels of the staged ones.
     labels: VecDeque<Vec<i64>>,
@@ -32,7 +32,7 @@ pub(super) struct Ahead {
     failure: Option<Error>,
 }
 
-impl Ahead {
+impl Prefetcher {
     pub(super) fn new(cuda: &Cuda) -> Result<Self> {
         Ok(Self {
             ring: Ring::new(cuda, SLOTS)?,
@@ -117,10 +117,10 @@ impl Feed {
         self.ahead().stage(batch, &transfer)
     }
 
-    fn ahead(&mut self) -> &mut Ahead {
+    fn ahead(&mut self) -> &mut Prefetcher {
         match &mut self.way {
-            Way::Cuda(ahead) => ahead,
-            Way::Host(_) | Way::Over => unreachable!("the caller looked"),
+            Route::Cuda(ahead) => ahead,
+            Route::Host(_) | Route::Over => unreachable!("the caller looked"),
         }
     }
 }

@@ -28,7 +28,7 @@ use tch::{Device, Kind, Tensor};
 
 pub use check::{Checked, check};
 
-use ahead::Ahead;
+use ahead::Prefetcher;
 use cuda::Cuda;
 use host::HostPatches;
 use ring::Pinned;
@@ -143,8 +143,8 @@ impl Transfer {
     /// When the device fails.
     pub fn feed_of(&self, batches: Batches) -> Result<Feed> {
         let way = match &self.cuda {
-            Some(cuda) => Way::Cuda(Ahead::new(cuda)?),
-            None => Way::Host(HostPatches::default()),
+            Some(cuda) => Route::Cuda(Prefetcher::new(cuda)?),
+            None => Route::Host(HostPatches::default()),
         };
         Ok(Feed {
             batches,
@@ -177,13 +177,13 @@ impl Transfer {
 pub struct Feed {
     batches: Batches,
     transfer: Transfer,
-    way: Way,
+    way: Route,
     waited: Duration,
 }
 
-enum Way {
+enum Route {
     Host(HostPatches),
-    Cuda(Ahead),
+    Cuda(Prefetcher),
     /// After an error.
     Over,
 }
@@ -199,7 +199,7 @@ impl Feed {
             return Ok(None);
         };
         self.transfer.require_patches(batch.layout())?;
-        let Way::Host(patches) = &mut self.way else {
+        let Route::Host(patches) = &mut self.way else {
             unreachable!("the caller looked")
         };
         let Target {
@@ -229,12 +229,12 @@ impl Iterator for Feed {
 
     fn next(&mut self) -> Option<Self::Item> {
         let input = match self.way {
-            Way::Host(_) => self.next_on_host(),
-            Way::Cuda(_) => self.next_on_cuda(),
-            Way::Over => Ok(None),
+            Route::Host(_) => self.next_on_host(),
+            Route::Cuda(_) => self.next_on_cuda(),
+            Route::Over => Ok(None),
         };
         if input.is_err() {
-            self.way = Way::Over;
+            self.way = Route::Over;
         }
         input.transpose()
     }

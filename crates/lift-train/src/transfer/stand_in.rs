@@ -88,7 +88,7 @@ enum Operation {
         bytes: usize,
     },
     /// What uses an output later in the compute queue.
-    Look {
+    EvalView {
         at: usize,
         expected: Vec<u8>,
     },
@@ -127,7 +127,7 @@ impl StandIn {
     /// Puts a look at an output into the compute queue.
     pub(super) fn look(&self, output: &Output, expected: Vec<u8>) {
         let at = output.0;
-        let look = Operation::Look { at, expected };
+        let look = Operation::EvalView { at, expected };
         self.0.borrow_mut().compute.push_back(look);
     }
 
@@ -217,7 +217,7 @@ impl State {
                 let copied = self.memories[from][..bytes].to_vec();
                 self.memories[to][..bytes].copy_from_slice(&copied);
             }
-            Operation::Look { at, expected } => {
+            Operation::EvalView { at, expected } => {
                 self.looked_at += 1;
                 self.wrong += usize::from(self.memories[at][..expected.len()] != expected);
             }

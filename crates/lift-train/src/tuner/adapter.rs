@@ -4,11 +4,11 @@ use tch::Tensor;
 
 use super::{
     bottleneck,
-    slots::{Part, Slots},
+    slots::{Slots, TensorSpec},
 };
 
 /// The module's tensors in a block.
-pub(super) const PARTS: [Part; 6] = bottleneck::parts([
+pub(super) const PARTS: [TensorSpec; 6] = bottleneck::parts([
     "mlp.adapter.norm.weight",
     "mlp.adapter.norm.bias",
     "mlp.adapter.down.weight",

@@ -7,10 +7,10 @@ use tch::Tensor;
 
 use super::{
     bottleneck::{self, LAYER_NORM_EPS},
-    slots::{Part, Slots, Start},
+    slots::{Slots, Start, TensorSpec},
 };
 
-const BOTTLENECK: [Part; 6] = bottleneck::parts([
+const BOTTLENECK: [TensorSpec; 6] = bottleneck::parts([
     "adaptformer.norm.weight",
     "adaptformer.norm.bias",
     "adaptformer.down.weight",
@@ -18,14 +18,14 @@ const BOTTLENECK: [Part; 6] = bottleneck::parts([
     "adaptformer.up.weight",
     "adaptformer.up.bias",
 ]);
-const SCALE: Part = Part {
+const SCALE: TensorSpec = TensorSpec {
     name: "adaptformer.scale",
     shape: &[],
     start: Start::Ones,
 };
 
 /// The module's tensors in a block.
-pub(super) const PARTS: [Part; 7] = {
+pub(super) const PARTS: [TensorSpec; 7] = {
     let [a, b, c, d, e, f] = BOTTLENECK;
     [a, b, c, d, e, f, SCALE]
 };

@@ -7,15 +7,15 @@ use tch::Tensor;
 
 use super::slots::{
     Length::{self, Size, Width},
-    Part,
     Start::{Kaiming, Ones, Zeros},
+    TensorSpec,
 };
 
 /// Of its LayerNorm.
 pub(super) const LAYER_NORM_EPS: f64 = 1e-5;
 
 /// The six tensors of a bottleneck: norm (d), (d), down (r, d), (r), up (d, r), (d).
-pub(super) const fn parts(names: [&'static str; 6]) -> [Part; 6] {
+pub(super) const fn parts(names: [&'static str; 6]) -> [TensorSpec; 6] {
     const OUT: Length = Length::Output(Place::MlpOut);
     let [norm_weight, norm_bias, down, down_bias, up, up_bias] = names;
     [
@@ -28,8 +28,12 @@ pub(super) const fn parts(names: [&'static str; 6]) -> [Part; 6] {
     ]
 }
 
-const fn part(name: &'static str, shape: &'static [Length], start: super::slots::Start) -> Part {
-    Part { name, shape, start }
+const fn part(
+    name: &'static str,
+    shape: &'static [Length],
+    start: super::slots::Start,
+) -> TensorSpec {
+    TensorSpec { name, shape, start }
 }
 
 /// Tokens (…, d) with mean 0 and variance 1, in the kind that came in; sums are fp32.

@@ -8,8 +8,9 @@ use tch::Tensor;
 
 use super::slots::{
     Length::{self, Output, Size, Width},
-    Part, Slots,
+    Slots,
     Start::{Kaiming, Zeros},
+    TensorSpec,
 };
 
 /// A projection that LoRA can be put on.
@@ -47,7 +48,7 @@ impl LoraTarget {
     }
 
     /// Down (in, r) and up (r, out) of a projection.
-    pub(super) const fn parts(self) -> [Part; 2] {
+    pub(super) const fn parts(self) -> [TensorSpec; 2] {
         const HIDDEN: Length = Output(Place::MlpIn);
         match self {
             Self::Q => pair("attn.lora.q.down", "attn.lora.q.up", SQUARE),
@@ -76,14 +77,18 @@ impl LoraTarget {
 
 const SQUARE: [&[Length]; 2] = [&[Width, Size], &[Size, Width]];
 
-const fn pair(down: &'static str, up: &'static str, shapes: [&'static [Length]; 2]) -> [Part; 2] {
+const fn pair(
+    down: &'static str,
+    up: &'static str,
+    shapes: [&'static [Length]; 2],
+) -> [TensorSpec; 2] {
     [
-        Part {
+        TensorSpec {
             name: down,
             shape: shapes[0],
             start: Kaiming,
         },
-        Part {
+        TensorSpec {
             name: up,
             shape: shapes[1],
             start: Zeros,

@@ -182,7 +182,7 @@ impl Tuner {
             let automatic = kind.automatic_size(num_classes, layers.len());
             // A module without a size does not look at it.
             let size = size.or(options.size).or(automatic).unwrap_or(1);
-            let mut table = |parts: &[slots::Part], layers: &[usize]| {
+            let mut table = |parts: &[slots::TensorSpec], layers: &[usize]| {
                 Slots::fresh(parts, layers, tower, size, &mut init)
             };
             let slots = match kind {

@@ -1,6 +1,6 @@
 //! Tensors of a module by block and name, and the tables that say which tensors a module has.
 //!
-//! A [`Part`] is one tensor of a module in every block: its name, its shape and how it starts. Fresh modules and those
+//! A [`TensorSpec`] is one tensor of a module in every block: its name, its shape and how it starts. Fresh modules and those
 //! read from files follow the same tables, so what is written is read back. Invariant: every tensor in [`Slots`] has
 //! the shape that its table asks for.
 
@@ -21,7 +21,7 @@ pub(super) struct Slots(BTreeMap<usize, BTreeMap<String, Tensor>>);
 
 /// One tensor of a module.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Part {
+pub(super) struct TensorSpec {
     pub name: &'static str,
     pub shape: &'static [Length],
     pub start: Start,
@@ -38,7 +38,7 @@ pub(super) enum Length {
     Size,
 }
 
-impl Part {
+impl TensorSpec {
     fn shape(&self, tower: &VisionTower, size: i64) -> Vec<i64> {
         let length = |length: &Length| match *length {
             Length::Width => tower.config().width,
@@ -83,7 +83,7 @@ impl Slots {
 
     /// Fresh tensors of `parts` in these blocks.
     pub fn fresh(
-        parts: &[Part],
+        parts: &[TensorSpec],
         layers: &[usize],
         tower: &VisionTower,
         size: i64,
@@ -103,7 +103,7 @@ impl Slots {
     ///
     /// # Errors
     /// When a block lacks one of them, or a shape does not fit.
-    pub fn take(found: &mut Self, parts: &[Part], tower: &VisionTower) -> Result<Self> {
+    pub fn take(found: &mut Self, parts: &[TensorSpec], tower: &VisionTower) -> Result<Self> {
         let mut slots = Self::default();
         let has_any = |layer: &usize| {
             parts
@@ -112,7 +112,7 @@ impl Slots {
         };
         let layers: Vec<usize> = found.layers().filter(has_any).collect();
         for layer in layers {
-            let size = |part: &Part| part.size_in(found.get(layer, part.name)?);
+            let size = |part: &TensorSpec| part.size_in(found.get(layer, part.name)?);
             let size = parts.iter().find_map(size).unwrap_or(1);
             for part in parts {
                 let tensor = found.take_one(layer, part.name, &part.shape(tower, size))?;
@@ -158,7 +158,11 @@ impl Slots {
     }
 
     /// The tensors of `parts` in a block, or `None` where the module is not in it.
-    pub fn all<const N: usize>(&self, layer: usize, parts: &[Part; N]) -> Option<[&Tensor; N]> {
+    pub fn all<const N: usize>(
+        &self,
+        layer: usize,
+        parts: &[TensorSpec; N],
+    ) -> Option<[&Tensor; N]> {
         let found: Option<Vec<&Tensor>> = parts
             .iter()
             .map(|part| self.get(layer, part.name))

@@ -5,18 +5,22 @@ use tch::Tensor;
 
 use super::slots::{
     Length::{self, Output},
-    Part, Slots, Start,
+    Slots, Start, TensorSpec,
 };
 
 /// Scale and shift of a place.
-const fn pair(scale: &'static str, shift: &'static str, shape: &'static [Length]) -> [Part; 2] {
+const fn pair(
+    scale: &'static str,
+    shift: &'static str,
+    shape: &'static [Length],
+) -> [TensorSpec; 2] {
     [
-        Part {
+        TensorSpec {
             name: scale,
             shape,
             start: Start::Normal(1.0, 0.02),
         },
-        Part {
+        TensorSpec {
             name: shift,
             shape,
             start: Start::Normal(0.0, 0.02),
@@ -24,29 +28,29 @@ const fn pair(scale: &'static str, shift: &'static str, shape: &'static [Length]
     ]
 }
 
-const QKV: [Part; 2] = pair(
+const QKV: [TensorSpec; 2] = pair(
     "attn.ssf.in_proj.scale",
     "attn.ssf.in_proj.shift",
     &[Output(Place::Qkv)],
 );
-const ATTENTION_OUT: [Part; 2] = pair(
+const ATTENTION_OUT: [TensorSpec; 2] = pair(
     "attn.ssf.out_proj.scale",
     "attn.ssf.out_proj.shift",
     &[Output(Place::AttentionOut)],
 );
-const MLP_IN: [Part; 2] = pair(
+const MLP_IN: [TensorSpec; 2] = pair(
     "mlp.ssf.in_proj.scale",
     "mlp.ssf.in_proj.shift",
     &[Output(Place::MlpIn)],
 );
-const MLP_OUT: [Part; 2] = pair(
+const MLP_OUT: [TensorSpec; 2] = pair(
     "mlp.ssf.out_proj.scale",
     "mlp.ssf.out_proj.shift",
     &[Output(Place::MlpOut)],
 );
 
 /// The module's tensors in a block.
-pub(super) const PARTS: [Part; 8] = {
+pub(super) const PARTS: [TensorSpec; 8] = {
     let ([a, b], [c, d]) = (QKV, ATTENTION_OUT);
     let ([e, f], [g, h]) = (MLP_IN, MLP_OUT);
     [a, b, c, d, e, f, g, h]

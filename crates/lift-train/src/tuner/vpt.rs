@@ -5,10 +5,10 @@
 
 use tch::Tensor;
 
-use super::slots::{Length, Part, Slots, Start};
+use super::slots::{Length, Slots, Start, TensorSpec};
 
 /// The module's tensor in a block (tokens, d).
-pub(super) const PARTS: [Part; 1] = [Part {
+pub(super) const PARTS: [TensorSpec; 1] = [TensorSpec {
     name: "prompt",
     shape: &[Length::Size, Length::Width],
     start: Start::Normal(0.0, 0.02),

@@ -64,7 +64,7 @@ impl Seen {
 }
 
 /// The pairs of a search.
-pub(super) struct Found {
+pub(super) struct FoundPairs {
     /// What is near to each image that is the first of its kind.
     pub(super) near: Vec<Seen>,
     /// Which images hang together.
@@ -75,7 +75,7 @@ pub(super) struct Found {
     most: usize,
 }
 
-impl Found {
+impl FoundPairs {
     /// Nothing yet, of so many images; no more than `most` pairs are kept.
     pub(super) fn new(images: usize, most: usize) -> Self {
         Self {
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn only_the_first_pairs_are_kept_and_all_are_counted() {
-        let mut found = Found::new(1000, 5);
+        let mut found = FoundPairs::new(1000, 5);
         let order: Vec<u32> = (0..999).map(|i| i * 7 % 999).collect();
         for a in order {
             let edge = Edge {

@@ -51,7 +51,7 @@ pub(super) const LABEL_HINT: &str = "the label is a .cls or .txt file or the fie
 
 /// The files that share a name, as far as they matter.
 #[derive(Default)]
-pub(super) struct Sample {
+pub(super) struct TarSample {
     pub(super) key: String,
     /// The names of all of its files.
     pub(super) names: Vec<String>,
@@ -101,7 +101,7 @@ pub(super) struct SampleWriter<'a> {
 }
 
 impl SampleWriter<'_> {
-    pub(super) fn finish(&mut self, mut sample: Sample) -> Result<()> {
+    pub(super) fn finish(&mut self, mut sample: TarSample) -> Result<()> {
         if sample.key.is_empty() {
             return Ok(());
         }
