@@ -57,7 +57,11 @@ const ARROWS: [(&str, &[&str]); 10] = [
 ];
 
 /// Libraries that belong to some crates alone.
-const KEPT_TO: [(&str, &[&str]); 4] = [
+const KEPT_TO: [(&str, &[&str]); 5] = [
+    (
+        "clap",
+        &["lift-page", "lift-data", "lift-text", "lift-train"],
+    ),
     ("polars-arrow", &["lift-data"]),
     ("tch", &["lift-models", "lift-text", "lift-train"]),
     ("polars", &["lift-data"]),

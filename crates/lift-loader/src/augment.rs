@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::streams::{below, unit};
 
 /// What is done to training images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Augmentation {
     /// Minimalist: one growing square crop (LIFT+).
@@ -22,8 +22,29 @@ pub enum Augmentation {
     Plain,
 }
 
+impl Augmentation {
+    /// What is typed for each, and what it means.
+    pub const WORDS: [(Self, &str, &str); 3] = [
+        (
+            Self::Mda,
+            "mda",
+            "Minimalist: one growing square crop (LIFT+)",
+        ),
+        (
+            Self::Classic,
+            "classic",
+            "RandomResizedCrop and flip (LIFT)",
+        ),
+        (
+            Self::Plain,
+            "plain",
+            "None: the centre crop of the plain evaluation",
+        ),
+    ];
+}
+
 /// How the smallest crop grows with the progress of training.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AreaSchedule {
     /// `1 - sqrt(1 - t^2)`: late.
@@ -37,6 +58,21 @@ pub enum AreaSchedule {
     Min,
     /// Always 1: the largest square from the beginning.
     Max,
+}
+
+impl AreaSchedule {
+    /// What is typed for each, and what it means.
+    pub const WORDS: [(Self, &str, &str); 5] = [
+        (Self::Convex, "convex", "`1 - sqrt(1 - t^2)`: late"),
+        (Self::Linear, "linear", "`t`"),
+        (Self::Concave, "concave", "`sqrt(1 - (1 - t)^2)`: early"),
+        (Self::Min, "min", "Always 0: crops of any size to the end"),
+        (
+            Self::Max,
+            "max",
+            "Always 1: the largest square from the beginning",
+        ),
+    ];
 }
 
 impl AreaSchedule {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 /// Where training shards are while they are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cache {
     /// Mapped: the system keeps what fits, and shares it with other processes.
@@ -16,6 +16,22 @@ pub enum Cache {
     System,
     /// Read into this process's memory before the first step, for disks that are slow to come back to.
     Ram,
+}
+
+impl Cache {
+    /// What is typed for each, and what it means.
+    pub const WORDS: [(Self, &str, &str); 2] = [
+        (
+            Self::System,
+            "system",
+            "Mapped: the system keeps what fits, and shares it with other processes",
+        ),
+        (
+            Self::Ram,
+            "ram",
+            "Read into this process's memory before the first step, for disks that are slow to come back to",
+        ),
+    ];
 }
 
 impl Cache {

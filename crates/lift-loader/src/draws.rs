@@ -13,7 +13,7 @@ use super::{
 };
 
 /// How training images are drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sampler {
     /// Each image once an epoch.
@@ -25,6 +25,28 @@ pub enum Sampler {
     SquareRoot,
     /// From the classes' own shares in the first epoch to class-balanced in the last.
     Progressive,
+}
+
+impl Sampler {
+    /// What is typed for each, and what it means.
+    pub const WORDS: [(Self, &str, &str); 4] = [
+        (Self::Instance, "instance", "Each image once an epoch"),
+        (
+            Self::ClassBalanced,
+            "class-balanced",
+            "Every class as often as every other",
+        ),
+        (
+            Self::SquareRoot,
+            "square-root",
+            "A class by the square root of its images",
+        ),
+        (
+            Self::Progressive,
+            "progressive",
+            "From the classes' own shares in the first epoch to class-balanced in the last",
+        ),
+    ];
 }
 
 impl Sampler {

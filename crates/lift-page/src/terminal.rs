@@ -11,6 +11,7 @@
 use std::fmt::{Display, Write as _};
 use std::io::{self, Write as _};
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
@@ -76,6 +77,21 @@ pub fn arguments<C: clap::Parser>() -> C {
             }
             _ => std::process::exit(err.exit_code()),
         }
+    })
+}
+
+/// What reads a flag's word: each with its value and what it means, for the help.
+pub fn words<T: Clone + Send + Sync + 'static>(
+    words: &'static [(T, &'static str, &'static str)],
+) -> impl TypedValueParser<Value = T> {
+    let known = words
+        .iter()
+        .map(|(_, word, means)| PossibleValue::new(*word).help(*means));
+    PossibleValuesParser::new(known).map(|typed| {
+        let found = words.iter().find(|(_, word, _)| *word == typed);
+        found
+            .map(|(value, ..)| value.clone())
+            .expect("it is one of the words")
     })
 }
 

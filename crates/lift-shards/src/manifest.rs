@@ -36,7 +36,7 @@ pub const MAX_BYTES: u64 = 1 << 30;
 pub const MOST_PIXELS: u64 = 1 << 28;
 
 /// How the image column holds an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Encoding {
     /// Decoded pixels: three bytes a pixel, rows from the top.
@@ -50,6 +50,28 @@ pub enum Encoding {
 }
 
 impl Encoding {
+    /// What is typed for each, and what it means.
+    pub const WORDS: [(Self, &str, &str); 4] = [
+        (
+            Self::Rgb8,
+            "rgb8",
+            "Decoded pixels: three bytes a pixel, rows from the top",
+        ),
+        (Self::Jpeg, "jpeg", "A JPEG file of the resized image"),
+        (
+            Self::Png,
+            "png",
+            "A PNG file of the resized image: its pixels without loss, smaller than pixels and slower to read",
+        ),
+        (
+            Self::Original,
+            "original",
+            "The source file's bytes, neither resized nor encoded again",
+        ),
+    ];
+}
+
+impl Encoding {
     /// Whether an image is stored as a file that image libraries open, not as bare pixels.
     pub fn is_file(self) -> bool {
         match self {
@@ -60,7 +82,7 @@ impl Encoding {
 }
 
 /// How well images are looked at that are stored as they are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Check {
     /// Its header says what it is and how large; a JPEG has its end. Other damage shows when it is loaded.
@@ -68,6 +90,18 @@ pub enum Check {
     Header,
     /// All of it can be decoded.
     Decode,
+}
+
+impl Check {
+    /// What is typed for each, and what it means.
+    pub const WORDS: [(Self, &str, &str); 2] = [
+        (
+            Self::Header,
+            "header",
+            "Its header says what it is and how large; a JPEG has its end. Other damage shows when it is loaded",
+        ),
+        (Self::Decode, "decode", "All of it can be decoded"),
+    ];
 }
 
 /// One shard file of a split.

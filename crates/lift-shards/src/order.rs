@@ -8,7 +8,7 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 /// How rows follow each other.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
     /// As the images stand in the list.
@@ -16,6 +16,18 @@ pub enum Order {
     List,
     /// Shuffled once by the seed, so that reading front to back meets classes in random order.
     Shuffled,
+}
+
+impl Order {
+    /// What is typed for each, and what it means.
+    pub const WORDS: [(Self, &str, &str); 2] = [
+        (Self::List, "list", "As the images stand in the list"),
+        (
+            Self::Shuffled,
+            "shuffled",
+            "Shuffled once by the seed, so that reading front to back meets classes in random order",
+        ),
+    ];
 }
 
 /// Which image becomes which row.

@@ -15,6 +15,7 @@ use lift_data::sampling::Holdout;
 use lift_files::limits::Threads;
 use lift_image::decode::{Damaged, Orientation};
 use lift_image::encode::Subsampling;
+use lift_page::terminal::words;
 use lift_shards::manifest::{Check, MOST_PIXELS};
 use lift_shards::order::Order;
 use lift_shards::{BandEdges, Encoding};
@@ -40,13 +41,13 @@ pub(super) struct DataTable {
     #[arg(long, value_enum)]
     pub(super) split: Option<Splits>,
     /// How images are stored: pixels, JPEG, PNG, or the file as it is [default: rgb8]
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = words(&Encoding::WORDS))]
     pub(super) encoding: Option<Encoding>,
     /// JPEG quality for --encoding jpeg [default: 95]
     #[arg(long, value_name = "1-100", value_parser = clap::value_parser!(u8).range(1..=100), hide_short_help = true)]
     pub(super) quality: Option<u8>,
     /// Colour of --encoding jpeg: 420 (a quarter) or 444 (full) [default: 420]
-    #[arg(long, value_enum, hide_short_help = true)]
+    #[arg(long, value_parser = words(&Subsampling::WORDS), hide_short_help = true)]
     pub(super) subsampling: Option<Subsampling>,
     /// Shrink to this short side in pixels, 0 keeps sizes [default: 256]
     #[arg(long, value_name = "PIXELS")]
@@ -55,10 +56,10 @@ pub(super) struct DataTable {
     #[arg(long, hide_short_help = true)]
     pub(super) enlarge: bool,
     /// Turn images as EXIF says, or not [default: exif; ignore for the paper's datasets]
-    #[arg(long, value_enum, hide_short_help = true)]
+    #[arg(long, value_parser = words(&Orientation::WORDS), hide_short_help = true)]
     pub(super) orientation: Option<Orientation>,
     /// Damaged JPEGs are bad images, or are kept and listed in damaged.jsonl [default: refuse]
-    #[arg(long, value_enum, hide_short_help = true)]
+    #[arg(long, value_parser = words(&Damaged::WORDS), hide_short_help = true)]
     pub(super) damaged: Option<Damaged>,
     /// The most pixels that an image may have [default: 178956970]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_PIXELS), hide_short_help = true)]
@@ -67,7 +68,7 @@ pub(super) struct DataTable {
     #[arg(long, hide_short_help = true)]
     pub(super) exact: bool,
     /// How images are checked with --encoding original: header, or decode (slower) [default: header]
-    #[arg(long, value_enum, hide_short_help = true)]
+    #[arg(long, value_parser = words(&Check::WORDS), hide_short_help = true)]
     pub(super) check: Option<Check>,
     /// Threads that decode and resize [default: all cores]
     #[arg(long, value_name = "N")]
@@ -184,7 +185,7 @@ pub(super) struct DataTable {
     #[arg(long, value_name = "MIB", hide_short_help = true)]
     pub(super) shard_mib: Option<NonZeroUsize>,
     /// Rows as in the list, or shuffled by the seed [default: list]
-    #[arg(long, value_enum, hide_short_help = true)]
+    #[arg(long, value_parser = words(&Order::WORDS), hide_short_help = true)]
     pub(super) order: Option<Order>,
 }
 

@@ -14,7 +14,7 @@ use super::{DecodeError, upright};
 pub const MAX_PIXELS: u64 = 178_956_970;
 
 /// What becomes of an EXIF orientation tag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Orientation {
     /// The image is turned upright as the tag says.
@@ -23,8 +23,24 @@ pub enum Orientation {
     Ignore,
 }
 
+impl Orientation {
+    /// What is typed for each, and what it means.
+    pub const WORDS: [(Self, &str, &str); 2] = [
+        (
+            Self::Exif,
+            "exif",
+            "The image is turned upright as the tag says",
+        ),
+        (
+            Self::Ignore,
+            "ignore",
+            "The pixels stay as they are stored (what the paper's code does)",
+        ),
+    ];
+}
+
 /// What becomes of a JPEG whose coded data is damaged.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Damaged {
     /// It is a bad image.
@@ -32,6 +48,18 @@ pub enum Damaged {
     Refuse,
     /// It is taken, with grey or wrong pixels where data is missing, and marked.
     Keep,
+}
+
+impl Damaged {
+    /// What is typed for each, and what it means.
+    pub const WORDS: [(Self, &str, &str); 2] = [
+        (Self::Refuse, "refuse", "It is a bad image"),
+        (
+            Self::Keep,
+            "keep",
+            "It is taken, with grey or wrong pixels where data is missing, and marked",
+        ),
+    ];
 }
 
 /// How images are decoded.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lift_models::{DeviceChoice, Precision};
+use lift_page::terminal::words;
 use lift_shards::Split;
 
 use crate::{
@@ -61,7 +62,7 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
     /// Which part of an image is taken; mda as in the first epoch
-    #[arg(long, value_enum, default_value_t = Augmentation::Mda)]
+    #[arg(long, value_parser = words(&Augmentation::WORDS), default_value = "mda")]
     augment: Augmentation,
     /// Length of a round in passes over the images
     #[arg(long, value_name = "N", conflicts_with = "seconds")]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use lift_files::Purpose;
 use lift_models::{Precision, memory::MemorySize};
+use lift_page::terminal::words;
 use lift_shards::{Manifest, Split, layout::split_dir};
 use serde::Deserialize;
 
@@ -126,13 +127,13 @@ pub struct TrainArgs {
     #[arg(long, hide_short_help = true)]
     pub scale: Option<f64>,
     /// What is done to training images [default: the preset's, mda]
-    #[arg(long, value_enum, hide_short_help = true)]
+    #[arg(long, value_parser = words(&Augmentation::WORDS), hide_short_help = true)]
     pub augment: Option<Augmentation>,
     /// How the smallest crop grows [default: convex]
-    #[arg(long, value_enum, hide_short_help = true)]
+    #[arg(long, value_parser = words(&AreaSchedule::WORDS), hide_short_help = true)]
     pub area_schedule: Option<AreaSchedule>,
     /// How training images are drawn [default: instance]
-    #[arg(long, value_enum, hide_short_help = true)]
+    #[arg(long, value_parser = words(&Sampler::WORDS), hide_short_help = true)]
     pub sampler: Option<Sampler>,
     /// Shuffle windows of so many images, for shards larger than memory [default: all together]
     ///
@@ -187,7 +188,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N", hide_short_help = true)]
     pub prefetch: Option<usize>,
     /// Where training shards are while they are read: system (mapped) or ram [default: system]
-    #[arg(long, value_enum, hide_short_help = true)]
+    #[arg(long, value_parser = words(&Cache::WORDS), hide_short_help = true)]
     pub cache: Option<Cache>,
     /// Steps between two lines of metrics [default: 10]
     #[arg(long, value_name = "STEPS", hide_short_help = true)]
