@@ -1,10 +1,10 @@
-//! What this crate's unit tests share: the optional folder of goldens and real data.
+//! What unit tests and tests of programs share: the optional folder of goldens and real data.
 
 use std::path::{Path, PathBuf};
 
 /// `name` in the shared folder (`LIFT_SHARED`, or `shared` beside the repository). Without it the
 /// reason is printed and the caller skips.
-pub(crate) fn shared(name: &str) -> Option<PathBuf> {
+pub fn shared(name: &str) -> Option<PathBuf> {
     let root = std::env::var_os("LIFT_SHARED")
         .map(PathBuf::from)
         .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"));

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+#[path = "../../../../tests/src/shared_folder.rs"]
+mod shared_folder;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,19 +13,8 @@ use std::process::{Command, Output};
 use lift_shapes::{Dice, Domain, Drawing, Pair, Purpose, draw};
 use lift_shards::ShardReader;
 
-/// `name` in the shared folder (`LIFT_SHARED`, or `shared` beside the repository). Without it the
-/// reason is printed and the caller skips.
-pub fn shared(name: &str) -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
-    let path = std::env::var_os("LIFT_SHARED")
-        .map_or_else(beside, PathBuf::from)
-        .join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("skipped: {} is not there (set LIFT_SHARED)", path.display());
-    None
-}
+#[allow(unused_imports, reason = "each test file uses a part of this module")]
+pub use shared_folder::shared;
 
 /// A temporary folder that the program runs in, so that paths in its messages are relative.
 pub struct Workplace {
