@@ -172,7 +172,11 @@ impl Choice {
         let (left, before) = (grouped(left), counted(before, "image"));
         let mut note = format!("{left} of {before} chosen");
         if !dropped.is_empty() {
-            let shown: Vec<&str> = dropped.iter().take(5).map(String::as_str).collect();
+            let shown: Vec<String> = dropped
+                .iter()
+                .take(5)
+                .map(|name| format!("`{name}`"))
+                .collect();
             let more = match dropped.len() - shown.len() {
                 0 => String::new(),
                 more => format!(" and {more} more"),

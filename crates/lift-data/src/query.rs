@@ -5,12 +5,12 @@
 //! shards or the file where SQL promises one, and nothing is written but the answer.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use polars::prelude::{Column, DataFrame, IntoColumn, StringChunkedBuilder};
 
 use crate::error::{Error, Result};
-use crate::source::{Columns, Others, SplitList, renamed};
+use crate::source::{Columns, Others, SplitList, hf, renamed};
 use crate::sql::{self, Tables};
 use crate::stats;
 use crate::table::{Table, WantedColumns, from_batch, is_named_table};
@@ -55,7 +55,8 @@ pub fn tables(path: &Path) -> Result<Tables> {
             (stem(path), table.frame),
         ]);
     }
-    if path.is_dir() {
+    let is_of_images = |file: &Path| hf::holds_images(file, &Columns::default());
+    if path.is_dir() && !tables_files(path)?.iter().any(|file| is_of_images(file)) {
         let tables = tables_in(path)?;
         if !tables.is_empty() {
             return Ok(tables);
@@ -66,6 +67,15 @@ pub fn tables(path: &Path) -> Result<Tables> {
 
 /// The tables that lie in a folder, by name.
 fn tables_in(dir: &Path) -> Result<Tables> {
+    let read = tables_files(dir)?.into_iter().map(|path| {
+        let table = Table::read(&path, WantedColumns::ALL)?;
+        Ok((stem(&path), table.frame))
+    });
+    read.collect()
+}
+
+/// One file a name.
+fn tables_files(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(dir).map_err(Error::read(dir))?;
     let mut files = Vec::new();
     for entry in entries {
@@ -82,11 +92,7 @@ fn tables_in(dir: &Path) -> Result<Tables> {
         )
     });
     files.dedup_by_key(|path| stem(path));
-    let read = files.iter().map(|path| {
-        let table = Table::read(path, WantedColumns::ALL)?;
-        Ok((stem(path), table.frame))
-    });
-    read.collect()
+    Ok(files)
 }
 
 fn stem(path: &Path) -> String {

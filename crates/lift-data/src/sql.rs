@@ -19,6 +19,12 @@ const MOST_LEVELS: usize = 200;
 /// Of the thread that the engine runs on. It is taken from the system as it is needed.
 const STACK: usize = 64 << 20;
 
+/// Characters of what the engine says.
+const MOST_SAID: usize = 300;
+
+/// The deepest nesting of parentheses: the parser tries each in several ways.
+const DEEPEST: usize = 16;
+
 /// Tables with their names.
 pub type Tables = Vec<(String, DataFrame)>;
 
@@ -35,6 +41,17 @@ pub fn ask(tables: Tables, sql: &str) -> Result<DataFrame, String> {
         return Err(format!(
             "{levels} operators and parentheses, allowed are {MOST_LEVELS}; `in (..)` takes any number of values"
         ));
+    }
+    let first = sql.trim_start().split(|c: char| !c.is_alphabetic()).next();
+    if !first.is_some_and(|word| {
+        ["select", "with", ""]
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(word))
+    }) {
+        return Err("only questions are answered, which begin with `select` or `with`".to_owned());
+    }
+    if depth(sql) > DEEPEST {
+        return Err(format!("parentheses are nested deeper than {DEEPEST}"));
     }
     let sql = plain_numbers(sql);
     thread::scope(|scope| {
@@ -93,6 +110,20 @@ fn plain_numbers(sql: &str) -> String {
     out
 }
 
+/// How deep parentheses are nested, those in quotes too.
+fn depth(sql: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for c in sql.chars() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
 /// How many words and signs of the text may nest what follows.
 fn levels(sql: &str) -> usize {
     const WORDS: [&str; 12] = [
@@ -117,11 +148,12 @@ fn levels(sql: &str) -> usize {
 fn said(err: &PolarsError) -> String {
     let text = err.to_string();
     let first = text.lines().next().unwrap_or_default();
-    first
-        .split("; valid columns")
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+    let first = first.split("; valid columns").next().unwrap_or_default();
+    // Of some questions the engine shows all that it parsed.
+    match first.char_indices().nth(MOST_SAID) {
+        Some((end, _)) => format!("{}…", &first[..end]),
+        None => first.to_owned(),
+    }
 }
 
 #[cfg(test)]

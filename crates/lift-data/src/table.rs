@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use lift_files::Purpose;
 use polars::prelude::{Column, DataFrame, IdxCa, PlSmallStr};
 
-pub(crate) use typed::{ColumnBuilder, whole_number};
+pub(crate) use typed::{ColumnBuilder, typed, whole_number};
 pub use written::{Form, csv as to_csv, is_number, json, require_plain, text, write};
 
 use crate::error::{Error, Result};

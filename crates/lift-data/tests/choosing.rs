@@ -262,7 +262,7 @@ fn validation_is_a_split_of_its_own_beside_test() {
     exit 1
     ----
     error: photos: it has a test split already
-    hint: hold out another with --holdout val=F or test=F, or none
+    hint: hold out the other one (--holdout val=F or test=F), or build the training split first and hold out of it with build shards
     ");
     place.write("recipe.toml", &recipe.replace("holdout = '0.1'\n", ""));
     assert!(

@@ -315,7 +315,7 @@ fn bad_input_is_named_with_a_hint() {
     exit 1
     ----
     error: photos/train/cat/none.png: cannot read: No such file or directory (os error 2): it is the only training image of class 0 (0)
-    hint: mend the file, or take the class out of the source and its class names, which makes another build
+    hint: check that this is where the images are: a list's paths start at its folder, or at --root, or take the class out of the source and its class names, which makes another build
     ");
     assert_eq!(place.files("out").len(), 0, "failed builds leave nothing");
 }

@@ -11,6 +11,7 @@ use arrow::record_batch::RecordBatch;
 use arrow::util::display::array_value_to_string;
 use lift_files::Purpose;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 
 use crate::atomic;
 use crate::error::{Error, Result};
@@ -71,8 +72,10 @@ fn csv(table: &RecordBatch) -> io::Result<Vec<u8>> {
 
 fn parquet(table: &RecordBatch) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let mut writer =
-        ArrowWriter::try_new(&mut bytes, table.schema(), None).map_err(io::Error::other)?;
+    // Readers see Parquet's own types: of Arrow's views of text some know little.
+    let plain = ArrowWriterOptions::new().with_skip_arrow_metadata(true);
+    let mut writer = ArrowWriter::try_new_with_options(&mut bytes, table.schema(), plain)
+        .map_err(io::Error::other)?;
     let written = writer.write(table).and_then(|()| writer.close());
     written.map_err(io::Error::other)?;
     Ok(bytes)

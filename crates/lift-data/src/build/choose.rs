@@ -125,7 +125,7 @@ pub fn read_source(options: &BuildOptions, reporting: Reporting) -> Result<Sourc
         return Err(Error::Source {
             path: options.source.clone(),
             reason: format!("it has a {split} split already"),
-            hint: "hold out another with --holdout val=F or test=F, or none".to_owned(),
+            hint: "hold out the other one (--holdout val=F or test=F), or build the training split first and hold out of it with build shards".to_owned(),
         });
     }
     let from_train = |split: &Split| *split == Split::Train || made.contains(split);
@@ -192,7 +192,7 @@ pub fn read_source(options: &BuildOptions, reporting: Reporting) -> Result<Sourc
                 continue;
             }
         }
-        choice.keep.select(list)?;
+        choice.keep.select(list, &options.columns.as_written)?;
     }
     Ok(source)
 }

@@ -111,7 +111,12 @@ impl Sample {
             let item = &list.items[*position];
             if let Some(emptied) = left.take(item.label) {
                 let path = list.root.join(&item.path).display().to_string();
-                return Err(left.error(emptied, path, reason, "mend the file"));
+                let hint = if reason.contains("No such file") {
+                    "check that this is where the images are: a list's paths start at its folder, or at --root"
+                } else {
+                    "mend the file"
+                };
+                return Err(left.error(emptied, path, reason, hint));
             }
         }
         Ok(())

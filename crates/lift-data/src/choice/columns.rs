@@ -14,6 +14,7 @@ use polars::prelude::{Column, DataFrame, DataType, IntoColumn, PlSmallStr, Strin
 use super::Keep;
 use crate::error::{Error, Result};
 use crate::source::{Source, SplitList, renamed};
+use crate::table::typed;
 
 /// The column that says where an image is, from 0 over all splits. No table's is called so.
 pub(super) const ROW: &str = "lift row";
@@ -102,7 +103,7 @@ impl Keep {
     ///
     /// # Errors
     /// When one is not there.
-    pub(crate) fn select(&self, list: &mut SplitList) -> Result<()> {
+    pub(crate) fn select(&self, list: &mut SplitList, as_written: &[String]) -> Result<()> {
         let names = match self {
             Keep::All if list.columns.width() == 0 => {
                 return Err(Error::Setting {
@@ -110,7 +111,7 @@ impl Keep {
                     hint: "columns come from the source's table or from --join".to_owned(),
                 });
             }
-            Keep::All => return list.name_for_shards(),
+            Keep::All => return list.name_for_shards(as_written),
             Keep::Nothing => {
                 list.columns = DataFrame::default();
                 return Ok(());
@@ -132,13 +133,13 @@ impl Keep {
                 hint: "columns come from the source's table or from --join".to_owned(),
             }
         })?;
-        list.name_for_shards()
+        list.name_for_shards(as_written)
     }
 }
 
 impl SplitList {
     /// Gives the columns names that no column of the shards' own has.
-    fn name_for_shards(&mut self) -> Result<()> {
+    fn name_for_shards(&mut self, as_written: &[String]) -> Result<()> {
         let columns = self.columns.columns();
         if columns.iter().any(|column| column.name().trim().is_empty()) {
             return Err(Error::Setting {
@@ -148,7 +149,14 @@ impl SplitList {
                         .to_owned(),
             });
         }
-        let named = renamed(columns.to_vec(), &lift_shards::shard::OWN_COLUMNS);
+        // What was compared as it is written is stored as what it holds, as without a comparison.
+        let columns = columns.iter().map(|column| match column.str() {
+            Ok(texts) if as_written.iter().any(|name| column.name() == name) => {
+                typed(texts.clone())
+            }
+            _ => column.clone(),
+        });
+        let named = renamed(columns, &lift_shards::shard::OWN_COLUMNS);
         let height = self.columns.height();
         self.columns = DataFrame::new(height, named).expect("the names are distinct");
         Ok(())

@@ -26,8 +26,11 @@ pub(super) fn keep(source: &mut Source, condition: &str) -> Result<()> {
             names.join(", ")
         ),
     };
+    if condition.trim().is_empty() {
+        return Err(wrong("it is empty".to_owned()));
+    }
     // What is neither true nor false is not kept, as SQL has it.
-    let question = format!("select \"{ROW}\" from {TABLE} where ({condition})");
+    let question = format!("select \"{ROW}\" from {TABLE} where ({condition}\n)");
     let answer = sql::ask(vec![(TABLE.to_owned(), frame)], &question).map_err(wrong)?;
     let rows = answer.column(ROW).and_then(|rows| rows.u32().cloned());
     let rows = rows.map_err(|err| wrong(err.to_string()))?;

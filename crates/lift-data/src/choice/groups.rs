@@ -168,6 +168,107 @@ fn values(train: &SplitList, column: &str) -> Result<StringChunked> {
     }
 }
 
+/// How often all groups are gone through in search of a better side.
+const PASSES: usize = 10;
+
+/// The most groups of which each two are tried on each other's sides.
+const MOST_SWAPPED: usize = 300;
+
+/// Groups on their way to a side.
+struct Placing<'a> {
+    sides: &'a Sides,
+    shares: Vec<f64>,
+    /// The images of each class in all.
+    totals: Counts,
+    /// And on each side.
+    placed: Vec<Counts>,
+}
+
+fn of(counts: &Counts, class: &u32) -> u64 {
+    counts.get(class).copied().unwrap_or(0)
+}
+
+impl Placing<'_> {
+    /// Whether something of every class is left to train on with the group on this side.
+    fn may(&self, group: &Counts, side: usize) -> bool {
+        let is_trained = matches!(self.sides, Sides::HeldOut(_)) && side == 0;
+        is_trained
+            || group.iter().all(|(class, count)| {
+                let away = match self.sides {
+                    Sides::HeldOut(_) => self.placed[1..].iter().map(|held| of(held, class)).sum(),
+                    Sides::Folds(_) => of(&self.placed[side], class),
+                };
+                away + count < self.totals[class]
+            })
+    }
+
+    /// What the squared distance from the shares grows by with the group on this side, each class weighing as it has images.
+    fn cost(&self, group: &Counts, side: usize) -> f64 {
+        let grown = group.iter().map(|(class, &count)| {
+            let (count, total) = (count as f64, self.totals[class] as f64);
+            let missing = self.shares[side] * total - of(&self.placed[side], class) as f64;
+            count * (count - 2.0 * missing) / total
+        });
+        grown.sum()
+    }
+
+    /// The best side that the group may be on.
+    fn best(&self, group: &Counts) -> Option<usize> {
+        let allowed = (0..self.shares.len()).filter(|&side| self.may(group, side));
+        allowed.min_by(|&a, &b| self.cost(group, a).total_cmp(&self.cost(group, b)))
+    }
+
+    fn put(&mut self, group: &Counts, side: Option<usize>) {
+        let Some(side) = side else { return };
+        for (class, count) in group {
+            *self.placed[side].entry(*class).or_default() += count;
+        }
+    }
+
+    fn take(&mut self, group: &Counts, side: Option<usize>) {
+        let Some(side) = side else { return };
+        for (class, count) in group {
+            *self.placed[side].entry(*class).or_default() -= count;
+        }
+    }
+
+    /// Lets two groups change sides where that comes closer; whether it did.
+    fn swap(&mut self, [a, b]: [&Counts; 2], sides: [usize; 2]) -> bool {
+        let [from, to] = sides;
+        let before = {
+            self.take(a, Some(from));
+            self.take(b, Some(to));
+            self.cost(a, from) + self.cost_after(b, to, a, from)
+        };
+        let may = self.may(a, to);
+        let cost = self.cost(a, to) + self.cost_after(b, from, a, to);
+        self.put(a, Some(to));
+        let closer = may && self.may(b, from) && cost < before - 1e-9;
+        if closer {
+            self.put(b, Some(from));
+        } else {
+            self.take(a, Some(to));
+            self.put(a, Some(from));
+            self.put(b, Some(to));
+        }
+        closer
+    }
+
+    /// The cost of a group once another is on a side.
+    fn cost_after(
+        &mut self,
+        group: &Counts,
+        side: usize,
+        other: &Counts,
+        others_side: usize,
+    ) -> f64 {
+        self.put(other, Some(others_side));
+        let cost = self.cost(group, side);
+        self.take(other, Some(others_side));
+        cost
+    }
+}
+
 /// The side of each group; `None`: it must be trained on whatever is tested with.
 fn assign<'a>(
     groups: &BTreeMap<&'a str, Counts>,
@@ -191,40 +292,57 @@ fn assign<'a>(
         let drawn = xxh3_64_with_seed(name.as_bytes(), seed.into());
         (std::cmp::Reverse(size(group)), drawn, *name)
     });
-    let mut placed = vec![Counts::new(); shares.len()];
-    let of = |counts: &Counts, class: &u32| counts.get(class).copied().unwrap_or(0);
+    let mut placing = Placing {
+        sides,
+        placed: vec![Counts::new(); shares.len()],
+        shares,
+        totals,
+    };
     let mut assigned = Vec::with_capacity(order.len());
-    for (name, group) in order {
-        // Whether something of every class is left to train on.
-        let leaves_all = |side: usize| {
-            group.iter().all(|(class, count)| {
-                let away = match sides {
-                    Sides::HeldOut(_) => placed[1..].iter().map(|held| of(held, class)).sum(),
-                    Sides::Folds(_) => of(&placed[side], class),
-                };
-                away + count < totals[class]
-            })
-        };
-        let is_free = |side: usize| matches!(sides, Sides::HeldOut(_)) && side == 0;
-        // What the squared distance from the shares grows by, each class weighing as it has images.
-        let cost = |side: usize| -> f64 {
-            let grown = group.iter().map(|(class, &count)| {
-                let (count, total) = (count as f64, totals[class] as f64);
-                let missing = shares[side] * total - of(&placed[side], class) as f64;
-                count * (count - 2.0 * missing) / total
-            });
-            grown.sum()
-        };
-        let allowed = (0..shares.len()).filter(|&side| is_free(side) || leaves_all(side));
-        let side = allowed.min_by(|&a, &b| cost(a).total_cmp(&cost(b)));
-        if let Some(side) = side {
-            for (class, count) in group {
-                *placed[side].entry(*class).or_default() += count;
+    for (_, group) in &order {
+        let side = placing.best(group);
+        placing.put(group, side);
+        assigned.push(side);
+    }
+    // Large groups were placed when nothing was known of the small ones.
+    for _ in 0..PASSES {
+        let mut moved = false;
+        for (nth, (_, group)) in order.iter().enumerate() {
+            placing.take(group, assigned[nth]);
+            let here = assigned[nth].map(|side| placing.cost(group, side));
+            let best = placing.best(group);
+            let there = best.map(|side| placing.cost(group, side));
+            if there
+                .zip(here)
+                .is_some_and(|(there, here)| there < here - 1e-9)
+            {
+                assigned[nth] = best;
+                moved = true;
+            }
+            placing.put(group, assigned[nth]);
+        }
+        if order.len() <= MOST_SWAPPED {
+            for a in 0..order.len() {
+                for b in a + 1..order.len() {
+                    let (Some(from), Some(to)) = (assigned[a], assigned[b]) else {
+                        continue;
+                    };
+                    if from != to && placing.swap([order[a].1, order[b].1], [from, to]) {
+                        assigned.swap(a, b);
+                        moved = true;
+                    }
+                }
             }
         }
-        assigned.push((name, side));
+        if !moved {
+            break;
+        }
     }
-    assigned
+    order
+        .into_iter()
+        .map(|(name, _)| name)
+        .zip(assigned)
+        .collect()
 }
 
 #[cfg(test)]
@@ -286,6 +404,48 @@ mod tests {
                 }
                 prop_assert_eq!(images, all.items.len());
             }
+        }
+    }
+
+    /// Ten cameras of one large class and some of the small ones: two of the large class alone are 20 % of it and of nothing else.
+    #[test]
+    fn small_classes_have_their_share_too() {
+        let cameras: Vec<Counts> = [
+            (5, 0),
+            (3, 0),
+            (3, 0),
+            (3, 0),
+            (3, 0),
+            (3, 3),
+            (3, 0),
+            (3, 3),
+            (2, 4),
+            (2, 0),
+        ]
+        .into_iter()
+        .map(|(cats, dogs)| {
+            [(0, cats), (1, dogs)]
+                .into_iter()
+                .filter(|(_, n)| *n > 0)
+                .collect()
+        })
+        .collect();
+        let names: Vec<String> = (0..10).map(|camera| format!("camera {camera}")).collect();
+        let groups = names
+            .iter()
+            .map(String::as_str)
+            .zip(cameras.clone())
+            .collect();
+        for seed in 0..5 {
+            let placed = assign(&groups, &Sides::HeldOut(vec![0.8, 0.2]), seed);
+            let held = placed.iter().filter(|(_, side)| *side == Some(1));
+            let held: Vec<&Counts> = held.map(|(name, _)| &groups[name]).collect();
+            let count = |class: u32| held.iter().map(|group| of(group, &class)).sum::<u64>();
+            // A fifth is six cats and two dogs.
+            assert!(
+                (4..=7).contains(&count(0)) && (2..=4).contains(&count(1)),
+                "{held:?}"
+            );
         }
     }
 

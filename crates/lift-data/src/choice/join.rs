@@ -7,13 +7,14 @@ use std::path::Path;
 
 use lift_page::number::counted;
 use lift_page::progress::Reporting;
+use lift_shards::split::Split;
 use polars::prelude::{
     Column, DataFrame, DataType, IdxCa, NewChunkedArray, PlSmallStr, StringChunked,
 };
 
 use super::{Join, prefix_below};
 use crate::error::{Error, Result};
-use crate::source::{OWN_COLUMNS, Source, SplitList, free_name, plain_path};
+use crate::source::{OWN_COLUMNS, Source, SplitList, free_name, plain_path, split_of};
 use crate::table::{Table, WantedColumns};
 
 pub(super) fn join(
@@ -33,7 +34,17 @@ pub(super) fn join(
         .first()
         .map_or(path, |list| &list.root)
         .to_owned();
-    let mut row_of: HashMap<String, u32> = HashMap::new();
+    // A table that says the split of each row is joined by it too: `train/a.jpg` is not `test/a.jpg`.
+    let words = table
+        .frame
+        .column("split")
+        .ok()
+        .filter(|_| join.ours == "path");
+    let words = words.and_then(|words| words.str().ok());
+    let splits: Option<Vec<Split>> =
+        words.and_then(|words| words.iter().map(|word| split_of(word?)).collect());
+    let split_at = |row: usize| splits.as_ref().map(|splits| splits[row]);
+    let mut row_of: HashMap<(Option<Split>, String), u32> = HashMap::new();
     for (row, key) in keys.iter().enumerate() {
         let Some(key) = key else { continue };
         let key = if join.ours == "path" {
@@ -41,16 +52,8 @@ pub(super) fn join(
         } else {
             key.to_owned()
         };
-        if let Some(first) = row_of.insert(key.clone(), row as u32) {
-            let place = |row: usize| table.place.name(row, || table.file.clone());
-            return Err(Error::Source {
-                path: place(row),
-                reason: format!(
-                    "`{key}` is there already, at {}",
-                    place(first as usize).display()
-                ),
-                hint: "a joined table has one row an image; --on names the column".to_owned(),
-            });
+        if let Some(first) = row_of.insert((split_at(row), key.clone()), row as u32) {
+            return Err(twice(&table, &key, [first as usize, row]));
         }
     }
     let class_names = source.class_names.as_slice().to_vec();
@@ -58,18 +61,25 @@ pub(super) fn join(
     for list in &mut source.splits {
         let keys = our_keys(list, &join.ours, &class_names)?;
         let prefix = prefix_below(path, &list.root).filter(|_| join.ours == "path");
-        let row = |key: Option<&str>| {
-            let key = key?;
-            let longer = || Some(*row_of.get(format!("{}{key}", prefix.as_ref()?).as_str())?);
-            row_of.get(key).copied().or_else(longer)
-        };
-        let rows: Vec<Option<u32>> = keys.iter().map(row).collect();
+        let split = splits.is_some().then_some(list.split);
+        let mut rows = Vec::with_capacity(keys.len());
+        for key in keys.iter() {
+            let of = |key: String| row_of.get(&(split, key)).copied();
+            let short = key.and_then(|key| of(key.to_owned()));
+            let longer = key
+                .zip(prefix.as_ref())
+                .and_then(|(key, prefix)| of(format!("{prefix}{key}")));
+            if let (Some(a), Some(b), Some(key)) = (short, longer, key) {
+                return Err(twice(&table, key, [a.min(b) as usize, a.max(b) as usize]));
+            }
+            rows.push(short.or(longer));
+        }
         images += rows.len() as u64;
         found += rows.iter().flatten().count() as u64;
         if example.is_none() {
             example = keys.iter().flatten().next().map(str::to_owned);
         }
-        add_columns(list, &table, &join.theirs, rows)?;
+        add_columns(list, &table, &join.theirs, rows, splits.is_some());
     }
     if found == 0 {
         let theirs = keys.iter().flatten().next().unwrap_or_default();
@@ -92,6 +102,15 @@ pub(super) fn join(
         ));
     }
     Ok(())
+}
+
+fn twice(table: &Table, key: &str, [first, again]: [usize; 2]) -> Error {
+    let place = |row: usize| table.place.name(row, || table.file.clone());
+    Error::Source {
+        path: place(again),
+        reason: format!("`{key}` is there already, at {}", place(first).display()),
+        hint: "a joined table has one row an image; --on names the column".to_owned(),
+    }
 }
 
 /// What the images have to be found by.
@@ -131,23 +150,22 @@ fn add_columns(
     table: &Table,
     key: &str,
     rows: Vec<Option<u32>>,
-) -> Result<()> {
+    is_by_split: bool,
+) {
     let rows = IdxCa::from_iter_options(PlSmallStr::EMPTY, rows.into_iter());
     let theirs = table.frame.drop(key).expect("the key is a column");
     let mut columns = list.columns.columns().to_vec();
     for column in theirs.columns() {
-        let is_ours = |name: &str| OWN_COLUMNS.contains(&name);
-        let name = free_name(column.name(), is_ours);
-        if columns.iter().any(|known| known.name().as_str() == name) {
-            return Err(Error::Source {
-                path: table.file.clone(),
-                reason: format!("column `{name}` is in the source's table too"),
-                hint: "rename it in one of them".to_owned(),
-            });
+        // Its split is the images' own, which they are joined by.
+        if is_by_split && column.name() == "split" {
+            continue;
         }
+        let is_taken = |name: &str| {
+            OWN_COLUMNS.contains(&name) || columns.iter().any(|known| known.name() == name)
+        };
+        let name = free_name(column.name(), is_taken);
         let taken = column.take(&rows).expect("the rows are the table's");
         columns.push(taken.with_name(name.into()));
     }
     list.columns = DataFrame::new(list.items.len(), columns).expect("a row an image");
-    Ok(())
 }

@@ -399,7 +399,11 @@ impl DataTable {
                 "the shards to be merged were turned by different --orientation".to_owned(),
             ));
         }
-        let quality = self.quality.unwrap_or(95);
+        let quality = self.quality.or(first.jpeg_quality).unwrap_or(95);
+        // Files as they were have no other size: their pixels are stored, as by default.
+        let same = manifests.iter().all(|m| m.encoding == first.encoding);
+        let kept = Some(first.encoding).filter(|kept| same && *kept != Encoding::Original);
+        let encoding = self.encoding.or(kept).unwrap_or(Encoding::Rgb8);
         Ok((
             bands,
             Preprocess {
@@ -410,6 +414,7 @@ impl DataTable {
                 },
                 // What is stored is not made larger than it was unless that is asked for.
                 short_side: self.short_side.or(Some(0)).filter(|&side| side > 0),
+                encoding,
                 ..self.preprocess(
                     stored.orientation,
                     quality,
@@ -433,7 +438,7 @@ impl DataTable {
             (None, Some(_)) => return needs("--folds", "--fold, which of them is the test split"),
         };
         if fold.is_some() && self.holdout.is_some() {
-            let reason = "--holdout and --folds both make a test split; give one of them";
+            let reason = "--holdout and --folds are not taken together: a fold is the test split, and the others are trained on";
             return Err(CliError::Usage(reason.to_owned()));
         }
         if self.group_by.is_some() && fold.is_none() && self.holdout.is_none() {
@@ -467,9 +472,26 @@ impl DataTable {
                 None => Keep::Nothing,
                 Some([all]) if all == "all" => Keep::All,
                 Some([none]) if none == "none" => Keep::Nothing,
-                Some(names) => Keep::Named(names.to_vec()),
+                Some(names) => Keep::Named(distinct_names(names)?),
             },
         })
+    }
+}
+
+/// Names of columns, each once.
+fn distinct_names(names: &[String]) -> Result<Vec<String>, CliError> {
+    let names: Vec<String> = names.iter().map(|name| name.trim().to_owned()).collect();
+    let wrong =
+        (0..names.len()).find(|&at| names[at].is_empty() || names[..at].contains(&names[at]));
+    match wrong {
+        None => Ok(names),
+        Some(at) if names[at].is_empty() => Err(CliError::Usage(
+            "--keep-columns: a name is empty".to_owned(),
+        )),
+        Some(at) => Err(CliError::Usage(format!(
+            "--keep-columns: `{}` is there twice",
+            names[at]
+        ))),
     }
 }
 

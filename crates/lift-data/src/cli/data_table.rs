@@ -113,6 +113,7 @@ pub(super) struct DataTable {
         value_delimiter = ',',
         hide_short_help = true
     )]
+    #[serde(deserialize_with = "names")]
     pub(super) keep_columns: Option<Vec<String>>,
     /// Take images of which this SQL condition is true: path, label, class, split, columns
     #[arg(long = "where", value_name = "SQL")]
@@ -264,7 +265,7 @@ pub(super) enum ProfileName {
 
 /// A value that flags and recipes both write as text.
 #[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(try_from = "String")]
+#[serde(try_from = "TextOrNumber")]
 #[serde(bound = "T: FromStr<Err = String>")]
 pub(super) struct Typed<T>(pub(super) T);
 
@@ -276,10 +277,35 @@ impl<T: FromStr<Err = String>> FromStr for Typed<T> {
     }
 }
 
-impl<T: FromStr<Err = String>> TryFrom<String> for Typed<T> {
+/// As a recipe has it: `"val=0.1"`, or 0.1.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum TextOrNumber {
+    Text(String),
+    Number(f64),
+}
+
+impl<T: FromStr<Err = String>> TryFrom<TextOrNumber> for Typed<T> {
     type Error = String;
 
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
+    fn try_from(typed: TextOrNumber) -> Result<Self, String> {
+        match typed {
+            TextOrNumber::Text(text) => text.parse(),
+            TextOrNumber::Number(number) => number.to_string().parse(),
+        }
     }
+}
+
+/// A recipe has names as one text with commas, as they are typed, or as a list.
+fn names<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Option<Vec<String>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Names {
+        One(String),
+        Several(Vec<String>),
+    }
+    Ok(Some(match Names::deserialize(input)? {
+        Names::One(text) => text.split(',').map(|name| name.trim().to_owned()).collect(),
+        Names::Several(names) => names,
+    }))
 }

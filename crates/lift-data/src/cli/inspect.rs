@@ -1,9 +1,9 @@
 //! `lift-data inspect`: a shard folder's manifest, schema, and one row, to look at.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use arrow::array::Array;
 use arrow::util::display::array_value_to_string;
 use clap::Args;
 use serde::Serialize;
@@ -12,7 +12,7 @@ use lift_image::decode::Decoder;
 use lift_image::encode::png;
 use lift_page::terminal;
 use lift_shards::layout::require_shard_dirs;
-use lift_shards::shard::{ShardShape, shard_shape};
+use lift_shards::shard::{ColumnKind, ShardShape, shard_shape};
 use lift_shards::{Manifest, ShardReader, atomic};
 
 use super::{CliError, grouped, print, print_json, size};
@@ -60,8 +60,8 @@ struct RowView {
     checksum: String,
     shard: String,
     /// The columns that were kept.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    columns: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    columns: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Shows the folder, and the row if one was asked for.
@@ -112,7 +112,12 @@ fn view(reader: &ShardReader, index: usize) -> Result<RowView, CliError> {
     let kept = reader.kept_columns()?;
     let values = manifest.columns.iter().zip(kept.columns());
     let values = values.map(|(column, values)| {
-        let value = array_value_to_string(values, index).expect("every kept column can be text");
+        let text = array_value_to_string(values, index).expect("every kept column can be text");
+        let value = match column.kind {
+            _ if values.is_null(index) => serde_json::Value::Null,
+            ColumnKind::String => text.into(),
+            _ => serde_json::from_str(&text).unwrap_or(text.into()),
+        };
         (column.name.clone(), value)
     });
     Ok(RowView {
@@ -185,7 +190,14 @@ impl Inspection<'_> {
                 ("shard", row.shard.clone()),
             ];
             let kept = row.columns.iter();
-            fields.extend(kept.map(|(name, value)| (name.as_str(), value.clone())));
+            fields.extend(kept.map(|(name, value)| {
+                let text = match value {
+                    serde_json::Value::String(text) => text.clone(),
+                    serde_json::Value::Null => "-".to_owned(),
+                    value => value.to_string(),
+                };
+                (name.as_str(), text)
+            }));
             text.push('\n');
             text += &table(&fields);
         }

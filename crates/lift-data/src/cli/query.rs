@@ -36,7 +36,7 @@ pub struct QueryArgs {
     /// One more table, under this name
     #[arg(long, value_name = "NAME=FILE", value_parser = named_table)]
     with: Vec<(String, PathBuf)>,
-    /// Write the answer to this file: .csv, .json or .parquet
+    /// Write the answer to this file: .csv, .json, .jsonl or .parquet
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     out: Option<PathBuf>,
     /// Print one JSON document
@@ -58,7 +58,10 @@ pub fn run(args: &QueryArgs) -> Result<(), CliError> {
     let mut tables = query::tables(&args.path)?;
     for (name, file) in &args.with {
         let read = table::Table::read(file, table::WantedColumns::ALL)?;
-        tables.retain(|(known, _)| known != name);
+        if tables.iter().any(|(known, _)| known == name) {
+            let reason = format!("--with {name}: there is a table of that name; choose another");
+            return Err(CliError::Usage(reason));
+        }
         tables.push((name.clone(), read.frame));
     }
     let answer = query::ask(tables, &args.sql)?;

@@ -31,7 +31,7 @@ pub fn holds(condition: &str, figures: &Figures<'_>) -> Result<bool, String> {
         let names: Vec<&str> = figures.iter().map(|(name, _)| *name).collect();
         format!("; known are {}", names.join(", "))
     };
-    let question = format!("select ({condition}) as holds from report");
+    let question = format!("select ({condition}\n) as holds from report");
     let answer = sql::ask(vec![("report".to_owned(), frame)], &question);
     let answer = answer.map_err(|reason| reason + &known())?;
     let holds = answer.column("holds").map_err(|err| err.to_string())?;

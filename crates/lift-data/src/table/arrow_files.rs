@@ -62,9 +62,15 @@ fn from_batches(
 }
 
 fn damaged(file: &Path, err: &dyn std::fmt::Display) -> Error {
+    let reason = format!("cannot read as Arrow: {err}");
+    let hint = if reason.contains("decompression") {
+        "its columns are compressed, which is not read here: write it as Parquet, or without (pandas: compression='uncompressed')"
+    } else {
+        "the file is damaged or not Arrow (Feather version 2); write it again"
+    };
     Error::Source {
         path: file.to_owned(),
-        reason: format!("cannot read as Arrow: {err}"),
-        hint: "the file is damaged or not Arrow (Feather version 2); write it again".to_owned(),
+        reason,
+        hint: hint.to_owned(),
     }
 }

@@ -95,6 +95,13 @@ impl Columns {
         for (name, builder) in &mut self.builders {
             let column = batch.column_by_name(name);
             let appended = match column {
+                // What is larger than whole numbers here is text, from the first row on.
+                Some(column) if column.data_type() == &DataType::UInt64 => {
+                    builder.append(column).or_else(|_| {
+                        builder.become_text();
+                        builder.append(column)
+                    })
+                }
                 Some(column) => builder.append(column),
                 None => Err("it is not in all batches".to_owned()),
             };

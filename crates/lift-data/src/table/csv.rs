@@ -44,13 +44,24 @@ pub(super) fn read(file: &Path, text: &str, wanted: WantedColumns<'_>) -> Result
         .collect();
     let builder = |&column: &usize| StringChunkedBuilder::new(names[column].as_str().into(), 0);
     let mut builders: Vec<_> = taken.iter().map(builder).collect();
-    let mut offsets = Vec::new();
+    let (mut offsets, mut goes_on) = (Vec::new(), false);
     let mut record = StringRecord::new();
     while reader.read_record(&mut record).map_err(wrong)? {
         offsets.push(record.position().map_or(0, Position::byte));
+        goes_on = record.iter().any(|value| value.contains('\n'));
         for (builder, &column) in builders.iter_mut().zip(&taken) {
             builder.append_option(Some(&record[column]).filter(|value| !value.is_empty()));
         }
+    }
+    // From an open quote on everything is one value: a last row of several lines with an odd number of quotes.
+    let last = offsets.last().copied().unwrap_or_default();
+    let row = text.get(last as usize..).unwrap_or_default();
+    if goes_on && row.matches('"').count() % 2 == 1 {
+        return Err(Error::Source {
+            path: line_at(file, last),
+            reason: "a quote is opened in this row and never closed".to_owned(),
+            hint: "close it, or write it twice where it belongs to the text".to_owned(),
+        });
     }
     let finished = |texts: StringChunked| -> Column {
         if wanted.as_written.contains(&texts.name().as_str()) {

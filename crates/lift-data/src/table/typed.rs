@@ -37,6 +37,21 @@ impl ColumnBuilder {
         Self::Text(Texts::new(name))
     }
 
+    /// Goes on as text, with what there is so far.
+    pub(super) fn become_text(&mut self) {
+        let Self::Whole(values) = self else { return };
+        let empty = PrimitiveChunkedBuilder::new("".into(), 0);
+        let whole = std::mem::replace(values, empty).finish();
+        let mut texts = Texts::new(whole.name());
+        for value in whole.iter() {
+            let text = value.map(|value| value.to_string());
+            texts
+                .append(text.as_deref())
+                .expect("whole numbers are short");
+        }
+        *self = Self::Text(texts);
+    }
+
     pub(crate) fn finish(self) -> Column {
         match self {
             Self::Whole(values) => values.finish().into_column(),
@@ -48,7 +63,7 @@ impl ColumnBuilder {
 }
 
 /// What all texts of a column are: `None` of them is a missing value.
-pub(super) fn typed(texts: StringChunked) -> Column {
+pub(crate) fn typed(texts: StringChunked) -> Column {
     let name = texts.name().clone();
     if texts.null_count() == texts.len() {
         return texts.into_series().into_column();

@@ -15,6 +15,8 @@ pub enum Form {
     Csv,
     /// One JSON array of objects.
     Json,
+    /// A JSON object a line, which is a table again.
+    JsonLines,
     /// Parquet.
     Parquet,
 }
@@ -29,9 +31,10 @@ impl Form {
         match ending.to_lowercase().as_str() {
             "csv" => Ok(Self::Csv),
             "json" => Ok(Self::Json),
+            "jsonl" => Ok(Self::JsonLines),
             "parquet" => Ok(Self::Parquet),
             _ => Err(format!(
-                "{}: a table is written as .csv, .json or .parquet\nhint: end the name in one of these",
+                "{}: a table is written as .csv, .json, .jsonl or .parquet\nhint: end the name in one of these",
                 path.display()
             )),
         }
@@ -49,6 +52,13 @@ pub fn write(frame: &DataFrame, path: &Path, form: Form) -> Result<()> {
         Form::Json => {
             let text = serde_json::to_string_pretty(&json(frame)).expect("values are plain data");
             (text + "\n").into_bytes()
+        }
+        Form::JsonLines => {
+            let rows = json(frame);
+            let rows = rows.as_array().into_iter().flatten();
+            rows.map(|row| format!("{row}\n"))
+                .collect::<String>()
+                .into_bytes()
         }
         Form::Parquet => {
             let batch = parquet_batch(frame)?;
@@ -158,9 +168,19 @@ fn cell(value: &AnyValue<'_>) -> String {
         AnyValue::StringOwned(text) => text.to_string(),
         AnyValue::Boolean(value) => value.to_string(),
         other => match other.extract::<f64>() {
-            Some(number) if other.is_float() => number.to_string(),
+            Some(number) if other.is_float() => number_text(number),
             _ => other.to_string(),
         },
+    }
+}
+
+/// A float as people write it: very large and very small ones with an exponent.
+fn number_text(number: f64) -> String {
+    match number.abs() {
+        size if size != 0.0 && !(1e-5..1e15).contains(&size) && size.is_finite() => {
+            format!("{number:e}")
+        }
+        _ => number.to_string(),
     }
 }
 

@@ -511,7 +511,7 @@ fn settings_that_do_not_fit_are_refused() {
     exit 1
     ----
     error: photos: it has a test split already
-    hint: hold out another with --holdout val=F or test=F, or none
+    hint: hold out the other one (--holdout val=F or test=F), or build the training split first and hold out of it with build shards
     ");
     insta::assert_snapshot!(place.run("split folder --source photos --imbalance-ratio 100 --out no"), @r"
     exit 1

@@ -333,3 +333,63 @@ fn labels_are_whole_numbers_booleans_or_text() {
         [3, 0, 11]
     );
 }
+
+#[test]
+fn nothing_is_lost_behind_an_open_quote() {
+    let place = Workplace::new();
+    place.write(
+        "q.csv",
+        "path,label,note\n0.png,a,ok\n1.png,a,\"oops\n2.png,b,fine\n",
+    );
+    insta::assert_snapshot!(place.run_words(&["query", "q.csv", "select count(*) as n from data"]), @r"
+    exit 1
+    ----
+    error: q.csv:3: a quote is opened in this row and never closed
+    hint: close it, or write it twice where it belongs to the text
+    ");
+    // A quote that is text, and a line break that is quoted, are none.
+    place.write(
+        "q.csv",
+        "path,label,note\n0.png,a,5\" pipe\n1.png,a,\"two\nlines\"\n",
+    );
+    let said = place.run_words(&["query", "q.csv", "select count(*) as n from data"]);
+    assert!(said.contains("\n2\n"), "{said}");
+    // What no whole number of ours holds is text, and costs no other column.
+    let large = arrow::array::UInt64Array::from(vec![Some(7), None, Some(u64::MAX)]);
+    let columns: Vec<(&str, ArrayRef)> =
+        vec![("path", texts(["a", "b", "c"])), ("hash", Arc::new(large))];
+    write_parquet(&place.path("u.parquet"), columns, None);
+    let said = place.run_words(&[
+        "query",
+        "u.parquet",
+        "select path from data where hash = '18446744073709551615'",
+    ]);
+    assert!(said.contains("\nc\n"), "{said}");
+}
+
+#[test]
+fn a_recipe_says_what_flags_say() {
+    let place = Workplace::new();
+    meta(&place);
+    place.write(
+        "r.toml",
+        "[data]\ndataset = 'table'\nsource = 'meta.csv'\nroot = 'img'\nsplit = 'train'\nkeep_columns = 'site, day'\nwhere = \"width > 10\"\n",
+    );
+    let said = place.run("build --config r.toml --out a");
+    assert!(said.starts_with("exit 0"), "{said}");
+    let manifest = Manifest::load(&place.path("a/train")).unwrap();
+    let names: Vec<&str> = manifest
+        .columns
+        .iter()
+        .map(|column| column.name.as_str())
+        .collect();
+    assert_eq!(names, ["site", "day"]);
+    assert_eq!(manifest.rows, 7);
+    place.class_folders("photos");
+    place.write(
+        "h.toml",
+        "[data]\ndataset = 'folder'\nsource = 'photos/train'\nholdout = 0.25\n",
+    );
+    let said = place.run("build --config h.toml --out b");
+    assert!(said.contains("test: 4 images"), "{said}");
+}

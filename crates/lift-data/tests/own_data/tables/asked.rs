@@ -77,7 +77,7 @@ fn questions_are_asked_in_sql() {
     insta::assert_snapshot!(ask("shards", "selec"), @r"
     exit 1
     ----
-    error: the query cannot be answered: sql parser error: Expected: an SQL statement, found: selec at Line: 1, Column: 1
+    error: the query cannot be answered: only questions are answered, which begin with `select` or `with`
     hint: the tables are train (id, path, label, class, width, height, num_bytes, checksum, shard, site); test (id, path, label, class, width, height, num_bytes, checksum, shard, site); classes (label, class, train, test, band)
     ");
     for end in ["csv", "json", "parquet"] {
@@ -107,4 +107,68 @@ fn questions_are_asked_in_sql() {
     );
     let said = place.run_words(&["query", "meta.csv", "select 1", "--out", "x.txt"]);
     assert!(said.starts_with("exit 2"), "{said}");
+}
+
+#[test]
+fn a_reports_table_is_joined_and_asked() {
+    let place = Workplace::new();
+    place.class_folders("photos");
+    place.run("build folder --source photos --out shards");
+    assert!(place.run("report shards --flags r").starts_with("exit 0"));
+    // Paths are there in train and in test: the rows say which.
+    for source in ["folder --source photos", "shards --source shards"] {
+        let words: Vec<&str> = source.split(' ').collect();
+        let fixed = [
+            "--join",
+            "r/measures.parquet",
+            "--where",
+            "table_width > 9 or sharpness >= 0 and width >= 9",
+        ];
+        let to = format!("of-{}", words[0]);
+        let out = ["--keep-columns", "sharpness,luma", "--out", &to];
+        let said = place.run_words(&[&["build"][..], &words[..], &fixed[..], &out[..]].concat());
+        if words[0] == "folder" {
+            assert!(said.contains("unable to find column"), "{said}");
+        } else {
+            assert!(said.starts_with("exit 0"), "{said}");
+        }
+    }
+    let said = place.run_words(&[
+        "build",
+        "folder",
+        "--source",
+        "photos",
+        "--join",
+        "r/measures.parquet",
+        "--where",
+        "sharpness >= 0 and (width > 10 or class = 'cow')",
+        "--out",
+        "f",
+    ]);
+    assert!(said.contains("of 22 images chosen"), "{said}");
+    let sql = "select path, split from measures where width > 12 order by split, path limit 3";
+    let said = place.run_words(&["query", "r", sql, "--out", "wide.jsonl"]);
+    assert!(said.starts_with("exit 0"), "{said}");
+    let said = place.run("build folder --source photos --exclude wide.jsonl --out g");
+    assert!(said.contains("wide.jsonl: 3 images left out"), "{said}");
+    for (arguments, reason) in [
+        (
+            &["query", "shards", "select 1", "--with", "train=wide.jsonl"][..],
+            "there is a table of that name",
+        ),
+        (
+            &["report", "shards", "--fail-if", "exif_rotated > 0"],
+            "exif_rotated",
+        ),
+        (
+            &["query", "shards", "drop table train"],
+            "only questions are answered",
+        ),
+    ] {
+        let said = place.run_words(arguments);
+        assert!(
+            !said.starts_with("exit 0") && said.contains(reason),
+            "{said}"
+        );
+    }
 }

@@ -24,7 +24,7 @@ fn an_sql_condition_chooses() {
     insta::assert_snapshot!(words("width >= 64 and license <> 'proprietary'", "a"), @r"
     exit 0
     ----
-    note: meta.csv: 7 of 12 images chosen; without images, and left out: 1 class (cow)
+    note: meta.csv: 7 of 12 images chosen; without images, and left out: 1 class (`cow`)
     train: 4 images of 2 classes, 1.9 kB in 1 shard, [time] -> a/train
     test: 3 images of 2 classes, 1.9 kB in 1 shard, [time] -> a/test
     ");
@@ -52,7 +52,7 @@ fn an_sql_condition_chooses() {
     insta::assert_snapshot!(words("width >= 65", "a"), @r"
     exit 1
     ----
-    note: meta.csv: 2 of 12 images chosen; without images, and left out: 1 class (cow)
+    note: meta.csv: 2 of 12 images chosen; without images, and left out: 1 class (`cow`)
     error: meta.csv: the test split has no image
     hint: check that this is the right folder or list
     ");
@@ -71,7 +71,7 @@ fn an_sql_condition_chooses() {
     insta::assert_snapshot!(words("width >", "c"), @r"
     exit 1
     ----
-    error: --where `width >`: sql parser error: Expected: an expression, found: ) at Line: 1, Column: 45
+    error: --where `width >`: sql parser error: Expected: an expression, found: ) at Line: 2, Column: 1
     hint: an SQL condition on path, label, class, split, width, site, license, day; text stands in single quotes
     ");
     insta::assert_snapshot!(words("width > 1000", "c"), @r"
@@ -85,7 +85,7 @@ fn an_sql_condition_chooses() {
     insta::assert_snapshot!(place.run_words(&["build", "folder", "--source", "photos", "--where", "class <> 'cow' and path not like '%1%'", "--out", "f"]), @r"
     exit 0
     ----
-    note: photos: 13 of 22 images chosen; without images, and left out: 1 class (cow)
+    note: photos: 13 of 22 images chosen; without images, and left out: 1 class (`cow`)
     train: 11 images of 2 classes, 8.5 kB in 1 shard, [time] -> f/train
     test: 2 images of 2 classes, 1.9 kB in 1 shard, [time] -> f/test
     ");
@@ -257,7 +257,7 @@ fn groups_stay_together_and_folds_cover_all() {
     insta::assert_snapshot!(run("--holdout 0.2 --group-by camera --out a"), @r"
     exit 0
     ----
-    note: test: 16.7 % of the images, 2 of 12 values of `camera`; of a class 13.3 to 20.0 %
+    note: test: 16.7 % of the images, 2 of 12 values of `camera`; of a class 16.7 to 16.7 %
     train: 50 images of 2 classes, 9.0 kB in 1 shard, [time] -> a/train
     test: 10 images of 2 classes, 2.7 kB in 1 shard, [time] -> a/test
     ");

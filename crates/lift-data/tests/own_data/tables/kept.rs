@@ -124,7 +124,7 @@ fn shards_are_a_source() {
     insta::assert_snapshot!(place.run_words(&["build", "shards", "--source", "rgb8", "--where", "site = 'north' and width > 6", "--split", "train", "--encoding", "png", "--out", "north"]), @r"
     exit 0
     ----
-    note: rgb8: 3 of 12 images chosen; without images, and left out: 1 class (cow)
+    note: rgb8: 3 of 12 images chosen; without images, and left out: 1 class (`cow`)
     train: 2 images of 2 classes, 2.8 kB in 1 shard, [time] -> north/train
     ");
     assert_eq!(paths(&place, "north/train"), ["1.png", "4.png"]);
