@@ -223,6 +223,6 @@ fn empty_class_hint(from_one: bool) -> &'static str {
     if from_one {
         "every other class has images, as if labels began at 1: they count from 0, so take 1 off each label; or add images of it"
     } else {
-        "add images of it, or take it out of the class names"
+        "add images of it, or take it out of the class names; where --where or --exclude left it none for training, leave out its other images too"
     }
 }

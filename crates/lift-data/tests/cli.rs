@@ -309,7 +309,7 @@ fn bad_input_is_named_with_a_hint() {
     exit 1
     ----
     error: gap.txt: class 1 (1) has no training image
-    hint: add images of it, or take it out of the class names
+    hint: add images of it, or take it out of the class names; where --where or --exclude left it none for training, leave out its other images too
     ");
     insta::assert_snapshot!(list("gone.txt"), @r"
     exit 1

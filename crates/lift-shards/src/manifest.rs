@@ -5,6 +5,9 @@
 //! byte is found by the hash at its end, and nothing in it depends on the time, the machine or the
 //! number of threads.
 
+mod chosen;
+mod stored;
+
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -20,6 +23,9 @@ use crate::split::{BandEdges, Split};
 use lift_image::decode::{Damaged, MAX_PIXELS, Orientation, Rules};
 use lift_image::encode::Subsampling;
 
+pub use chosen::{Chosen, ChosenFile};
+pub use stored::{Check, Encoding};
+
 /// The newest version of the shard format: 2, or 3 where columns of tables are kept or images were chosen.
 pub const FORMAT_VERSION: u32 = 3;
 
@@ -34,75 +40,6 @@ pub const MAX_BYTES: u64 = 1 << 30;
 
 /// The largest `max_pixels`.
 pub const MOST_PIXELS: u64 = 1 << 28;
-
-/// How the image column holds an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Encoding {
-    /// Decoded pixels: three bytes a pixel, rows from the top.
-    Rgb8,
-    /// A JPEG file of the resized image.
-    Jpeg,
-    /// A PNG file of the resized image: its pixels without loss, smaller than pixels and slower to read.
-    Png,
-    /// The source file's bytes, neither resized nor encoded again.
-    Original,
-}
-
-impl Encoding {
-    /// What is typed for each, and what it means.
-    pub const WORDS: [(Self, &str, &str); 4] = [
-        (
-            Self::Rgb8,
-            "rgb8",
-            "Decoded pixels: three bytes a pixel, rows from the top",
-        ),
-        (Self::Jpeg, "jpeg", "A JPEG file of the resized image"),
-        (
-            Self::Png,
-            "png",
-            "A PNG file of the resized image: its pixels without loss, smaller than pixels and slower to read",
-        ),
-        (
-            Self::Original,
-            "original",
-            "The source file's bytes, neither resized nor encoded again",
-        ),
-    ];
-}
-
-impl Encoding {
-    /// Whether an image is stored as a file that image libraries open, not as bare pixels.
-    pub fn is_file(self) -> bool {
-        match self {
-            Encoding::Rgb8 => false,
-            Encoding::Jpeg | Encoding::Png | Encoding::Original => true,
-        }
-    }
-}
-
-/// How well images are looked at that are stored as they are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Check {
-    /// Its header says what it is and how large; a JPEG has its end. Other damage shows when it is loaded.
-    #[default]
-    Header,
-    /// All of it can be decoded.
-    Decode,
-}
-
-impl Check {
-    /// What is typed for each, and what it means.
-    pub const WORDS: [(Self, &str, &str); 2] = [
-        (
-            Self::Header,
-            "header",
-            "Its header says what it is and how large; a JPEG has its end. Other damage shows when it is loaded",
-        ),
-        (Self::Decode, "decode", "All of it can be decoded"),
-    ];
-}
 
 /// One shard file of a split.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,43 +85,6 @@ pub struct Listing {
     pub bytes: u64,
     /// XXH3-64 of it, 16 hex digits.
     pub xxh3: String,
-}
-
-/// What was taken of a source by more than its splits and its tail.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Chosen {
-    /// The SQL condition that every image fulfils.
-    #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
-    pub condition: Option<String>,
-    /// A table that said more of the images.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub join: Option<ChosenFile>,
-    /// A table of images that were left out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub exclude: Option<ChosenFile>,
-    /// The most images that a split was to have.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub limit: Option<u64>,
-    /// The column whose values hold-outs do not part.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub group_by: Option<String>,
-    /// The part of the training split that is the test split, such as `0/5`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fold: Option<String>,
-}
-
-/// A file that a choice was made by.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ChosenFile {
-    /// Its name, without folders.
-    pub file: String,
-    /// Hex SHA-256 of it.
-    pub sha256: String,
-    /// The columns that were compared.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on: Option<String>,
 }
 
 /// What a shard folder holds: one split of one dataset.

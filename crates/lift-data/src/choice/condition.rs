@@ -22,7 +22,7 @@ pub(super) fn keep(source: &mut Source, condition: &str) -> Result<()> {
     let wrong = |reason: String| Error::Setting {
         reason: format!("--where `{condition}`: {reason}"),
         hint: format!(
-            "an SQL condition on {}; text stands in single quotes",
+            "an SQL condition on {}; text stands in single quotes, a class's name is `class`, its number `label`",
             names.join(", ")
         ),
     };

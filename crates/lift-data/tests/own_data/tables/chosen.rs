@@ -60,19 +60,19 @@ fn an_sql_condition_chooses() {
     exit 1
     ----
     error: --where `widht >= 64`: not found: unable to find column "widht"
-    hint: an SQL condition on path, label, class, split, site, width, license, day; text stands in single quotes
+    hint: an SQL condition on path, label, class, split, site, width, license, day; text stands in single quotes, a class's name is `class`, its number `label`
     "#);
     insta::assert_snapshot!(words("width", "c"), @r"
     exit 1
     ----
     error: --where `width`: filter predicate must be of type `Boolean`, got `Int64`
-    hint: an SQL condition on path, label, class, split, width, site, license, day; text stands in single quotes
+    hint: an SQL condition on path, label, class, split, width, site, license, day; text stands in single quotes, a class's name is `class`, its number `label`
     ");
     insta::assert_snapshot!(words("width >", "c"), @r"
     exit 1
     ----
     error: --where `width >`: sql parser error: Expected: an expression, found: ) at Line: 2, Column: 1
-    hint: an SQL condition on path, label, class, split, width, site, license, day; text stands in single quotes
+    hint: an SQL condition on path, label, class, split, width, site, license, day; text stands in single quotes, a class's name is `class`, its number `label`
     ");
     insta::assert_snapshot!(words("width > 1000", "c"), @r"
     exit 1
