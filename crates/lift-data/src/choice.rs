@@ -181,10 +181,7 @@ impl Choice {
                 0 => String::new(),
                 more => format!(" and {more} more"),
             };
-            let classes = match dropped.len() {
-                1 => "1 class".to_owned(),
-                classes => format!("{classes} classes"),
-            };
+            let classes = counted(dropped.len() as u64, "class");
             note += &format!(
                 "; without images, and left out: {classes} ({}{more})",
                 shown.join(", ")

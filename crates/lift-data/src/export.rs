@@ -18,13 +18,12 @@ use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, Result};
-use crate::source::free_name;
 use folders::folder_names;
 use lift_image::encode;
 use lift_image::resize::RgbView;
 use lift_page::progress::Reporting;
 use lift_shards::manifest::{Encoding, MANIFEST_FILE};
-use lift_shards::shard::ShardReader;
+use lift_shards::shard::{ShardReader, free_name};
 use unfinished::Unfinished;
 
 /// What an export writes.

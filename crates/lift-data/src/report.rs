@@ -48,6 +48,8 @@ pub struct ReportOptions {
     pub path: PathBuf,
     /// Which columns of a table hold what.
     pub columns: Columns,
+    /// Whether every image's values are wanted as a table.
+    pub measures: bool,
     /// The column whose values tail and quality are repeated for.
     pub group_by: Option<String>,
     /// Where the bands end; `None`: where the build says.
@@ -90,9 +92,9 @@ pub struct Report {
     /// SplitTail and quality of a column's values, where it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<Groups>,
-    /// Every image's values. Not in the JSON: `measures.parquet` has them.
+    /// Every image's values, where they were asked for. Not in the JSON: `measures.parquet` has them.
     #[serde(skip)]
-    pub measures: DataFrame,
+    pub measures: Option<DataFrame>,
 }
 
 /// Reads and judges what is at `options.path`; the second value has small images of duplicates.
@@ -174,9 +176,8 @@ fn of_shards(
         distance: options.distance,
     };
     let (leakage, pairs) = pool.install(|| search.run())?;
-    let measures = measures::of_shards(&readers, &quality)?;
-    let by = options.group_by.as_deref();
-    let groups = by.map(|column| measures::groups(&measures, column, edges));
+    let of_shards = || measures::of_shards(&readers, &quality);
+    let (measures, groups) = options.measures(of_shards, edges)?;
     let counts = counted(&readers);
     let mut notes = Vec::new();
     if manifest.encoding != Encoding::Original {
@@ -199,7 +200,7 @@ fn of_shards(
         quality,
         leakage,
         compared: tail::of_all(&counted(&others), edges),
-        groups: groups.transpose()?,
+        groups,
         measures,
     };
     Ok((report, pairs))
@@ -269,9 +270,8 @@ fn of_lists(options: &ReportOptions) -> Result<Report> {
             source.class_names = aligned.class_names;
         }
     }
-    let measures = measures::of_lists(&source, names_splits)?;
-    let by = options.group_by.as_deref();
-    let groups = by.map(|column| measures::groups(&measures, column, edges));
+    let of_lists = || measures::of_lists(&source, names_splits);
+    let (measures, groups) = options.measures(of_lists, edges)?;
     let counts: Vec<Counted> = source
         .splits
         .iter()
@@ -294,9 +294,26 @@ fn of_lists(options: &ReportOptions) -> Result<Report> {
         quality: Vec::new(),
         leakage: duplicates::by_path(&source.splits, names_splits, &source.class_names),
         compared: Vec::new(),
-        groups: groups.transpose()?,
+        groups,
         measures,
     })
+}
+
+impl ReportOptions {
+    /// What is asked of every image's values, which are put together for that alone.
+    fn measures(
+        &self,
+        frame: impl FnOnce() -> Result<DataFrame>,
+        edges: BandEdges,
+    ) -> Result<(Option<DataFrame>, Option<Groups>)> {
+        if !self.measures && self.group_by.is_none() {
+            return Ok((None, None));
+        }
+        let frame = frame()?;
+        let by = self.group_by.as_deref();
+        let groups = by.map(|column| measures::groups(&frame, column, edges));
+        Ok((Some(frame), groups.transpose()?))
+    }
 }
 
 impl Report {

@@ -183,13 +183,24 @@ pub fn cut(
             },
             other => other,
         })?;
-    let ranks = draw_ranks(&list.items, &available, Purpose::LongTail, seed);
+    keep_drawn(list, &available, &keep, Purpose::LongTail, seed);
+    list.imbalance_ratio = long_tail.imbalance_ratio();
+    Ok(())
+}
+
+/// Leaves so many images of each class, which are drawn.
+pub(crate) fn keep_drawn(
+    list: &mut SplitList,
+    counts: &[u64],
+    keep: &[u64],
+    purpose: Purpose,
+    seed: u32,
+) {
+    let ranks = draw_ranks(&list.items, counts, purpose, seed);
     let kept = (0_u32..).zip(&list.items).zip(ranks);
     let kept = kept.filter(|((_, item), rank)| u64::from(*rank) < keep[item.label as usize]);
     let kept: Vec<u32> = kept.map(|((place, _), _)| place).collect();
     list.keep(&kept);
-    list.imbalance_ratio = long_tail.imbalance_ratio();
-    Ok(())
 }
 
 /// What is drawn, so that two draws with one seed are independent.

@@ -34,6 +34,7 @@ use polars::prelude::{Column, DataFrame};
 use crate::error::{Error, Result};
 use lift_shards::classes::ClassNames;
 use lift_shards::classes::labels_begin_at_one;
+use lift_shards::shard::free_name;
 use lift_shards::split::Split;
 
 pub use hf::RowStore;
@@ -252,15 +253,6 @@ impl Columns {
 
 /// The columns that every list of images has.
 pub const OWN_COLUMNS: [&str; 4] = ["path", "label", "class", "split"];
-
-/// What a table's column is called beside others: `table_label` where that is not taken as well.
-pub(crate) fn free_name(name: &str, is_taken: impl Fn(&str) -> bool) -> String {
-    let mut free = name.to_owned();
-    while is_taken(&free) {
-        free = format!("table_{free}");
-    }
-    free
-}
 
 /// Columns under names that neither `taken` nor one another has.
 pub(crate) fn renamed(columns: impl IntoIterator<Item = Column>, taken: &[&str]) -> Vec<Column> {

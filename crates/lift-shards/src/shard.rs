@@ -21,7 +21,7 @@ pub use describe::{ShardShape, shard_shape};
 pub use index::ShardIndex;
 pub(crate) use kept::check_columns;
 pub use kept::{ColumnKind, KeptColumn};
-pub use names::OWN_COLUMNS;
+pub use names::{OWN_COLUMNS, free_name};
 pub use reader::ShardReader;
 pub use reader::read_row;
 pub use schema::ShardSchema;

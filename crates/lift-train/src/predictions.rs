@@ -13,7 +13,7 @@ use arrow::{
 };
 use lift_shards::{
     ClassNames, pages,
-    shard::ShardReader,
+    shard::{ShardReader, free_name},
     table_file::{self, TableForm},
 };
 
@@ -51,10 +51,7 @@ pub fn write_predictions(path: &Path, reader: &ShardReader, judged: &[Prediction
     let mut names: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
     let kept = schema.fields().iter().zip(kept.columns());
     let kept = kept.map(|(field, column)| {
-        let mut name = field.name().clone();
-        while names.contains(&name) {
-            name = format!("table_{name}");
-        }
+        let name = free_name(field.name(), |name| names.iter().any(|known| known == name));
         names.push(name.clone());
         (name, column.clone(), true)
     });

@@ -300,6 +300,10 @@ fn read_splits(options: &BuildOptions, splits: &[Split], reporting: Reporting) -
     let names = options.class_names.clone();
     let (subset, reach) = (options.subset.as_deref(), options.reach);
     let (source, columns) = (&options.source, &options.columns);
+    let read_table = |names| {
+        let root = options.root.as_deref();
+        table::read(source, splits, root, names, columns, reach)
+    };
     match &options.dataset {
         Dataset::Named(named) => {
             let request = Request {
@@ -317,27 +321,13 @@ fn read_splits(options: &BuildOptions, splits: &[Split], reporting: Reporting) -
         Dataset::Shards => shards::read(&options.sources(), splits, names),
         Dataset::Hf => hf::read(source, splits, names, columns, subset, reach),
         Dataset::WebDataset => webdataset::read(source, splits, names, columns, subset),
-        Dataset::Table if !source.exists() || table::is_table(source)? => table::read(
-            source,
-            splits,
-            options.root.as_deref(),
-            names,
-            columns,
-            reach,
-        ),
+        Dataset::Table if !source.exists() || table::is_table(source)? => read_table(names),
         Dataset::Table => Err(Error::Source {
             path: source.clone(),
             reason: "it is no table, nor a folder with a table a split".to_owned(),
             hint: format!("tables end in {}", EXTENSIONS.join(", ")),
         }),
-        Dataset::List if table::is_table(source)? => table::read(
-            source,
-            splits,
-            options.root.as_deref(),
-            names,
-            columns,
-            reach,
-        ),
+        Dataset::List if table::is_table(source)? => read_table(names),
         Dataset::List => list::read(source, splits, options.root.as_deref(), names, reach),
     }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use lift_page::number::counted;
 use lift_page::progress::Reporting;
+use lift_shards::shard::free_name;
 use lift_shards::split::Split;
 use polars::prelude::{
     Column, DataFrame, DataType, IdxCa, NewChunkedArray, PlSmallStr, StringChunked,
@@ -14,7 +15,7 @@ use polars::prelude::{
 
 use super::{Join, prefix_below};
 use crate::error::{Error, Result};
-use crate::source::{OWN_COLUMNS, Source, SplitList, free_name, plain_path, split_of};
+use crate::source::{OWN_COLUMNS, Source, SplitList, plain_path, split_of};
 use crate::table::{Table, WantedColumns};
 
 pub(super) fn join(

@@ -24,11 +24,7 @@ pub(super) fn limit(source: &mut Source, limit: u64, seed: u32) -> Result<()> {
             });
         }
         let keep = shares(&counts, limit);
-        let ranks = sampling::draw_ranks(&list.items, &counts, Purpose::Limit, seed);
-        let kept = (0_u32..).zip(&list.items).zip(ranks);
-        let kept = kept.filter(|((_, item), rank)| u64::from(*rank) < keep[item.label as usize]);
-        let kept: Vec<u32> = kept.map(|((place, _), _)| place).collect();
-        list.keep(&kept);
+        sampling::keep_drawn(list, &counts, &keep, Purpose::Limit, seed);
     }
     Ok(())
 }

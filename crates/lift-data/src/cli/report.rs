@@ -96,6 +96,7 @@ pub fn run(args: &ReportArgs) -> Result<(), CliError> {
             others: Others::NamedIn(args.group_by.iter().cloned().collect()),
             ..Columns::default()
         },
+        measures: args.flags.is_some(),
         group_by: args.group_by.clone(),
         bands: args.bands,
         compare: args.compare.clone(),

@@ -129,7 +129,9 @@ pub fn write(report: &Report, dir: &Path) -> Result<Vec<PathBuf>> {
     write_parquet(flag_columns(&flags), &files[1])?;
     atomic::write(&files[2], &csv(&pairs, &PAIR_COLUMNS, &files[2])?)?;
     write_parquet(pair_columns(&pairs), &files[3])?;
-    table::write(&report.measures, &files[4], Form::Parquet)?;
+    if let Some(measures) = &report.measures {
+        table::write(measures, &files[4], Form::Parquet)?;
+    }
     Ok(files.to_vec())
 }
 

@@ -59,8 +59,7 @@ pub fn splits_in(sources: &[PathBuf]) -> Result<Vec<Split>> {
 pub fn manifests(sources: &[PathBuf]) -> Result<Vec<Manifest>> {
     let mut manifests = Vec::new();
     for source in sources {
-        require_shard_dirs(source)?;
-        for dir in shard_dirs(source)? {
+        for dir in require_shard_dirs(source)? {
             manifests.push(Manifest::load(&dir)?);
         }
     }
@@ -92,8 +91,8 @@ pub fn read(
         .collect();
     for source in sources {
         for dir in shard_dirs(source)? {
-            let promised = Manifest::load(&dir)?.split;
-            let Some(list) = lists.iter_mut().find(|list| list.split == promised) else {
+            let manifest = Manifest::load(&dir)?;
+            let Some(list) = lists.iter_mut().find(|list| list.split == manifest.split) else {
                 continue;
             };
             let (items, columns) = read_folder(&dir, &names)?;
@@ -103,7 +102,7 @@ pub fn read(
                 .expect("columns of one length");
             list.items.extend(items);
             if sources.len() == 1 {
-                list.imbalance_ratio = Manifest::load(&dir)?.imbalance_ratio;
+                list.imbalance_ratio = manifest.imbalance_ratio;
                 list.root = dir;
             }
         }

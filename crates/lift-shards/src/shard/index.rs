@@ -6,11 +6,13 @@
 use std::fs::File;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type, UInt64Type};
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder,
 };
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use parquet::schema::types::ColumnPath;
@@ -112,11 +114,13 @@ fn check_row(row: &Row, manifest: &Manifest, file_bytes: u64) -> std::result::Re
     Ok(())
 }
 
-fn read_small_columns(
+/// Some columns of a shard, none of them the image's, whose hashes were found right; with what the footer says.
+pub(super) fn verified_columns(
     file: &File,
     entry: &ShardEntry,
     image: &ColumnPath,
-) -> std::result::Result<(Vec<Row>, Paths), String> {
+    names: &[&str],
+) -> std::result::Result<(Arc<ParquetMetaData>, ParquetRecordBatchReader), String> {
     let text = |err: parquet::errors::ParquetError| err.to_string();
     let mut parts = Parts::read_footer(file, entry)?;
     let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Required);
@@ -124,12 +128,17 @@ fn read_small_columns(
     let metadata = footer.metadata().clone();
     parts.read_columns(file, entry, &metadata, image)?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(parts, footer);
-    let mask = pages::columns(builder.parquet_schema(), &SMALL);
-    let reader = builder
-        .with_projection(mask)
-        .with_batch_size(8192)
-        .build()
-        .map_err(text)?;
+    let mask = pages::columns(builder.parquet_schema(), names);
+    let reader = builder.with_projection(mask).with_batch_size(8192);
+    Ok((metadata, reader.build().map_err(text)?))
+}
+
+fn read_small_columns(
+    file: &File,
+    entry: &ShardEntry,
+    image: &ColumnPath,
+) -> std::result::Result<(Vec<Row>, Paths), String> {
+    let (metadata, reader) = verified_columns(file, entry, image, &SMALL)?;
     let (mut rows, mut paths) = (Vec::new(), Paths::default());
     for batch in reader {
         append_batch(

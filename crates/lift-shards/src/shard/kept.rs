@@ -11,19 +11,14 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema};
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
-};
-use parquet::file::metadata::PageIndexPolicy;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::index::verified_columns;
 use super::names::{OWN_COLUMNS, image_leaf};
-use super::regions::Parts;
 use crate::error::{Error, Result};
 use crate::footer;
 use crate::manifest::{Manifest, ShardEntry};
-use crate::pages;
 
 /// What a kept column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -180,20 +175,9 @@ fn read_shard(
     manifest: &Manifest,
     schema: &Arc<Schema>,
 ) -> std::result::Result<Vec<RecordBatch>, String> {
-    let text = |err: parquet::errors::ParquetError| err.to_string();
-    let mut parts = Parts::read_footer(file, entry)?;
-    let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Required);
-    let footer = ArrowReaderMetadata::load(&parts, options).map_err(text)?;
-    let metadata = footer.metadata().clone();
-    parts.read_columns(file, entry, &metadata, &image_leaf(manifest.encoding))?;
-    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(parts, footer);
-    let names: Vec<&str> = manifest
-        .columns
-        .iter()
-        .map(|column| column.name.as_str())
-        .collect();
-    let mask = pages::columns(builder.parquet_schema(), &names);
-    let reader = builder.with_projection(mask).build().map_err(text)?;
+    let names = manifest.columns.iter().map(|column| column.name.as_str());
+    let image = image_leaf(manifest.encoding);
+    let (_, reader) = verified_columns(file, entry, &image, &names.collect::<Vec<_>>())?;
     let mut batches = Vec::new();
     for batch in reader {
         let batch = batch.map_err(|err| err.to_string())?;
