@@ -24,6 +24,8 @@ mod parity;
 mod plan;
 #[path = "cli/resume.rs"]
 mod resume;
+#[path = "cli/run_format.rs"]
+mod run_format;
 #[path = "cli/run_report.rs"]
 mod run_report;
 #[path = "cli/runtime.rs"]
