@@ -191,6 +191,9 @@ fn rename(name: &str) -> String {
     })
 }
 
+/// Stands for query, key and value in the name of what is one tensor here.
+const STACKED: &str = "{q,k,v}";
+
 /// The name in a Hugging Face file of what is `name` here; stacked projections get all three.
 fn hugging_face_name(name: &str) -> String {
     if let Some((hf, _)) = NAMES.iter().find(|(_, openai)| *openai == name) {
@@ -201,7 +204,24 @@ fn hugging_face_name(name: &str) -> String {
         .fold(name.to_owned(), |name, (hf, openai)| {
             name.replace(openai, hf)
         })
-        .replace(".attn.in_proj_", ".self_attn.{q,k,v}_proj.")
+        .replace(".attn.in_proj_", &format!(".self_attn.{STACKED}_proj."))
+}
+
+/// What is `name` here, under the names of a Hugging Face file and turned as it has it: the way back of [`to_openai_names`].
+pub fn to_hugging_face(name: &str, tensor: &Tensor) -> Vec<(String, Tensor)> {
+    let stacked = hugging_face_name(name);
+    if stacked.contains(STACKED) {
+        let parts = ["q", "k", "v"].into_iter().zip(tensor.chunk(3, 0));
+        let named = parts.map(|(part, tensor)| (stacked.replace(STACKED, part), tensor));
+        return named.collect();
+    }
+    let is_projection = name == "visual.proj" || name == "text_projection";
+    let tensor = if is_projection {
+        tensor.tr()
+    } else {
+        tensor.shallow_clone()
+    };
+    vec![(stacked, tensor)]
 }
 
 fn bad_checkpoint(path: &Path, problems: Vec<String>) -> Error {

@@ -9,6 +9,7 @@
 // Only `say` prints.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
+mod absorb;
 mod block;
 mod checkpoint;
 mod clip;
@@ -26,6 +27,7 @@ pub mod hub;
 pub mod libtorch;
 pub mod memory;
 pub mod out_of_memory;
+mod own_layout;
 mod parts;
 mod pickle;
 mod positions;
@@ -49,7 +51,9 @@ pub use finite::{is_finite, not_finite};
 pub use footprint::{Footprint, PASSING};
 pub use head::Head;
 pub use hooks::{Hooks, MlpInput, NoHooks, Parameter, Place};
+pub use own_layout::{Layout, layout_of, write_with_tower};
 pub use preprocess::Normalisation;
+pub use read::files_of;
 pub use rows::identical_rows;
 pub use tensor_file::TensorFile;
 pub use text::TextTower;

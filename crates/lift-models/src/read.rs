@@ -1,6 +1,6 @@
 //! From what `--model` names to the tensors: which file has them, or which index the files that have them.
 //!
-//! It knows layouts by name and no tower. Invariant: the first of the known files that is there, with all that it names, is read.
+//! It knows layouts by name and no tower; [`files_of`] says what a copy of the model needs. Invariant: the first of the known files that is there, with all that it names, is read.
 
 use std::{
     collections::BTreeMap,
@@ -28,6 +28,30 @@ pub fn read_model(model: &Path) -> Result<(PathBuf, Layout, BTreeMap<String, Ten
     };
     let layout = layout(&file, &tensors)?;
     Ok((file, layout, tensors))
+}
+
+/// The files of a model, as they lie, and the names that they have in a folder of a model: that with the tensors (or the index and
+/// those that it names), and of [`hub::BESIDE`] those that are there.
+///
+/// # Errors
+/// When it is no model of this machine.
+pub fn files_of(model: &Path) -> Result<Vec<(PathBuf, String)>> {
+    let file = model_file(model)?;
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let is_torch = pickle::is_pickle(&file) || name.ends_with(".bin.index.json");
+    let name = match (hub::WEIGHTS.contains(&name.as_ref()), is_index(&file)) {
+        (true, _) => name.into_owned(),
+        (false, is_index) => hub::WEIGHTS[3 * usize::from(is_torch) + usize::from(is_index)].into(),
+    };
+    let mut files = vec![(file.clone(), name)];
+    if is_index(&file) {
+        let index = Index::read(&file)?;
+        let parts = index.files().into_iter();
+        files.extend(parts.map(|part| (file.with_file_name(part), part.to_owned())));
+    }
+    let beside = hub::BESIDE.map(|name| (file.with_file_name(name), name.to_owned()));
+    files.extend(beside.into_iter().filter(|(path, _)| path.is_file()));
+    Ok(files)
 }
 
 fn read_tensors(file: &Path) -> Result<BTreeMap<String, Tensor>> {

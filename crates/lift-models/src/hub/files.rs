@@ -15,7 +15,10 @@ use crate::{
 };
 
 /// What lies beside the tensors and need not be there.
-const BESIDE: [&str; 3] = ["config.json", "tokenizer.json", "preprocessor_config.json"];
+const FETCHED: [&str; 3] = ["config.json", "tokenizer.json", "preprocessor_config.json"];
+
+/// All that a model may have beside its tensors and that is read.
+pub const BESIDE: [&str; 4] = [FETCHED[0], FETCHED[1], FETCHED[2], OPEN_CLIP_CONFIG];
 
 /// open_clip's sizes, which are of use to none but the files after `model.safetensors`.
 const OPEN_CLIP_CONFIG: &str = "open_clip_config.json";
@@ -85,7 +88,7 @@ impl Files<'_> {
     /// Brings all that is wanted into the cache; gives the reason where the network does not answer.
     fn obtain_all(&self) -> Result<std::result::Result<(), String>> {
         // Tensors come last: what is wrong with a model shows before they have taken their time.
-        for file in BESIDE {
+        for file in FETCHED {
             if let Obtained::Unreachable(reason) = self.obtain(file)? {
                 return Ok(Err(reason));
             }

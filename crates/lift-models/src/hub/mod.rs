@@ -24,6 +24,7 @@ use std::{
 use hf_hub::Cache;
 
 pub(crate) use cache::WEIGHTS;
+pub(crate) use files::BESIDE;
 pub use id::ModelId;
 
 use self::cache::ModelCache;
