@@ -1,6 +1,7 @@
 //! The command line of `lift-train`: what was typed becomes settings here, and commands run.
 
 mod bench;
+mod export;
 mod report;
 
 use std::path::PathBuf;
@@ -80,6 +81,14 @@ enum Command {
     #[command(after_long_help = "Example:
   lift-train report runs/first --compare runs/second --html report.html")]
     Report(report::ReportArgs),
+    /// Take a run along: as one folder, a model of its own, or an adapter for PEFT
+    ///
+    /// Each has a model card, README.md, with what the run's report says and a licence to fill in.
+    #[command(after_long_help = "Examples:
+  lift-train export runs/first --format folder --out taken
+  lift-train eval --run taken --shards shards
+  lift-train export runs/lora --format merged --out model")]
+    Export(export::ExportArgs),
     /// Compare training with test images of each class in feature space
     ///
     /// Before tuning and after it.
@@ -512,6 +521,7 @@ impl Cli {
                 command::print(&command::compare(&runs)?, shown.output())?;
             }
             Some(Command::Report(args)) => args.run()?,
+            Some(Command::Export(args)) => args.run()?,
             Some(Command::Consistency(args)) => {
                 let (config, settings) = args.settings()?;
                 let found = command::consistency(&config, &settings)?;

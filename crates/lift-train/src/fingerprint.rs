@@ -52,18 +52,12 @@ impl Origins {
         tower: &VisionTower,
         text: Option<(&TextTower, &Tokenizer)>,
     ) -> Result<Self> {
-        let usual = tower.usual_normalisation();
-        let normalisation = Normalisation::of_model(&config.model, usual)?;
-        let mut constants = Xxh3::new();
-        for value in normalisation.mean.iter().chain(&normalisation.std) {
-            constants.update(&value.to_le_bytes());
-        }
         Ok(Self {
             shards: of_split(config, Split::Train)?,
             test: Some(of_split(config, Split::Test)?),
             head: config.head.as_deref().map(of_file).transpose()?,
-            model: of_named(&format!("{:?}", tower.config()), &tower.named_tensors())?,
-            normalisation: Some(digits(&constants)),
+            model: of_tower(tower)?,
+            normalisation: Some(of_normalisation(&config.model, tower)?),
             text: text.map(of_text).transpose()?,
         })
     }
@@ -91,6 +85,16 @@ impl Origins {
         require(&self.shards, &found, &config.shards, "shards")
     }
 
+    /// Refuses another image tower than this one, and other constants of its pixels.
+    ///
+    /// # Errors
+    /// When they differ, or cannot be read.
+    pub fn require_model(&self, model: &Path, tower: &VisionTower) -> Result<()> {
+        require(&self.model, &of_tower(tower)?, model, "model")?;
+        let found = Some(of_normalisation(model, tower)?);
+        require_known(&self.normalisation, &found, model, CONSTANTS)
+    }
+
     /// Refuses what was started from anything else.
     ///
     /// # Errors
@@ -100,8 +104,7 @@ impl Origins {
         require(&self.shards, &found.shards, shards, "shards")?;
         require_known(&self.test, &found.test, shards, "test shards")?;
         require(&self.model, &found.model, model, "model")?;
-        let constants = "normalisation of pixels (preprocessor_config.json or config.json)";
-        require_known(&self.normalisation, &found.normalisation, model, constants)?;
+        require_known(&self.normalisation, &found.normalisation, model, CONSTANTS)?;
         require_known(&self.text, &found.text, model, "text tower and tokenizer")?;
         match &config.head {
             Some(path) => require_known(&self.head, &found.head, path, HEAD),
@@ -128,6 +131,7 @@ impl Origins {
 }
 
 const HEAD: &str = "classifier file";
+const CONSTANTS: &str = "normalisation of pixels (preprocessor_config.json or config.json)";
 
 /// The hash of tensors in the order given, which is part of it, begun with the bytes of `head`.
 ///
@@ -157,6 +161,19 @@ fn of_split(config: &TrainConfig, split: Split) -> Result<String> {
     of_file(&split_dir(&config.shards, split)?.join(MANIFEST_FILE))
 }
 
+fn of_tower(tower: &VisionTower) -> Result<String> {
+    of_named(&format!("{:?}", tower.config()), &tower.named_tensors())
+}
+
+fn of_normalisation(model: &Path, tower: &VisionTower) -> Result<String> {
+    let normalisation = Normalisation::of_model(model, tower.usual_normalisation())?;
+    let mut constants = Xxh3::new();
+    for value in normalisation.mean.iter().chain(&normalisation.std) {
+        constants.update(&value.to_le_bytes());
+    }
+    Ok(digits(&constants))
+}
+
 fn of_named(head: &str, tensors: &[(String, &Tensor)]) -> Result<String> {
     let tensors = tensors
         .iter()
@@ -169,7 +186,11 @@ fn of_text((tower, tokenizer): (&TextTower, &Tokenizer)) -> Result<String> {
     of_named(&head, &tower.named_tensors())
 }
 
-fn of_file(path: &Path) -> Result<String> {
+/// The hash of a file's bytes.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn of_file(path: &Path) -> Result<String> {
     let mut reader = BufReader::with_capacity(1 << 20, File::open(path).map_err(Error::io(path))?);
     let mut hash = Xxh3::new();
     loop {

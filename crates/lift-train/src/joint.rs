@@ -125,6 +125,17 @@ impl Joint {
             .collect()
     }
 
+    /// What the parts are called on the command line.
+    pub fn kinds(&self) -> Vec<TunerKind> {
+        let all = [
+            (TunerKind::Projection, self.projection.is_some()),
+            (TunerKind::ClipAdapter, self.adapter.is_some()),
+            (TunerKind::Coop, self.context.is_some()),
+        ];
+        let there = all.into_iter().filter(|(_, is_there)| *is_there);
+        there.map(|(kind, _)| kind).collect()
+    }
+
     /// Moves the parts to `device` as leaves that require gradients.
     pub fn to_device(&mut self, device: Device) {
         let context = self.context.as_mut().map(Context::vectors_mut);

@@ -30,6 +30,7 @@ pub mod model;
 pub mod optim;
 pub mod parity;
 pub mod passes;
+mod place;
 pub mod plan;
 pub mod predictions;
 pub mod preset;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use lift_files::Purpose;
-use lift_models::{Head, TensorFile, hub, not_finite};
+use lift_models::{Head, TensorFile, not_finite};
 use lift_shards::atomic;
 
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     error::{Error, Result},
     head_init::HeadInit,
     model::TunedModel,
+    place,
     provenance::FILE as PROVENANCE,
 };
 
@@ -50,19 +51,7 @@ pub fn create(config: &TrainConfig) -> Result<()> {
 /// When it cannot be written.
 pub fn write_config(config: &TrainConfig) -> Result<()> {
     let out = &config.out;
-    let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io(path));
-    // An evaluation may be started from another folder.
-    let config = TrainConfig {
-        shards: absolute(&config.shards)?,
-        model: if hub::is_name(&config.model) {
-            config.model.clone()
-        } else {
-            absolute(&config.model)?
-        },
-        head: config.head.as_deref().map(absolute).transpose()?,
-        out: absolute(&config.out)?,
-        ..config.clone()
-    };
+    let config = place::absolute(config)?;
     let text = toml::to_string(&config)
         .map_err(|e| Error::Config(format!("the settings cannot be written: {e}")))?;
     Ok(atomic::write(&out.join(CONFIG), text.as_bytes())?)
@@ -301,7 +290,7 @@ impl Tuned {
     }
 }
 
-/// Reads `config.toml` of a run.
+/// Reads `config.toml` of a run; paths in it that are relative are its folder's.
 ///
 /// # Errors
 /// When it is missing or is no resolved config.
@@ -311,8 +300,9 @@ pub fn read_config(run: &Path) -> Result<TrainConfig> {
         path: path.clone(),
         reason: format!("{e}\nhint: name the folder that `lift-train --out` made"),
     })?;
-    toml::from_str(&text).map_err(|e| Error::BadRun {
+    let config = toml::from_str(&text).map_err(|e| Error::BadRun {
         path,
         reason: e.to_string(),
-    })
+    })?;
+    Ok(place::found_from(run, config))
 }

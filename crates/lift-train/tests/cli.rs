@@ -4,6 +4,8 @@
 mod bench;
 #[path = "cli/check_device.rs"]
 mod check_device;
+#[path = "cli/export.rs"]
+mod export;
 #[path = "cli/hub.rs"]
 mod hub;
 #[path = "../../lift-models/tests/hub_server/mod.rs"]

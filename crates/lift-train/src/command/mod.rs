@@ -6,6 +6,7 @@ mod bench;
 mod check_device;
 mod consistency;
 mod evaluation;
+mod export;
 mod head_file;
 mod init;
 mod inputs;
@@ -29,6 +30,7 @@ pub use bench::{BenchReport, BenchSettings, Form, Length, Speed, bench, print_be
 pub use check_device::{CheckReport, check_device};
 pub use consistency::{ConsistencySettings, IMAGES_PER_CLASS, consistency, print_consistency};
 pub use evaluation::{EvalSettings, eval, zero_shot};
+pub use export::{ExportSettings, export_folder, export_merged, export_peft};
 pub use head_file::HeadFile;
 pub use init::{InitSettings, init};
 pub use parity::parity;

@@ -58,7 +58,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "R", hide_short_help = true)]
     pub tuner_size: Option<i64>,
     /// Blocks that get modules: all, last:2 or 0,3,5 [default: all]
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub layers: Option<Layers>,
     /// Projections that LoRA is put on [default: q,v]
     #[arg(long, value_enum, value_delimiter = ',', hide_short_help = true)]
@@ -179,7 +179,7 @@ pub struct TrainArgs {
     ///
     /// From a resolution of 224 on it is 24, below that 3 in 28 of it. No multiple of the patch size: the crops would repeat the
     /// patch grid.
-    #[arg(long, value_name = "PIXELS")]
+    #[arg(long, value_name = "PIXELS", hide_short_help = true)]
     pub expand: Option<u32>,
     /// Threads that compute, and that prepare batches [default: one a core]
     #[arg(long, value_name = "N", hide_short_help = true)]

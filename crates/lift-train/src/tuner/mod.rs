@@ -126,6 +126,11 @@ impl TunerKind {
         matches!(self, Self::Projection | Self::ClipAdapter | Self::Coop)
     }
 
+    /// Whether a block with the module is a block with other tensors, and nothing else ([`VisionTower::absorb`]).
+    pub fn folds(self) -> bool {
+        self.tunes_own_tensors() || matches!(self, Self::Lora | Self::Ssf)
+    }
+
     /// Whether the module stands in the place of tensors of the blocks.
     fn tunes_own_tensors(self) -> bool {
         matches!(

@@ -87,6 +87,20 @@ fn a_run_keeps_the_models_name_and_commit_and_is_judged_again_without_a_network(
         again["evaluations"][0]["metrics"],
         report["evaluations"][0]["metrics"]
     );
+
+    // Taken along, it needs neither the hub nor the cache.
+    let offline = ("HF_HUB_OFFLINE", "1");
+    succeed("export run --format folder --out taken", offline);
+    let card = text("taken/README.md");
+    let head = "base_model: \"lift/shapes-clip\"\nbase_model_relation: finetune\n";
+    assert!(card.contains(head), "{card}");
+    std::fs::remove_dir_all(dir.path().join("home")).unwrap();
+    let args = "eval --run taken --shards shards --device cpu --json";
+    let taken: serde_json::Value = serde_json::from_str(&succeed(args, offline)).unwrap();
+    assert_eq!(
+        taken["evaluations"][0]["metrics"],
+        report["evaluations"][0]["metrics"]
+    );
 }
 
 #[test]
