@@ -52,6 +52,7 @@ pub use footprint::{Footprint, PASSING};
 pub use head::Head;
 pub use hooks::{Hooks, MlpInput, NoHooks, Parameter, Place};
 pub use own_layout::{Layout, layout_of, write_with_tower};
+pub use pickle::torch_dictionaries;
 pub use preprocess::Normalisation;
 pub use read::files_of;
 pub use rows::identical_rows;

@@ -58,6 +58,38 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     })
 }
 
+/// Reads the dictionaries of these names in a file of `torch.save` that holds several, such as `{"tuner": {..}, "head": {..}}`; each
+/// tensor is called `tuner.NAME`. Whatever else the file holds is not looked at.
+///
+/// # Errors
+/// When the file is missing or damaged, has none of the dictionaries, or one of them holds anything but tensors.
+pub fn torch_dictionaries(path: &Path, names: &[&str]) -> Result<BTreeMap<String, Tensor>> {
+    let file = lift_files::open(path).map_err(Error::io(path))?;
+    let read = || {
+        let mut archive = Archive::open(BufReader::new(file))?;
+        let pickle = archive.pickle()?;
+        let (objects, root) = machine::run(&pickle)?;
+        let mut views = BTreeMap::new();
+        for &name in names {
+            if let Some(items) = dictionary(&objects, root, name) {
+                let inner = views_of(&objects, items)?;
+                let inner = inner.into_iter();
+                views.extend(inner.map(|(key, view)| (format!("{name}.{key}"), view)));
+            }
+        }
+        if views.is_empty() {
+            let reason = format!("it holds no tensor under {}", names.join(" or "));
+            return Err(Problem::new(reason, NOT_A_STATE_DICT));
+        }
+        load(&mut archive, views)
+    };
+    read().map_err(|problem| Error::BadPickle {
+        path: path.into(),
+        reason: problem.reason,
+        hint: problem.hint.into(),
+    })
+}
+
 /// Why bytes are no state dict that can be read.
 #[derive(Debug)]
 struct Problem {
@@ -89,28 +121,44 @@ fn read_from<R: Read + Seek>(source: R) -> std::result::Result<BTreeMap<String, 
     load(&mut archive, named_views(&objects, root)?)
 }
 
-/// The tensors of the state dict by name. A later entry replaces an earlier one of the same name, as in Python.
+/// The tensors of the state dict by name.
 fn named_views<'o>(
     objects: &'o [Object<'o>],
     root: Id,
-) -> std::result::Result<BTreeMap<&'o str, &'o View<'o>>, Problem> {
-    let not_one = |reason| Problem::new(reason, NOT_A_STATE_DICT);
+) -> std::result::Result<BTreeMap<String, &'o View<'o>>, Problem> {
     let Object::Dict(all) = &objects[root] else {
-        return Err(not_one("it holds something else than a dictionary".into()));
+        let reason = "it holds something else than a dictionary";
+        return Err(Problem::new(reason, NOT_A_STATE_DICT));
     };
     let mut items = all;
     let is_view = |(_, value): &(Id, Id)| matches!(objects[*value], Object::View(_));
     if !items.iter().any(is_view) {
-        let named = |name| {
-            let is_it =
-                |(key, _): &&(Id, Id)| matches!(objects[*key], Object::Text(k) if k == name);
-            match &objects[items.iter().rev().find(is_it)?.1] {
-                Object::Dict(inner) => Some(inner),
-                _ => None,
-            }
-        };
-        items = WRAPPERS.into_iter().find_map(named).unwrap_or(items);
+        let mut wrapped = WRAPPERS.into_iter();
+        items = wrapped
+            .find_map(|name| dictionary(objects, root, name))
+            .unwrap_or(items);
     }
+    views_of(objects, items)
+}
+
+/// The items of the dictionary of this name in another one; a later entry replaces an earlier one, as in Python.
+fn dictionary<'o>(objects: &'o [Object<'o>], root: Id, name: &str) -> Option<&'o Vec<(Id, Id)>> {
+    let Object::Dict(items) = &objects[root] else {
+        return None;
+    };
+    let is_it = |(key, _): &&(Id, Id)| matches!(objects[*key], Object::Text(k) if k == name);
+    match &objects[items.iter().rev().find(is_it)?.1] {
+        Object::Dict(inner) => Some(inner),
+        _ => None,
+    }
+}
+
+/// The tensors that these items are, by name. A later entry replaces an earlier one of the same name, as in Python.
+fn views_of<'o>(
+    objects: &'o [Object<'o>],
+    items: &[(Id, Id)],
+) -> std::result::Result<BTreeMap<String, &'o View<'o>>, Problem> {
+    let not_one = |reason| Problem::new(reason, NOT_A_STATE_DICT);
     let mut views = BTreeMap::new();
     for &(key, value) in items {
         let Object::Text(name) = objects[key] else {
@@ -119,7 +167,7 @@ fn named_views<'o>(
         let Object::View(view) = &objects[value] else {
             return Err(not_one(format!("{name:?} in it is no tensor")));
         };
-        views.insert(name, &**view);
+        views.insert(name.to_owned(), &**view);
     }
     Ok(views)
 }
@@ -127,10 +175,10 @@ fn named_views<'o>(
 /// The tensors, storage after storage.
 fn load<R: Read + Seek>(
     archive: &mut Archive<R>,
-    views: BTreeMap<&str, &View<'_>>,
+    views: BTreeMap<String, &View<'_>>,
 ) -> std::result::Result<BTreeMap<String, Tensor>, Problem> {
     let mut left = archive.file_bytes().saturating_mul(MAX_GROWTH);
-    let mut by_storage: BTreeMap<&str, Vec<(&str, &View)>> = BTreeMap::new();
+    let mut by_storage: BTreeMap<&str, Vec<(String, &View)>> = BTreeMap::new();
     for (name, view) in views {
         let bytes = bytes_of(view).map_err(|r| Problem::damaged(format!("{name}: {r}")))?;
         left = left.checked_sub(bytes).ok_or_else(|| {
@@ -151,20 +199,21 @@ fn load<R: Read + Seek>(
             return Err(Problem::damaged(reason));
         }
         let all = archive.storage(&storage)?;
-        for (name, view) in &users {
+        let is_shared = users.len() > 1;
+        for (name, view) in users {
             let tensor = if view.size.contains(&0) {
                 Tensor::f_zeros(&view.size, (storage.kind, Device::Cpu))?
             } else {
                 all.f_as_strided(&view.size, &view.stride, view.offset)?
             };
             // No two tensors share memory here, and none keeps more of it alive than it needs.
-            let is_all = users.len() == 1 && tensor.numel() as i64 == storage.numel;
+            let is_all = !is_shared && tensor.numel() as i64 == storage.numel;
             let tensor = if tensor.is_contiguous() && !is_all {
                 tensor.copy()
             } else {
                 tensor.f_contiguous()?
             };
-            tensors.insert((*name).to_owned(), tensor);
+            tensors.insert(name, tensor);
         }
     }
     Ok(tensors)

@@ -2,6 +2,7 @@
 
 mod bench;
 mod export;
+mod import;
 mod report;
 
 use std::path::PathBuf;
@@ -89,6 +90,10 @@ enum Command {
   lift-train eval --run taken --shards shards
   lift-train export runs/lora --format merged --out model")]
     Export(export::ExportArgs),
+    /// Make a run of a checkpoint of the authors' LIFT or LIFT+, and judge it
+    #[command(after_long_help = "Example:
+  lift-train import output/checkpoint.pth.tar --model openai/clip-vit-base-patch16 --shards shards --out runs/theirs")]
+    Import(import::ImportArgs),
     /// Compare training with test images of each class in feature space
     ///
     /// Before tuning and after it.
@@ -522,6 +527,7 @@ impl Cli {
             }
             Some(Command::Report(args)) => args.run()?,
             Some(Command::Export(args)) => args.run()?,
+            Some(Command::Import(args)) => args.run()?,
             Some(Command::Consistency(args)) => {
                 let (config, settings) = args.settings()?;
                 let found = command::consistency(&config, &settings)?;

@@ -10,6 +10,7 @@
 // Only `lift_page::terminal` prints.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
+mod authors;
 pub mod checkpoint;
 pub mod classifier;
 pub mod cli;

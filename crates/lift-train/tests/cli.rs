@@ -10,6 +10,8 @@ mod export;
 mod hub;
 #[path = "../../lift-models/tests/hub_server/mod.rs"]
 mod hub_server;
+#[path = "cli/import.rs"]
+mod import;
 #[path = "cli/init.rs"]
 mod init;
 #[path = "cli/methods.rs"]
@@ -38,6 +40,8 @@ mod splits;
 mod streams;
 #[path = "cli/tensorboard.rs"]
 mod tensorboard;
+#[path = "../../lift-models/tests/torch_file/mod.rs"]
+mod torch_file;
 
 use std::{
     num::NonZeroUsize,

@@ -106,6 +106,33 @@ fn views_of_one_storage_become_tensors_of_their_own() {
 }
 
 #[test]
+fn several_state_dicts_are_read_by_name() {
+    let file = fixture("two-state-dicts.pth.tar");
+    let read = torch_dictionaries(&file, &["tuner", "head", "optimizer"]).unwrap();
+    let down = "tuner.image_encoder.blocks.1.lora.q.down";
+    assert_eq!(read.keys().collect::<Vec<_>>(), ["head.weight", down]);
+    assert_eq!(
+        contents(&read[down]),
+        (Kind::Float, vec![2, 1], vec![0.5, 1.5])
+    );
+    assert_eq!(contents(&read["head.weight"]).0, Kind::Half);
+    assert_eq!(torch_dictionaries(&file, &["head"]).unwrap().len(), 1);
+    let message = torch_dictionaries(&file, &["model", "epoch"]).unwrap_err();
+    let message = message.to_string();
+    assert!(
+        message.contains("it holds no tensor under model or epoch\nhint: "),
+        "{message}"
+    );
+    let hostile = torch_dictionaries(&fixture("calls-os-system.bin"), &["head"]);
+    assert!(
+        hostile
+            .unwrap_err()
+            .to_string()
+            .contains("it wants to call `")
+    );
+}
+
+#[test]
 fn parameters_wrapped_state_dicts_and_old_archives_are_read() {
     for file in [
         "parameters.pt",

@@ -8,6 +8,7 @@ mod consistency;
 mod evaluation;
 mod export;
 mod head_file;
+mod import;
 mod init;
 mod inputs;
 mod parity;
@@ -32,6 +33,7 @@ pub use consistency::{ConsistencySettings, IMAGES_PER_CLASS, consistency, print_
 pub use evaluation::{EvalSettings, eval, zero_shot};
 pub use export::{ExportSettings, export_folder, export_merged, export_peft};
 pub use head_file::HeadFile;
+pub use import::{ImportSettings, import};
 pub use init::{InitSettings, init};
 pub use parity::parity;
 pub use report::{ReportSettings, report};
