@@ -1,5 +1,6 @@
 //! `.venv`: a Python with pyarrow, polars, DuckDB, Hugging Face's datasets and mlcroissant, through which the tests read shards
-//! and reports from outside, and NVIDIA's compiler, with which they compile the CUDA kernels.
+//! and reports from outside, with onnxruntime, which runs exported models, and NVIDIA's compiler, with which they compile the
+//! CUDA kernels.
 //!
 //! Does not touch a `.venv` that it did not make. Invariant: `.venv` is put in place by one
 //! rename with its stamp inside, so a stamp means that all pinned packages are installed.
@@ -48,7 +49,7 @@ fn is_current(folder: &Path) -> bool {
     fs::read_to_string(folder.join(STAMP)).is_ok_and(|text| text == REQUIREMENTS)
         // The system's Python may have gone or changed its version since.
         && Command::new(folder.join("bin/python"))
-            .args(["-c", "import pyarrow, polars, duckdb, datasets, mlcroissant"])
+            .args(["-c", "import pyarrow, polars, duckdb, datasets, mlcroissant, onnx, onnxruntime"])
             .output()
             .is_ok_and(|output| output.status.success())
 }

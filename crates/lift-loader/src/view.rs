@@ -70,7 +70,7 @@ impl View {
     }
 
     /// The short side that an image is resized to before crops of `side` are cut from it.
-    fn short_side(self, side: u32) -> u32 {
+    pub fn short_side(self, side: u32) -> u32 {
         match self {
             Self::FiveCrop { expand }
             | Self::TenCrop { expand }

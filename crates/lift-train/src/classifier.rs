@@ -7,7 +7,10 @@ use lift_models::normalize;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    onnx::graph::{Graph, Value},
+};
 
 /// The classifiers that can be chosen; x is the feature, w a class's row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
@@ -168,6 +171,26 @@ impl Classifier {
                 let none = None::<&Tensor>;
                 x.layer_norm([width], none, none, LAYER_NORM_EPS, true)
                     .matmul(&rows())
+            }
+        }
+    }
+
+    /// As [`Classifier::forward`], as nodes.
+    pub(crate) fn nodes(&self, graph: &mut Graph, x: &Value) -> Value {
+        const NAME: &str = "classifier";
+        let rows = || normalize(&self.weight.to_kind(Kind::Double));
+        match self.kind {
+            ClassifierKind::Cosine | ClassifierKind::Text => {
+                let x = graph.normalize(x);
+                graph.linear(&x, NAME, &(rows() * self.scale), None)
+            }
+            ClassifierKind::Linear => graph.linear(x, NAME, &self.weight, self.bias.as_ref()),
+            ClassifierKind::L2norm => graph.linear(x, NAME, &rows(), None),
+            ClassifierKind::Layernorm => {
+                let ones = Tensor::ones([self.weight.size()[1]], (Kind::Float, Device::Cpu));
+                let plain = [&ones, &ones.zeros_like()];
+                let x = graph.layer_norm(x, "classifier.norm", plain, LAYER_NORM_EPS);
+                graph.linear(&x, NAME, &rows(), None)
             }
         }
     }

@@ -15,6 +15,7 @@ pub use context::{Context, ContextPosition, Encoder};
 
 use crate::{
     error::{Error, Result},
+    onnx::graph::{Graph, Value},
     tuner::{Init, TunerKind, TunerOptions},
 };
 
@@ -162,6 +163,26 @@ impl Joint {
             }
             None => embeds,
         }
+    }
+
+    /// As [`Joint::embed`], as nodes.
+    pub(crate) fn nodes(&self, graph: &mut Graph, features: &Value, visual: &VisionTower) -> Value {
+        let projection = self.projection.as_ref().or(visual.proj.as_ref());
+        let embeds = match projection {
+            Some(projection) => graph.linear(features, PROJECTION, &projection.tr(), None),
+            None => features.clone(),
+        };
+        let Some([down, up]) = &self.adapter else {
+            return embeds;
+        };
+        let adapted = graph.linear(&embeds, "clip_adapter.down", down, None);
+        let adapted = graph.node("Relu", &[&adapted]);
+        let adapted = graph.linear(&adapted, "clip_adapter.up", up, None);
+        let adapted = graph.node("Relu", &[&adapted]);
+        let shares = [ADAPTER_SHARE, 1.0 - ADAPTER_SHARE].map(|share| graph.number(share));
+        let adapted = graph.node("Mul", &[&adapted, &shares[0]]);
+        let embeds = graph.node("Mul", &[&embeds, &shares[1]]);
+        graph.node("Add", &[&adapted, &embeds])
     }
 
     /// The learned words with what encodes them, where there are any.

@@ -28,6 +28,7 @@ pub mod level;
 pub mod loss;
 pub mod metrics;
 pub mod model;
+pub mod onnx;
 pub mod optim;
 pub mod parity;
 pub mod passes;

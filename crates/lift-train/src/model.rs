@@ -13,6 +13,40 @@ use crate::{
     tuner::Tuner,
 };
 
+/// The parts of a tuned model as files have them: on the CPU, in fp32, the tower not folded.
+#[derive(Debug)]
+pub struct Parts {
+    /// Frozen.
+    pub visual: VisionTower,
+    /// The modules in its blocks.
+    pub tuner: Tuner,
+    /// What is tuned between the towers.
+    pub joint: Joint,
+    /// On the class token, or of class texts.
+    pub classifier: Classifier,
+}
+
+impl Parts {
+    /// Tuner and classifier from tensors in the names of [`TunedModel::state`].
+    ///
+    /// # Errors
+    /// When the classifier or a tensor of a tuner is missing, does not fit the tower, or is left over.
+    pub fn take(
+        visual: VisionTower,
+        mut tensors: BTreeMap<String, Tensor>,
+        classifier: ClassifierKind,
+        scale: f64,
+    ) -> Result<Self> {
+        let width = classifier_width(classifier, &visual)?;
+        Ok(Self {
+            classifier: Classifier::take(classifier, &mut tensors, width, scale)?,
+            joint: Joint::take(&mut tensors, &visual)?,
+            tuner: Tuner::from_tensors(tensors, &visual)?,
+            visual,
+        })
+    }
+}
+
 /// A frozen image tower with what is tuned around it.
 #[derive(Debug)]
 pub struct TunedModel {
@@ -63,17 +97,15 @@ impl TunedModel {
     /// When the classifier or a tensor of a tuner is missing, does not fit the tower, or is left over.
     pub fn from_tuned(
         visual: VisionTower,
-        mut tensors: BTreeMap<String, Tensor>,
+        tensors: BTreeMap<String, Tensor>,
         classifier: ClassifierKind,
         scale: f64,
         device: Device,
         kind: Kind,
     ) -> Result<Self> {
-        let width = classifier_width(classifier, &visual)?;
-        let classifier = Classifier::take(classifier, &mut tensors, width, scale)?;
-        let joint = Joint::take(&mut tensors, &visual)?;
-        let tuner = Tuner::from_tensors(tensors, &visual)?;
-        Ok(Self::new(visual, tuner, classifier, device, kind).with_joint(joint))
+        let parts = Parts::take(visual, tensors, classifier, scale)?;
+        let model = Self::new(parts.visual, parts.tuner, parts.classifier, device, kind);
+        Ok(model.with_joint(parts.joint))
     }
 
     /// Puts another classifier in the place of its own, as leaves that require gradients.

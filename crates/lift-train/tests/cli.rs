@@ -6,6 +6,8 @@ mod bench;
 mod check_device;
 #[path = "cli/export.rs"]
 mod export;
+#[path = "cli/export_onnx.rs"]
+mod export_onnx;
 #[path = "cli/hub.rs"]
 mod hub;
 #[path = "../../lift-models/tests/hub_server/mod.rs"]

@@ -13,12 +13,14 @@ use crate::{
 /// The forms that a run can be taken along in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// The run with its model, in one folder that is read as a run on any machine; every tuner.
+    /// The run with its model, in one folder that is read as a run on any machine; every tuner
     Folder,
-    /// A model in the base's own layout with the tuner folded in, and the classifier beside it.
+    /// A model in the base's own layout with the tuner folded in, and the classifier beside it
     Merged,
-    /// LoRA for Hugging Face's PEFT, and the classifier beside it.
+    /// LoRA for Hugging Face's PEFT, and the classifier beside it
     Peft,
+    /// One graph of tower, tuner and classifier, from RGB bytes to logits; every tuner
+    Onnx,
 }
 
 #[derive(Debug, Args)]
@@ -29,9 +31,9 @@ pub(super) struct ExportArgs {
     /// What to make of it
     #[arg(long, value_enum)]
     format: Format,
-    /// Folder to write, which must be missing or empty
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    /// Folder to write, which must be missing or empty, or the .onnx file [default: below RUN/export/]
+    #[arg(long, value_name = "PATH")]
+    out: Option<PathBuf>,
     /// Its model: folder, file or org/name [default: the run's]
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
@@ -39,15 +41,24 @@ pub(super) struct ExportArgs {
 
 impl ExportArgs {
     pub(super) fn run(self) -> Result<()> {
+        let name = match self.format {
+            Format::Folder => "folder",
+            Format::Merged => "merged",
+            Format::Peft => "peft",
+            Format::Onnx => "model.onnx",
+        };
+        let usual = || self.run.join("export").join(name);
         let settings = ExportSettings {
+            out: self.out.unwrap_or_else(usual),
             run: self.run,
             model: self.model,
-            out: self.out,
         };
         match self.format {
             Format::Folder => command::export_folder(&settings)?,
             Format::Merged => command::export_merged(&settings)?,
             Format::Peft => command::export_peft(&settings)?,
+            // It says itself how large the graph is.
+            Format::Onnx => return command::export_onnx(&settings),
         }
         terminal::say(format_args!("export: {}", settings.out.display()));
         Ok(())

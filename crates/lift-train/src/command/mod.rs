@@ -31,7 +31,7 @@ pub use bench::{BenchReport, BenchSettings, Form, Length, Speed, bench, print_be
 pub use check_device::{CheckReport, check_device};
 pub use consistency::{ConsistencySettings, IMAGES_PER_CLASS, consistency, print_consistency};
 pub use evaluation::{EvalSettings, eval, zero_shot};
-pub use export::{ExportSettings, export_folder, export_merged, export_peft};
+pub use export::{ExportSettings, export_folder, export_merged, export_onnx, export_peft};
 pub use head_file::HeadFile;
 pub use import::{ImportSettings, import};
 pub use init::{InitSettings, init};

@@ -4,8 +4,9 @@ use tch::Tensor;
 
 use super::{
     bottleneck,
-    slots::{Slots, TensorSpec},
+    slots::{self, Slots, TensorSpec},
 };
+use crate::onnx::graph::{Graph, Value};
 
 /// The module's tensors in a block.
 pub(super) const PARTS: [TensorSpec; 6] = bottleneck::parts([
@@ -23,6 +24,18 @@ pub(super) fn mlp(slots: &Slots, layer: usize, output: Tensor) -> Tensor {
         Some(tensors) => {
             let standardised = bottleneck::standardise(&output);
             &output + bottleneck::forward(&standardised, tensors, None)
+        }
+        None => output,
+    }
+}
+
+/// As [`mlp`], as nodes.
+pub(super) fn nodes(slots: &Slots, layer: usize, graph: &mut Graph, output: Value) -> Value {
+    match slots.all(layer, &PARTS) {
+        Some(tensors) => {
+            let name = slots::name(layer, "mlp.adapter");
+            let added = bottleneck::nodes(graph, &output, &name, tensors, None);
+            graph.node("Add", &[&output, &added])
         }
         None => output,
     }

@@ -7,8 +7,9 @@ use tch::Tensor;
 
 use super::{
     bottleneck::{self, LAYER_NORM_EPS},
-    slots::{Slots, Start, TensorSpec},
+    slots::{self, Slots, Start, TensorSpec},
 };
+use crate::onnx::graph::{Graph, Value};
 
 const BOTTLENECK: [TensorSpec; 6] = bottleneck::parts([
     "adaptformer.norm.weight",
@@ -40,6 +41,24 @@ pub(super) fn mlp(slots: &Slots, layer: usize, input: MlpInput, output: Tensor) 
                 _ => bottleneck::standardise(input.tokens),
             };
             output + bottleneck::forward(&standardised, tensors, Some(scale))
+        }
+        _ => output,
+    }
+}
+
+/// As [`mlp`], as nodes.
+pub(super) fn nodes(
+    slots: &Slots,
+    layer: usize,
+    graph: &mut Graph,
+    tokens: &Value,
+    output: Value,
+) -> Value {
+    match (slots.all(layer, &BOTTLENECK), slots.get(layer, SCALE.name)) {
+        (Some(tensors), Some(scale)) => {
+            let name = slots::name(layer, "adaptformer");
+            let added = bottleneck::nodes(graph, tokens, &name, tensors, Some(scale));
+            graph.node("Add", &[&output, &added])
         }
         _ => output,
     }

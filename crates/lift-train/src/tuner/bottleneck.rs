@@ -10,6 +10,7 @@ use super::slots::{
     Start::{Kaiming, Ones, Zeros},
     TensorSpec,
 };
+use crate::onnx::graph::{Graph, Value};
 
 /// Of its LayerNorm.
 pub(super) const LAYER_NORM_EPS: f64 = 1e-5;
@@ -63,4 +64,25 @@ pub(super) fn forward(
         Some(scale) => linear(&hidden, &(up * scale), &(up_bias * scale)),
         None => linear(&hidden, up, up_bias),
     }
+}
+
+/// As [`forward`] of tokens that are not standardised yet, as nodes; its tensors are kept under `name`.
+pub(super) fn nodes(
+    graph: &mut Graph,
+    tokens: &Value,
+    name: &str,
+    tensors: [&Tensor; 6],
+    scale: Option<&Tensor>,
+) -> Value {
+    let [norm_weight, norm_bias, down, down_bias, up, up_bias] = tensors;
+    let norm = [norm_weight, norm_bias];
+    let x = graph.layer_norm(tokens, &format!("{name}.norm"), norm, LAYER_NORM_EPS);
+    let hidden = graph.linear(&x, &format!("{name}.down"), down, Some(down_bias));
+    let hidden = graph.node("Relu", &[&hidden]);
+    let scaled = |tensor: &Tensor| match scale {
+        Some(scale) => tensor * scale,
+        None => tensor.shallow_clone(),
+    };
+    let (up, up_bias) = (scaled(up), scaled(up_bias));
+    graph.linear(&hidden, &format!("{name}.up"), &up, Some(&up_bias))
 }

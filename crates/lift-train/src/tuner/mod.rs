@@ -16,6 +16,7 @@ mod bottleneck;
 mod choice;
 mod init;
 mod lora;
+mod nodes;
 mod slots;
 mod ssf;
 mod unfrozen;
@@ -321,7 +322,7 @@ impl Tuner {
     }
 
     /// Lets every module in turn change `value`.
-    fn through<T>(&self, value: T, change: impl Fn(TunerKind, &Slots, T) -> T) -> T {
+    fn through<T>(&self, value: T, mut change: impl FnMut(TunerKind, &Slots, T) -> T) -> T {
         let modules = self.modules.iter();
         modules.fold(value, |value, module| {
             change(module.kind, &module.slots, value)

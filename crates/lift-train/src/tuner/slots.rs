@@ -15,6 +15,11 @@ use crate::error::{Error, Result};
 
 const BLOCKS: &str = "image_encoder.blocks.";
 
+/// The name in files of a block's tensor, or of several that begin alike.
+pub(super) fn name(layer: usize, rest: &str) -> String {
+    format!("{BLOCKS}{layer}.{rest}")
+}
+
 /// Tensors by block and by the rest of their name.
 #[derive(Debug, Default)]
 pub(super) struct Slots(BTreeMap<usize, BTreeMap<String, Tensor>>);
@@ -127,7 +132,7 @@ impl Slots {
     /// # Errors
     /// When it is missing or has another shape.
     pub fn take_one(&mut self, layer: usize, name: &str, shape: &[i64]) -> Result<Tensor> {
-        let full = || format!("{BLOCKS}{layer}.{name}");
+        let full = || self::name(layer, name);
         let removed = self.0.get_mut(&layer).and_then(|block| block.remove(name));
         match removed {
             Some(tensor) if tensor.size() == shape => Ok(tensor),
@@ -186,7 +191,7 @@ impl Slots {
         self.0.iter().flat_map(|(layer, block)| {
             block
                 .iter()
-                .map(move |(name, tensor)| (format!("{BLOCKS}{layer}.{name}"), tensor))
+                .map(move |(rest, tensor)| (name(*layer, rest), tensor))
         })
     }
 

@@ -1,0 +1,41 @@
+//! A tuned model as one ONNX graph: RGB bytes -> logits and probabilities, with what prepares images in its metadata.
+//!
+//! `graph` holds nodes and constants, `tower` makes those of the tower, each tuner and the classifier theirs beside what they
+//! compute with, `file` and `proto` write. Invariant: the graph computes what [`TunedModel`](crate::model::TunedModel) does in
+//! fp32 for the same pixels, and any number of images.
+
+mod file;
+pub mod graph;
+mod proto;
+mod tower;
+
+use lift_models::Normalisation;
+use tch::Device;
+
+pub use file::{MOST_INLINE, data_path, write};
+
+use crate::model::Parts;
+use graph::{Attribute, Graph};
+
+/// The graph of a model: `pixels` (b, r, r, 3), bytes -> `logits` and `probabilities` (b, K), fp32.
+pub fn graph(parts: &Parts, constants: &Normalisation) -> Graph {
+    debug_assert_eq!(parts.visual.device(), Device::Cpu);
+    let mut graph = Graph::default();
+    tch::no_grad(|| {
+        let images = tower::images(&mut graph, &parts.visual, constants);
+        let features = tower::features(&mut graph, &parts.visual, &parts.tuner, &images);
+        graph.at("classifier");
+        let x = if parts.classifier.is_text() {
+            parts.joint.nodes(&mut graph, &features, &parts.visual)
+        } else {
+            features
+        };
+        let logits = parts.classifier.nodes(&mut graph, &x);
+        let last = [("axis", Attribute::Int(-1))];
+        let probabilities = graph.node_with("Softmax", &[&logits], &last);
+        let shape = [None, Some(parts.classifier.weight.size()[0])];
+        graph.output("logits", &logits, &shape);
+        graph.output("probabilities", &probabilities, &shape);
+    });
+    graph
+}

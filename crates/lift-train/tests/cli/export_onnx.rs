@@ -1,0 +1,253 @@
+//! `lift-train export`: the file under the real `onnxruntime` says of images what `eval` says, and what cannot be is refused.
+//!
+//! The Python packages are in `.venv`, which `cargo xtask test` makes; without them the part that needs them is skipped with a
+//! reason.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
+
+use lift_image::decode::Decoder;
+use lift_loader::{Draws, Loader, View};
+use lift_shards::ShardReader;
+use serde_json::{Value, json};
+
+use super::{demo_model, lift_train, methods::succeed, prepare, stderr};
+
+/// `.venv`'s Python, or the one that LIFT_TEST_PYTHON names, where it has `onnxruntime`.
+fn python() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let own = || root.join(".venv/bin/python");
+    let python = std::env::var_os("LIFT_TEST_PYTHON").map_or_else(own, PathBuf::from);
+    let import = Command::new(&python)
+        .args(["-c", "import onnx, onnxruntime, PIL"])
+        .output();
+    if import.is_ok_and(|output| output.status.success()) {
+        return Some(python);
+    }
+    eprintln!("skipped: no Python with onnxruntime (cargo xtask test makes .venv)");
+    None
+}
+
+fn run_python(python: &Path, script: &str, folder: &Path) -> String {
+    let output = Command::new(python)
+        .args(["-c", script])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Prints the probabilities of the crops in `pixels`, and the model's metadata.
+const SCRIPT: &str = "
+import json, numpy, onnx, onnxruntime
+onnx.checker.check_model('model.onnx', full_check=True)
+session = onnxruntime.InferenceSession('model.onnx', providers=['CPUExecutionProvider'])
+side = session.get_inputs()[0].shape[1]
+pixels = numpy.fromfile('pixels', numpy.uint8).reshape(-1, side, side, 3)
+probabilities, = session.run(['probabilities'], {'pixels': pixels})
+print(json.dumps([probabilities.tolist(), session.get_modelmeta().custom_metadata_map]))
+";
+
+/// The first program in a document's section.
+fn snippet(document: &str, heading: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let text = fs::read_to_string(root.join(document)).unwrap();
+    let (_, section) = text.split_once(heading).unwrap();
+    let (_, program) = section.split_once("```python\n").unwrap();
+    program.split_once("```").unwrap().0.to_owned()
+}
+
+#[test]
+fn an_exported_graph_says_what_eval_says() {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path());
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (run, model) = (path("run"), demo_model().display().to_string());
+    let (shards, head, predictions) = (
+        path("shards"),
+        path("head.safetensors"),
+        path("predictions.csv"),
+    );
+    succeed(&[
+        "--shards",
+        &shards,
+        "--model",
+        &model,
+        "--head",
+        &head,
+        "--out",
+        &run,
+        "--epochs",
+        "1",
+        "--tuner",
+        "adaptformer,lora",
+        "--device",
+        "cpu",
+        "--tte",
+        "none",
+    ]);
+    succeed(&[
+        "eval",
+        "--run",
+        &run,
+        "--device",
+        "cpu",
+        "--predictions",
+        &predictions,
+    ]);
+    let exported = lift_train(&["export", &run, "--format", "onnx"]);
+    assert_eq!(exported.status.code(), Some(0), "{}", stderr(&exported));
+    assert!(exported.stdout.is_empty());
+    let file = dir.path().join("run/export/model.onnx");
+    assert!(
+        stderr(&exported).starts_with(&format!("export: {}, ", file.display())),
+        "{}",
+        stderr(&exported)
+    );
+    // What is there is never written over, and the same run gives the same bytes.
+    let again = lift_train(&["export", &run, "--format", "onnx"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(
+        stderr(&again).ends_with(
+            "model.onnx: exists, and an export replaces nothing\nhint: choose another --out, or remove it\n"
+        ),
+        "{}",
+        stderr(&again)
+    );
+    let second = path("second.onnx");
+    succeed(&["export", &run, "--format", "onnx", "--out", &second]);
+    assert!(fs::read(&file).unwrap() == fs::read(&second).unwrap());
+
+    let Some(python) = python() else { return };
+    fs::rename(&second, dir.path().join("model.onnx")).unwrap();
+    let test = Arc::new(ShardReader::open(&dir.path().join("shards/test")).unwrap());
+    let loader = Loader::new(Arc::clone(&test), 48, 16, 1).unwrap();
+    let batches = loader.batches(Draws::in_order(test.len()), View::Center);
+    let pixels: Vec<u8> = batches
+        .flat_map(|batch| batch.unwrap().pixels.to_vec())
+        .collect();
+    assert_eq!(pixels.len(), test.len() * 48 * 48 * 3);
+    fs::write(dir.path().join("pixels"), pixels).unwrap();
+    let found: Value = serde_json::from_str(&run_python(&python, SCRIPT, dir.path())).unwrap();
+    let (shares, metadata) = (found[0].as_array().unwrap(), &found[1]);
+    let table = fs::read_to_string(&predictions).unwrap();
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .map(|line| line.split(',').collect())
+        .collect();
+    let column = |name: &str| rows[0].iter().position(|found| *found == name).unwrap();
+    let (predicted, confidence) = (column("predicted"), column("confidence"));
+    assert_eq!((shares.len(), rows.len()), (100, 101));
+    for (row, shares) in rows[1..].iter().zip(shares) {
+        let shares = shares
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|share| share.as_f64().unwrap());
+        let (class, share) = shares
+            .enumerate()
+            .max_by(|(_, a), (_, b)| a.total_cmp(b))
+            .unwrap();
+        assert_eq!(row[predicted], class.to_string(), "{row:?}");
+        let ours: f64 = row[confidence].parse().unwrap();
+        assert!((share - ours).abs() < 1e-4, "{share} {row:?}");
+    }
+
+    let names: Vec<String> = lift_shapes::class_names();
+    assert_eq!(metadata["class_names"], json!(names).to_string());
+    // By hand: the demo's tower sees 48 pixels, and 48 + 48 / 7 is 54.
+    for (key, value) in [
+        ("format", "lift-onnx/1"),
+        ("resolution", "48"),
+        ("resize", "54"),
+        ("interpolation", "bicubic"),
+        ("mean", "[0.48145466,0.4578275,0.40821073]"),
+        ("std", "[0.26862954,0.26130258,0.27577711]"),
+        ("template", "a photo of a {}."),
+        ("lift_version", env!("CARGO_PKG_VERSION")),
+    ] {
+        assert_eq!(metadata[key], value, "{key}");
+    }
+    let provenance = fs::read_to_string(dir.path().join("run/provenance.json")).unwrap();
+    let provenance: Value = serde_json::from_str(&provenance).unwrap();
+    assert_eq!(metadata["data_hash"], provenance["origins"]["shards"]);
+
+    // The document's program, as it stands there, on the first image as the shards hold it; Pillow looks at no file's name.
+    let mut decoder = Decoder::default();
+    let image = test.rgb(0, &mut decoder).unwrap();
+    let mut photo = format!("P6 {} {} 255\n", image.width, image.height).into_bytes();
+    photo.extend(image.pixels);
+    fs::write(dir.path().join("photo.jpg"), photo).unwrap();
+    let said = run_python(&python, &snippet("docs/export.md", "## ONNX"), dir.path());
+    let first: Vec<&str> = said.lines().next().unwrap().split_whitespace().collect();
+    let label: usize = rows[1][predicted].parse().unwrap();
+    assert_eq!(first[1..].join(" "), names[label], "{said}");
+    let share: f64 = first[0].trim_end_matches('%').parse().unwrap();
+    let ours: f64 = rows[1][confidence].parse().unwrap();
+    assert!((share - 100.0 * ours).abs() < 1.0, "{said} {ours}");
+    assert_eq!(said.lines().count(), 5);
+}
+
+#[test]
+fn what_cannot_be_exported_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let empty = path("empty");
+    fs::create_dir(&empty).unwrap();
+    let output = lift_train(&["export", &empty, "--format", "onnx"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(said.contains("empty/config.toml: "), "{said}");
+    assert!(said.contains("hint: name the folder that `lift-train --out` made"));
+    let output = lift_train(&["export", &empty]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--format"));
+    let output = lift_train(&["export", &empty, "--format", "pt"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("invalid value 'pt'"));
+
+    // Another model than the run's, a folder for a file, and a run that is not finished.
+    prepare(dir.path());
+    let (run, model, vit) = (
+        path("run"),
+        demo_model().display().to_string(),
+        path("vit.safetensors"),
+    );
+    let (shards, head) = (path("shards"), path("head.safetensors"));
+    succeed(&[
+        "--shards", &shards, "--model", &model, "--head", &head, "--out", &run, "--epochs", "0",
+        "--device", "cpu", "--tte", "none",
+    ]);
+    super::methods::tiny_vit(Path::new(&vit));
+    let tuned = dir.path().join("run/tuned.safetensors");
+    for (args, message) in [
+        (
+            &["--model", &vit][..],
+            "tuned.safetensors: classifier.weight has shape [100, 128], the model is 64 wide\nhint: export with the model",
+        ),
+        (
+            &["--out", &empty],
+            "empty: cannot write: there is a folder of that name",
+        ),
+        (&["--model", &empty], "empty"),
+    ] {
+        let args: Vec<&str> = ["export", &run, "--format", "onnx"]
+            .into_iter()
+            .chain(args.iter().copied())
+            .collect();
+        let output = lift_train(&args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(stderr(&output).contains(message), "{}", stderr(&output));
+    }
+    fs::remove_file(dir.path().join("run/report.json")).unwrap();
+    fs::remove_file(&tuned).unwrap();
+    let output = lift_train(&["export", &run, "--format", "onnx"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("is not finished, `lift-train resume "));
+}
