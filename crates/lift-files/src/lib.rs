@@ -22,7 +22,7 @@ use std::path::Path;
 pub use pace::Pace;
 pub use restart::restart_with;
 pub use text::decode;
-pub use write::{folder_of, sync_folder, try_folder, write};
+pub use write::{NewFile, folder_of, sync_folder, try_folder, write};
 
 /// What a text file is for, which says how large it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

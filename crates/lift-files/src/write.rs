@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{Result, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::NamedTempFile;
@@ -21,19 +21,58 @@ const SUFFIX: &str = ".lift-tmp";
 /// # Errors
 /// When the folder cannot be written, or `path` is a folder.
 pub fn write(path: &Path, parts: &[&[u8]]) -> Result<()> {
-    let folder = folder_of(path);
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // Names of files have at most 255 bytes, a character up to four, and this one is longer than its own.
-    let kept: String = name.chars().take(48).collect();
-    let start = format!(".{kept}.");
-    remove_left(folder, &start);
-    let file = make(folder, &start)?;
+    let mut file = NewFile::begin(path)?;
     for part in parts {
-        file.as_file().write_all(part)?;
+        file.write_all(part)?;
     }
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|err| err.error)?;
-    sync_folder(folder)
+    file.finish()
+}
+
+/// A file that is written piece by piece, for what is too large to be in memory at once: dropped before it is finished, it
+/// leaves nothing.
+#[derive(Debug)]
+pub struct NewFile {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl NewFile {
+    /// Begins what is to be the file `path`.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn begin(path: &Path) -> Result<Self> {
+        let folder = folder_of(path);
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // Names of files have at most 255 bytes, a character up to four, and this one is longer than its own.
+        let kept: String = name.chars().take(48).collect();
+        let start = format!(".{kept}.");
+        remove_left(folder, &start);
+        Ok(Self {
+            file: make(folder, &start)?,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Gives it its name, in place of what was there.
+    ///
+    /// # Errors
+    /// When it cannot be synced, or its name is a folder's.
+    pub fn finish(self) -> Result<()> {
+        self.file.as_file().sync_all()?;
+        self.file.persist(&self.path).map_err(|err| err.error)?;
+        sync_folder(folder_of(&self.path))
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        self.file.as_file().write(bytes)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Whether a file can be made in `folder`, by making one that goes at once.
@@ -121,6 +160,24 @@ mod tests {
         let long = place.path().join("ü".repeat(127));
         write(&long, &[b"new"]).unwrap();
         assert_eq!(fs::read(&long).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_file_that_is_not_finished_leaves_nothing() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("logits.parquet");
+        fs::write(&path, "old").unwrap();
+        let mut file = NewFile::begin(&path).unwrap();
+        file.write_all(b"ne").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        drop(file);
+        assert_eq!(names(place.path()), ["logits.parquet"]);
+        let mut file = NewFile::begin(&path).unwrap();
+        file.write_all(b"ne").unwrap();
+        file.write_all(b"w").unwrap();
+        file.finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(names(place.path()), ["logits.parquet"]);
     }
 
     #[test]
