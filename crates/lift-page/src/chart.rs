@@ -6,9 +6,11 @@
 //! logarithmic axis, are left out; nothing here fails.
 
 mod draw;
+mod file;
 mod scale;
 mod smooth;
 
+pub use file::svg_file;
 pub use smooth::smooth;
 
 pub(super) use draw::{Width, stylesheet, svg};

@@ -288,6 +288,12 @@ fn rgb(colour: Colour) -> RGBColor {
     }
 }
 
+/// The colour as SVG has it.
+pub(super) fn colour(colour: Colour) -> String {
+    let RGBColor(r, g, b) = rgb(colour);
+    format!("#{r:02X}{g:02X}{b:02X}")
+}
+
 /// Rules that exchange the drawn colours for the page's.
 pub(crate) fn stylesheet() -> String {
     let colours = [
