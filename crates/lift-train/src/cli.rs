@@ -1,5 +1,6 @@
 //! The command line of `lift-train`: what was typed becomes settings here, and commands run.
 
+mod adjust;
 mod bench;
 mod export;
 mod import;
@@ -13,6 +14,7 @@ use lift_page::terminal;
 use lift_shards::{Split, ranks::RANKS};
 
 use crate::{
+    adjustment::Adjusting,
     command::{self, EvalSettings, Form, HeadFile, InitSettings, Output},
     config::{RANDOM_CROPS, TrainArgs, TrainConfig, check_ranges, precision, required},
     error::{Error, Result},
@@ -61,6 +63,12 @@ enum Command {
     Resume(ResumeArgs),
     /// Evaluate a run again
     Eval(EvalArgs),
+    /// Move the balance of head and tail after training, and fit the temperature
+    ///
+    /// The logits of a split with labels, usually val, are shifted by strengths of the classes' frequencies; the best
+    /// shift is kept in the run's folder, and evaluations obey it.
+    #[command(after_long_help = adjust::EXAMPLES)]
+    Adjust(adjust::AdjustArgs),
     /// Make a classifier file from training shards
     #[command(after_long_help = "Example:
   lift-train init --shards shards --model vit.safetensors --init class-mean --out head.safetensors")]
@@ -195,6 +203,9 @@ struct EvalArgs {
     /// Model: folder, file or org/name [default: the run's]
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
+    /// Judge the logits as the model gives them, whatever `lift-train adjust` keeps in the run
+    #[arg(long)]
+    no_adjust: bool,
     #[command(flatten)]
     how: HowArgs,
 }
@@ -320,6 +331,9 @@ struct HowArgs {
     /// Write the confusion matrix, a row a pair of classes: a .csv or .parquet file
     #[arg(long, value_name = "FILE")]
     confusion: Option<PathBuf>,
+    /// Write the logits of each image, before any adjustment: a .parquet file
+    #[arg(long, value_name = "FILE")]
+    logits: Option<PathBuf>,
     /// Crops a forward pass, at most
     #[arg(
         long,
@@ -455,6 +469,8 @@ impl HowArgs {
             device,
             predictions: self.predictions.clone(),
             confusion: self.confusion.clone(),
+            logits: self.logits.clone(),
+            adjusting: Adjusting::AsKept,
             level: self
                 .level
                 .clone()
@@ -462,6 +478,14 @@ impl HowArgs {
                 .map(|(rank, taxonomy)| Level { rank, taxonomy }),
         })
     }
+}
+
+/// The program and its arguments.
+fn typed() -> Vec<String> {
+    let words = std::env::args_os();
+    words
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect()
 }
 
 impl Cli {
@@ -477,10 +501,7 @@ impl Cli {
                 if dry_run {
                     return command::dry_run(&config);
                 }
-                let typed: Vec<String> = std::env::args_os()
-                    .map(|word| word.to_string_lossy().into_owned())
-                    .collect();
-                let done = command::train_until(&config, &typed, &Stop::on_signals()?);
+                let done = command::train_until(&config, &typed(), &Stop::on_signals()?);
                 command::print_run(done, &config.out)?;
             }
             Some(Command::Resume(args)) => {
@@ -499,10 +520,14 @@ impl Cli {
                     exact: config.exact,
                     max_memory: config.max_memory,
                 };
-                let settings = args.how.settings(shards, defaults)?;
+                let mut settings = args.how.settings(shards, defaults)?;
+                if args.no_adjust {
+                    settings.adjusting = Adjusting::LeftOut;
+                }
                 let done = command::eval(&args.run, args.model.as_deref(), &settings);
                 command::print_done(done, args.how.shown.output())?;
             }
+            Some(Command::Adjust(args)) => args.run()?,
             Some(Command::Init(args)) => command::init(&args.settings()?, &args.out)?,
             Some(Command::ZeroShot(args)) => {
                 let recipe = TrainArgs::of_recipe(args.config.as_deref())?;

@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::{
+    adjustment::{Adjusted, Adjustment},
     error::Result,
     level::Groups,
+    logits::LogitsWriter,
     metrics::{Classes, Metrics, Prediction},
     passes::{Passes, image_not_finite},
 };
@@ -116,6 +118,9 @@ pub struct Evaluation {
     /// The rank that classes were joined at; none: the classes themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<String>,
+    /// The adjustment that was in force; none: the logits as the model gives them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adjusted: Option<Adjusted>,
     /// What came out.
     pub metrics: Metrics,
     /// Wall time in seconds.
@@ -130,24 +135,28 @@ pub struct EvalOptions<'a> {
     pub look: EvalView,
     /// What classes are joined to, where they are.
     pub groups: Option<&'a Groups>,
+    /// What is done to the logits before anything is said of them.
+    pub adjustment: Option<&'a Adjustment>,
 }
 
 /// Judges every row of the shards by `logits`: patches (c, n, 3 p p) as the transfer gives them -> (c, K). What was said
-/// of each row is returned in the rows' order.
+/// of each row is returned in the rows' order, and the logits of its classes, before any adjustment, are written to `kept`.
 ///
 /// # Errors
-/// When a row cannot be loaded, memory does not suffice, or a logit is not finite.
+/// When a row cannot be loaded, memory does not suffice, a logit is not finite, or `kept` cannot be written.
 pub fn evaluate(
     passes: &mut Passes,
     options: &EvalOptions,
     device: Device,
     logits: impl Fn(&Tensor) -> Tensor,
+    mut kept: Option<&mut LogitsWriter>,
 ) -> Result<(Evaluation, Vec<Prediction>)> {
     let (look, view) = (options.look, options.look.view());
     let started = Instant::now();
     let manifest = passes.reader().manifest().clone();
     let rows = passes.reader().len();
     let progress = Reporting::Stderr.start("evaluate", rows as u64);
+    let adjustment = options.adjustment.map(|one| one.on(device));
     let on_device = options.groups.map(|groups| (groups, groups.on(device)));
     let mut pending = Pending::default();
     passes.each(
@@ -155,9 +164,18 @@ pub fn evaluate(
         logits,
         |logits, labels, host_labels| {
             let images = host_labels.len();
-            let (said, labels) = tch::no_grad(|| {
+            let mean = tch::no_grad(|| {
                 let logits = logits.view([images as i64, view.crops() as i64, -1]);
-                let mean = logits.mean_dim([1i64].as_slice(), false, Kind::Float);
+                logits.mean_dim([1i64].as_slice(), false, Kind::Float)
+            });
+            if let Some(kept) = &mut kept {
+                kept.push(host_labels, &mean)?;
+            }
+            let (said, labels) = tch::no_grad(|| {
+                let mean = match &adjustment {
+                    Some(adjustment) => adjustment.apply(&mean),
+                    None => mean,
+                };
                 let finite = mean.isfinite().all_dim(1, true).to_kind(Kind::Float);
                 let (said, labels) = match &on_device {
                     None => {
@@ -202,6 +220,7 @@ pub fn evaluate(
         crops: view.crops(),
         expand: look.expand.filter(|_| look.tte != Tte::None),
         level: options.groups.map(|groups| groups.level().to_owned()),
+        adjusted: options.adjustment.map(Adjustment::adjusted),
         metrics: Metrics::new(&judged, classes, look.seed),
         seconds: round(started.elapsed()),
     };

@@ -3,11 +3,7 @@
 //! XXH3-64 in 16 lower-case hex digits, as in the shards' manifest. It finds damage and mix-ups, it is no signature.
 //! Invariant: a hash of tensors depends on names, kinds, shapes and values, not on the device or the file's layout.
 
-use std::{
-    fs::File,
-    io::{BufRead, BufReader},
-    path::Path,
-};
+use std::path::Path;
 
 use lift_models::{Normalisation, TextTower, Tokenizer, VisionTower};
 use lift_shards::{Split, layout::split_dir, manifest::MANIFEST_FILE};
@@ -18,6 +14,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::{
     config::TrainConfig,
     error::{Error, Result},
+    file_hash::{digits, of_file},
 };
 
 /// What a run starts from: everything that is read and decides what comes out. What is not in files of older versions is
@@ -186,28 +183,6 @@ fn of_text((tower, tokenizer): (&TextTower, &Tokenizer)) -> Result<String> {
     of_named(&head, &tower.named_tensors())
 }
 
-/// The hash of a file's bytes.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn of_file(path: &Path) -> Result<String> {
-    let mut reader = BufReader::with_capacity(1 << 20, File::open(path).map_err(Error::io(path))?);
-    let mut hash = Xxh3::new();
-    loop {
-        let bytes = reader.fill_buf().map_err(Error::io(path))?;
-        if bytes.is_empty() {
-            return Ok(digits(&hash));
-        }
-        hash.update(bytes);
-        let read = bytes.len();
-        reader.consume(read);
-    }
-}
-
-fn digits(hash: &Xxh3) -> String {
-    format!("{:016x}", hash.digest())
-}
-
 /// As [`require`], where both are known.
 fn require_known(
     wanted: &Option<String>,
@@ -253,14 +228,5 @@ mod tests {
             of_tensors(b"x", [("a", &tensor)].into_iter()).unwrap(),
         ];
         assert!(others.iter().all(|other| *other != first), "{others:?}");
-    }
-
-    #[test]
-    fn a_files_hash_is_that_of_its_bytes() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("file");
-        // python: xxhash.xxh3_64_hexdigest(b'{\n  "a": 1,\n  "self_xxh3": "')
-        std::fs::write(&path, "{\n  \"a\": 1,\n  \"self_xxh3\": \"").unwrap();
-        assert_eq!(of_file(&path).unwrap(), "a4fd3a99733fa6bb");
     }
 }

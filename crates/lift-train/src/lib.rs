@@ -11,6 +11,8 @@
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 mod authors;
+pub mod adjustment;
+pub mod balance;
 pub mod checkpoint;
 pub mod classifier;
 pub mod cli;
@@ -20,11 +22,13 @@ pub mod consistency;
 pub mod error;
 pub mod eval;
 mod figures;
+pub mod file_hash;
 pub mod fingerprint;
 mod footprint;
 pub mod head_init;
 pub mod joint;
 pub mod level;
+pub mod logits;
 pub mod loss;
 pub mod metrics;
 pub mod model;

@@ -1,5 +1,7 @@
 //! The program `lift-train` from outside: exit codes and messages. Whole runs are tested in the package `tests`.
 
+#[path = "cli/adjust.rs"]
+mod adjust;
 #[path = "cli/bench.rs"]
 mod bench;
 #[path = "cli/check_device.rs"]
@@ -16,6 +18,8 @@ mod hub_server;
 mod import;
 #[path = "cli/init.rs"]
 mod init;
+#[path = "cli/logits.rs"]
+mod logits;
 #[path = "cli/methods.rs"]
 mod methods;
 #[path = "cli/numbers.rs"]

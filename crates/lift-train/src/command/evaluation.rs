@@ -7,8 +7,13 @@ use std::{
 };
 
 use lift_models::{Head, Normalisation, Precision, hub};
+use lift_page::terminal;
 use lift_shards::{
-    layout::split_dir, manifest::Manifest, shard::ShardReader, split::Split, table_file::TableForm,
+    layout::split_dir,
+    manifest::{MANIFEST_FILE, Manifest},
+    shard::ShardReader,
+    split::Split,
+    table_file::TableForm,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -16,12 +21,15 @@ use super::{
     HeadFile, check_classes, class_texts, load_tower, prepare_outputs, report_of, settled,
 };
 use crate::{
+    adjustment::{Adjusting, Adjustment},
     classifier::{Classifier, ClassifierKind},
     config::TrainConfig,
     error::{Error, Result},
     eval::{EvalOptions, EvalView, Evaluation, Tte, evaluate},
+    file_hash,
     footprint::of_passes,
     level::{Groups, Level},
+    logits::{About, Judged, LogitsWriter},
     model::TunedModel,
     passes::{Passes, Passing},
     predictions::{write_confusion, write_predictions},
@@ -52,6 +60,10 @@ pub struct EvalSettings {
     pub predictions: Option<PathBuf>,
     /// File for the confusion matrix.
     pub confusion: Option<PathBuf>,
+    /// File for the logits of each image.
+    pub logits: Option<PathBuf>,
+    /// Whether the adjustment that a run keeps is obeyed.
+    pub adjusting: Adjusting,
     /// Joins the classes to those of a rank.
     pub level: Option<Level>,
 }
@@ -62,13 +74,23 @@ impl EvalSettings {
         let files = [
             ("predictions", &self.predictions),
             ("confusion", &self.confusion),
+            ("logits", &self.logits),
         ];
         let files: Vec<(&str, &Path)> = files
             .into_iter()
             .filter_map(|(flag, path)| Some((flag, path.as_deref()?)))
             .collect();
         for (flag, path) in &files {
-            TableForm::of(path).map_err(|reason| Error::Usage(format!("--{flag} {reason}")))?;
+            let form = TableForm::of(path);
+            match form.map_err(|reason| Error::Usage(format!("--{flag} {reason}")))? {
+                TableForm::Csv if *flag == "logits" => {
+                    return Err(Error::Usage(format!(
+                        "--logits {}: logits are written as .parquet alone\nhint: end the name in .parquet",
+                        path.display()
+                    )));
+                }
+                _ => {}
+            }
         }
         prepare_outputs(&files)
     }
@@ -88,6 +110,9 @@ impl EvalSettings {
             device,
             predictions: None,
             confusion: None,
+            logits: None,
+            // What was recorded in training knows of no adjustment.
+            adjusting: Adjusting::LeftOut,
             level: None,
         }
     }
@@ -111,6 +136,18 @@ pub fn eval(run: &Path, model: Option<&Path>, settings: &EvalSettings) -> Result
         test.manifest(),
     )?;
 
+    let adjustment = match settings.adjusting {
+        Adjusting::AsKept => Adjustment::of_run(run)?,
+        Adjusting::LeftOut => None,
+    };
+    if let Some(adjustment) = &adjustment {
+        terminal::say(format_args!(
+            "{}: its adjustment is in force: {}\nhint: --no-adjust leaves it out",
+            run.display(),
+            adjustment.said()
+        ));
+    }
+
     let model_path = hub::fetch(model.unwrap_or(&config.model))?;
     let place = (settings.device, settings.precision.kind());
     let tensors = std::mem::take(&mut tuned.file.tensors);
@@ -130,7 +167,20 @@ pub fn eval(run: &Path, model: Option<&Path>, settings: &EvalSettings) -> Result
     let groups = groups(settings, &test)?;
     let groups = groups.as_ref();
     let transfer = Transfer::open(Target::of(&model.visual, normalisation))?;
-    let (evaluation, written) = judge(settings, &test, &model, &transfer, counts, groups)?;
+    let judged = Judged {
+        run: name_of(run),
+        tuned: Some(file_hash::of_file(&run.join("tuned.safetensors"))?),
+        model: model_path.display().to_string(),
+    };
+    let mut logits = keep(settings, &test, judged)?;
+    let judging = Judging {
+        counts,
+        groups,
+        adjustment: adjustment.as_ref(),
+        logits: logits.as_mut(),
+    };
+    let (evaluation, written) = judge_with(settings, &test, &model, &transfer, judging)?;
+    let written = written.and(logits.map_or(Ok(()), LogitsWriter::finish));
     let report = Report {
         parameters: Some(model.parameter_counts()),
         config: Some(config),
@@ -219,8 +269,21 @@ pub fn zero_shot(
         ..settings.clone()
     };
     let transfer = Transfer::open(Target::of(&tower.visual, normalisation))?;
-    let (evaluation, written) = judge(settings, &test, &tower, &transfer, counts, groups)?;
     let name = out.unwrap_or(Path::new("zero-shot"));
+    let judged = Judged {
+        run: name_of(name),
+        tuned: None,
+        model: model.display().to_string(),
+    };
+    let mut logits = keep(settings, &test, judged)?;
+    let judging = Judging {
+        counts,
+        groups,
+        adjustment: None,
+        logits: logits.as_mut(),
+    };
+    let (evaluation, written) = judge_with(settings, &test, &tower, &transfer, judging)?;
+    let written = written.and(logits.map_or(Ok(()), LogitsWriter::finish));
     let report = Report {
         bands: train_counts.as_ref().map(|_| test.manifest().bands),
         template: head.template.clone(),
@@ -264,15 +327,68 @@ fn groups(settings: &EvalSettings, test: &ShardReader) -> Result<Option<Groups>>
     level.map(|level| Groups::read(level, names)).transpose()
 }
 
+/// What an evaluation knows besides its settings, the images and the model.
+#[derive(Default)]
+pub(super) struct Judging<'a> {
+    /// Training images of each class, for the bands.
+    pub(super) counts: Option<&'a [u64]>,
+    /// What classes are joined to, where they are.
+    pub(super) groups: Option<&'a Groups>,
+    /// What is done to the logits.
+    pub(super) adjustment: Option<&'a Adjustment>,
+    /// Where logits are kept.
+    pub(super) logits: Option<&'a mut LogitsWriter>,
+}
+
+/// The file for logits, begun where it is asked for.
+fn keep(
+    settings: &EvalSettings,
+    test: &Arc<ShardReader>,
+    judged: Judged,
+) -> Result<Option<LogitsWriter>> {
+    let Some(path) = &settings.logits else {
+        return Ok(None);
+    };
+    let folder = split_dir(&settings.shards, settings.split)?;
+    let shards = file_hash::of_file(&folder.join(MANIFEST_FILE))?;
+    let (look, tte) = (settings.look, settings.look.tte);
+    let expand = look.expand.filter(|_| tte != Tte::None);
+    let view = (tte.as_str(), look.view().crops(), expand);
+    let about = About::of(judged, test, shards, view);
+    LogitsWriter::begin(path, &about, Arc::clone(test)).map(Some)
+}
+
+fn name_of(run: &Path) -> String {
+    let name = run.file_name().unwrap_or(run.as_os_str());
+    name.to_string_lossy().into_owned()
+}
+
 /// One evaluation, and whether the files that were asked for could be written.
 pub(super) fn judge(
     settings: &EvalSettings,
     test: &Arc<ShardReader>,
     model: &TunedModel,
     transfer: &Transfer,
-    train_counts: Option<&[u64]>,
+    counts: Option<&[u64]>,
     groups: Option<&Groups>,
 ) -> Result<(Evaluation, Result<()>)> {
+    let judging = Judging {
+        counts,
+        groups,
+        ..Judging::default()
+    };
+    judge_with(settings, test, model, transfer, judging)
+}
+
+/// As [`judge`].
+pub(super) fn judge_with(
+    settings: &EvalSettings,
+    test: &Arc<ShardReader>,
+    model: &TunedModel,
+    transfer: &Transfer,
+    judging: Judging,
+) -> Result<(Evaluation, Result<()>)> {
+    let groups = judging.groups;
     let (tower, classes) = (&model.visual, model.classifier.weight.size()[0]);
     let mut passes = Passes::open(
         Arc::clone(test),
@@ -283,12 +399,14 @@ pub(super) fn judge(
         settings.passing,
     )?;
     let options = EvalOptions {
-        train_counts,
+        train_counts: judging.counts,
         look: settings.look,
         groups,
+        adjustment: judging.adjustment,
     };
     let forward = |patches: &Tensor| model.forward(patches);
-    let (evaluation, judged) = evaluate(&mut passes, &options, tower.device(), forward)?;
+    let (device, logits) = (tower.device(), judging.logits);
+    let (evaluation, judged) = evaluate(&mut passes, &options, device, forward, logits)?;
     let predictions = match &settings.predictions {
         Some(path) => write_predictions(path, test, &judged),
         None => Ok(()),

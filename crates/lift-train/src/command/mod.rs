@@ -2,8 +2,10 @@
 //!
 //! [`training`] trains, [`evaluation`] judges; here is what both check and how reports are printed.
 
+mod adjust;
 mod bench;
 mod check_device;
+mod choosing;
 mod consistency;
 mod evaluation;
 mod export;
@@ -27,6 +29,7 @@ use lift_page::{number::counted, terminal};
 use lift_shards::{manifest::Manifest, outputs};
 use tch::{Device, Tensor};
 
+pub use adjust::{AdjustSettings, Found, Prior, adjust, reset_adjustment};
 pub use bench::{BenchReport, BenchSettings, Form, Length, Speed, bench, print_bench};
 pub use check_device::{CheckReport, check_device};
 pub use consistency::{ConsistencySettings, IMAGES_PER_CLASS, consistency, print_consistency};

@@ -87,13 +87,17 @@ pub fn class_table(report: &Report) -> String {
     aligned(&rows, 1)
 }
 
-/// The ensembling, and the rank of the classes where it is not their own.
+/// The ensembling, the rank of the classes where it is not their own, and whether logits were adjusted.
 fn how(evaluation: &Evaluation) -> String {
     let tte = evaluation.tte.as_str();
-    match &evaluation.level {
-        None => tte.into(),
+    let mut how = match &evaluation.level {
+        None => tte.to_owned(),
         Some(level) => format!("{tte}, {level}"),
+    };
+    if evaluation.adjusted.is_some() {
+        how += ", adjusted";
     }
+    how
 }
 
 fn percent(value: Option<f64>) -> String {
@@ -139,6 +143,7 @@ mod tests {
             crops: 5,
             expand: Some(24),
             level: None,
+            adjusted: None,
             metrics,
             seconds: 1.0,
         };

@@ -49,6 +49,7 @@ fn evaluation(judged: &[Prediction], tte: Tte) -> Evaluation {
         crops: 1,
         expand: None,
         level: None,
+        adjusted: None,
         metrics: Metrics::new(judged, classes, 0),
         seconds: 1.5,
     }

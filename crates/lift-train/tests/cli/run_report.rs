@@ -247,7 +247,7 @@ fn chromium() -> Option<&'static str> {
     found
 }
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 

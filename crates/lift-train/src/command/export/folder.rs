@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    fingerprint, place,
+    file_hash, place,
     provenance::Provenance,
     report::Report,
 };
@@ -76,7 +76,7 @@ fn copy_head(source: &Source, staging: &Staging) -> Result<bool> {
     let wanted = wanted.and_then(|provenance| provenance.origins.head.as_ref());
     let is_same = match (head.is_file(), wanted) {
         (false, _) => false,
-        (true, Some(wanted)) => &fingerprint::of_file(head)? == wanted,
+        (true, Some(wanted)) => &file_hash::of_file(head)? == wanted,
         (true, None) => true,
     };
     if is_same {

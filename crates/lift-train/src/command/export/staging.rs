@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     error::{Error, Result},
-    fingerprint, run,
+    file_hash, run,
 };
 
 /// The folder on its way.
@@ -62,7 +62,7 @@ impl Staging {
         fs::copy(from, &to).map_err(Error::io(&to))?;
         let file = fs::File::open(&to).map_err(Error::io(&to))?;
         file.sync_all().map_err(Error::io(&to))?;
-        if fingerprint::of_file(from)? == fingerprint::of_file(&to)? {
+        if file_hash::of_file(from)? == fingerprint::of_file(&to)? {
             return Ok(());
         }
         Err(Error::BadRun {
@@ -89,7 +89,7 @@ impl Staging {
                 written.push(Written {
                     name: name.to_string_lossy().replace('\\', "/"),
                     bytes: fs::metadata(&path).map_err(Error::io(&path))?.len(),
-                    hash: fingerprint::of_file(&path)?,
+                    hash: file_hash::of_file(&path)?,
                 });
             }
         }
