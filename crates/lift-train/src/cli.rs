@@ -5,6 +5,7 @@ mod bench;
 mod export;
 mod import;
 mod report;
+mod soup;
 
 use std::path::PathBuf;
 
@@ -102,6 +103,11 @@ enum Command {
     #[command(after_long_help = "Example:
   lift-train import output/checkpoint.pth.tar --model openai/clip-vit-base-patch16 --shards shards --out runs/theirs")]
     Import(import::ImportArgs),
+    /// Average finished runs into a new one
+    ///
+    /// Weight-space ensembles of runs of one shape: all alike, weighted, or chosen greedily on a split.
+    #[command(after_long_help = soup::EXAMPLES)]
+    Soup(soup::SoupArgs),
     /// Compare training with test images of each class in feature space
     ///
     /// Before tuning and after it.
@@ -553,6 +559,7 @@ impl Cli {
             Some(Command::Report(args)) => args.run()?,
             Some(Command::Export(args)) => args.run()?,
             Some(Command::Import(args)) => args.run()?,
+            Some(Command::Soup(args)) => args.run(typed())?,
             Some(Command::Consistency(args)) => {
                 let (config, settings) = args.settings()?;
                 let found = command::consistency(&config, &settings)?;

@@ -45,6 +45,7 @@ mod recompute;
 pub mod report;
 pub mod run;
 pub mod run_report;
+pub mod soup;
 pub mod step;
 pub mod stop;
 pub mod tensorboard;

@@ -95,6 +95,13 @@ impl Report {
         Ok(atomic::write(&path, text.as_bytes())?)
     }
 
+    /// Whether what was judged is tuned: by steps of its own, or as an average of runs that were.
+    pub fn is_tuned(&self) -> bool {
+        let of_settings = || self.config.as_ref().is_some_and(|config| config.epochs > 0);
+        let training = self.training.as_ref();
+        training.map_or_else(of_settings, |training| training.steps > 0)
+    }
+
     /// The report, or an error that still holds it where a file of the run could not be written.
     ///
     /// # Errors

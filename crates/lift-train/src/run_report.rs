@@ -334,8 +334,7 @@ impl RunReport {
     pub fn of(report: &Report, recorded: Recorded<'_>) -> Result<Self> {
         let bands = report.bands.or(recorded.bands).unwrap_or_default();
         let plain = plain_of(report)?;
-        let trained = report.training.as_ref().is_some_and(|t| t.steps > 0);
-        let state = if trained {
+        let state = if report.is_tuned() {
             State::AfterTuning
         } else {
             State::Untrained
@@ -440,8 +439,7 @@ fn compare(first: &Report, other: &Report) -> Result<Compared> {
             other.name, first.name
         )));
     }
-    let trained = other.training.as_ref().is_some_and(|t| t.steps > 0);
-    let state = if trained {
+    let state = if other.is_tuned() {
         State::AfterTuning
     } else {
         State::Untrained

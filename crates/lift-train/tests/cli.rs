@@ -40,6 +40,8 @@ mod run_format;
 mod run_report;
 #[path = "cli/runtime.rs"]
 mod runtime;
+#[path = "cli/soup.rs"]
+mod soup;
 #[path = "cli/splits.rs"]
 mod splits;
 #[path = "cli/streams.rs"]

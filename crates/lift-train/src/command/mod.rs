@@ -15,6 +15,7 @@ mod init;
 mod inputs;
 mod parity;
 mod report;
+mod soup;
 mod stage;
 mod training;
 
@@ -40,6 +41,7 @@ pub use import::{ImportSettings, import};
 pub use init::{InitSettings, init};
 pub use parity::parity;
 pub use report::{ReportSettings, report};
+pub use soup::{SoupSettings, Weighing, soup};
 pub use stage::{Stage, StageReport, StageSettings, print_stage, stage};
 pub use training::{change_at_once, dry_run, resume, train, train_until};
 
