@@ -1,6 +1,7 @@
 //! The command line of `lift-train`: what was typed becomes settings here, and commands run.
 
 mod adjust;
+mod advise;
 mod bench;
 mod export;
 mod import;
@@ -70,6 +71,10 @@ enum Command {
     /// shift is kept in the run's folder, and evaluations obey it.
     #[command(after_long_help = adjust::EXAMPLES)]
     Adjust(adjust::AdjustArgs),
+    /// Say what to begin with on these shards, and why
+    ///
+    /// From the class counts and the model's shape; each reason was measured or is cited.
+    Advise(advise::AdviseArgs),
     /// Make a classifier file from training shards
     #[command(after_long_help = "Example:
   lift-train init --shards shards --model vit.safetensors --init class-mean --out head.safetensors")]
@@ -534,6 +539,7 @@ impl Cli {
                 command::print_done(done, args.how.shown.output())?;
             }
             Some(Command::Adjust(args)) => args.run()?,
+            Some(Command::Advise(args)) => args.run()?,
             Some(Command::Init(args)) => command::init(&args.settings()?, &args.out)?,
             Some(Command::ZeroShot(args)) => {
                 let recipe = TrainArgs::of_recipe(args.config.as_deref())?;

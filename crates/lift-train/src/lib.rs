@@ -12,6 +12,7 @@
 
 mod authors;
 pub mod adjustment;
+pub mod advice;
 pub mod balance;
 pub mod checkpoint;
 pub mod classifier;

@@ -2,6 +2,8 @@
 
 #[path = "cli/adjust.rs"]
 mod adjust;
+#[path = "cli/advise.rs"]
+mod advise;
 #[path = "cli/bench.rs"]
 mod bench;
 #[path = "cli/check_device.rs"]

@@ -3,6 +3,7 @@
 //! [`training`] trains, [`evaluation`] judges; here is what both check and how reports are printed.
 
 mod adjust;
+mod advise;
 mod bench;
 mod check_device;
 mod choosing;
@@ -31,6 +32,7 @@ use lift_shards::{manifest::Manifest, outputs};
 use tch::{Device, Tensor};
 
 pub use adjust::{AdjustSettings, Found, Prior, adjust, reset_adjustment};
+pub use advise::advise;
 pub use bench::{BenchReport, BenchSettings, Form, Length, Speed, bench, print_bench};
 pub use check_device::{CheckReport, check_device};
 pub use consistency::{ConsistencySettings, IMAGES_PER_CLASS, consistency, print_consistency};
