@@ -12,7 +12,11 @@ use std::{
 };
 
 use lift_page::terminal;
-use lift_shards::{layout::split_dir, manifest::MANIFEST_FILE};
+use lift_shards::{
+    layout::split_dir,
+    manifest::MANIFEST_FILE,
+    split::{Band, BandEdges},
+};
 
 use super::{
     choosing::require_choosable,
@@ -207,6 +211,7 @@ pub fn adjust(settings: &AdjustSettings) -> Result<Found> {
         },
         class_names: tuned.class_names,
         monitor,
+        band_images: band_images(&tuned.class_counts, &images, edges),
         as_trained,
         curve: points,
         chosen: at,
@@ -223,6 +228,15 @@ pub fn adjust(settings: &AdjustSettings) -> Result<Found> {
 pub fn reset_adjustment(run: &Path) -> Result<bool> {
     run::read_config(run)?;
     Adjustment::remove(run)
+}
+
+/// Images of classes with many, medium and few training images.
+fn band_images(train: &[u64], images: &[u64], edges: BandEdges) -> [u64; 3] {
+    Band::ALL.map(|band| {
+        let of = train.iter().zip(images);
+        let of = of.filter(|&(&n, _)| edges.band(n) == band);
+        of.map(|(_, &images)| images).sum()
+    })
 }
 
 /// The strengths that are looked at where none are typed: around 0 where the loss has made up for rare classes.

@@ -240,6 +240,15 @@ fn base(ingredients: &[Ingredient]) -> &Ingredient {
     of_most.next().expect("there is an ingredient")
 }
 
+/// What was found of tensors on a split.
+struct Judged {
+    evaluations: Vec<Evaluation>,
+    images: Arc<ShardReader>,
+    parameters: ParameterCounts,
+    /// Whether predictions could be kept.
+    written: Result<()>,
+}
+
 /// What averages are judged with.
 struct Kitchen<'a> {
     config: &'a TrainConfig,
@@ -264,12 +273,7 @@ impl<'a> Kitchen<'a> {
         tensors: &BTreeMap<String, Tensor>,
         split: Split,
         every: &[EvalSettings],
-    ) -> Result<(
-        Vec<Evaluation>,
-        Arc<ShardReader>,
-        ParameterCounts,
-        Result<()>,
-    )> {
+    ) -> Result<Judged> {
         let dir = split_dir(&self.config.shards, split)?;
         let test = Arc::new(ShardReader::open(&dir)?);
         let tuned = &self.base.tuned;
@@ -305,7 +309,12 @@ impl<'a> Kitchen<'a> {
             evaluations.push(evaluation);
             written = written.and(kept);
         }
-        Ok((evaluations, test, model.parameter_counts(), written))
+        Ok(Judged {
+            evaluations,
+            images: test,
+            parameters: model.parameter_counts(),
+            written,
+        })
     }
 
     /// Writes the run of these tensors, judged on test images, or on val where there are none.
@@ -340,7 +349,8 @@ impl<'a> Kitchen<'a> {
         if config.tte != Tte::None {
             every.push(of(config.tte));
         }
-        let (evaluations, test, parameters, kept) = self.judge(&tensors, split, &every)?;
+        let judged = self.judge(&tensors, split, &every)?;
+        let manifest = judged.images.manifest();
         let base = &self.base.tuned;
         let mut tuned = Tuned {
             file: Default::default(),
@@ -350,19 +360,19 @@ impl<'a> Kitchen<'a> {
             template: base.template.clone(),
         };
         tuned.file.tensors = tensors;
-        let written = tuned.write(out).and(kept);
+        let written = tuned.write(out).and(judged.written);
         let report = Report {
-            bands: Some(test.manifest().bands),
-            parameters: Some(parameters),
+            bands: Some(manifest.bands),
+            parameters: Some(judged.parameters),
             config: Some(config.clone()),
             template: base.template.clone(),
             train_counts: Some(base.class_counts.clone()),
             ..report_of(
                 out,
-                test.manifest(),
+                manifest,
                 &self.model,
                 &every[0],
-                evaluations,
+                judged.evaluations,
                 None,
             )
         };
@@ -385,8 +395,8 @@ fn choose(
         kitchen.device,
     )];
     let judged = |tensors: &BTreeMap<String, Tensor>| -> Result<f64> {
-        let (evaluations, ..) = kitchen.judge(tensors, split, &settings)?;
-        figure(&evaluations[0].metrics, monitor).ok_or_else(|| {
+        let judged = kitchen.judge(tensors, split, &settings)?;
+        figure(&judged.evaluations[0].metrics, monitor).ok_or_else(|| {
             Error::Usage(format!(
                 "--monitor {}: there is no such figure on {split}",
                 monitor.as_str()

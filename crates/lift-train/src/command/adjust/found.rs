@@ -21,6 +21,10 @@ use crate::{
 /// Classes of an estimate that are named.
 const MOST_NAMED: usize = 5;
 
+/// Images of rare classes below which a choice is said to be uncertain: at 100 a share of one half has an interval of 20
+/// points.
+const FEW_IMAGES: u64 = 100;
+
 /// What was found, and what of it was kept.
 #[derive(Clone, Debug, Serialize)]
 pub struct Found {
@@ -39,6 +43,8 @@ pub struct Found {
     pub class_names: Vec<String>,
     /// What was made large.
     pub monitor: Monitor,
+    /// Images of the split whose class has many, medium and few training images.
+    pub band_images: [u64; 3],
     /// Without any shift.
     pub as_trained: Point,
     /// A point for each strength.
@@ -161,6 +167,12 @@ impl Found {
                     .to_owned(),
             );
         }
+        if let [_, _, few @ 1..FEW_IMAGES] = self.band_images {
+            notes.push(format!(
+                "{} of rare classes: their accuracy, and what is chosen by it, may well be chance",
+                counted(few, "image")
+            ));
+        }
         if let Some(found) = &self.prior.estimated {
             notes.push(self.estimate_said(found));
         }
@@ -225,13 +237,14 @@ impl Found {
 
     /// The curve as a chart.
     pub fn figure(&self) -> Figure {
-        let of = |value: fn(&Point) -> Option<f64>| {
+        type Figures = fn(&Point) -> Option<f64>;
+        let of = |value: Figures| {
             let points = self.curve.iter();
             points
                 .filter_map(|point| Some((point.tau, 100.0 * value(point)?)))
                 .collect::<Vec<_>>()
         };
-        let lines: [(&str, Colour, fn(&Point) -> Option<f64>); 5] = [
+        let lines: [(&str, Colour, Figures); 5] = [
             ("many", Colour::Blue, |p| p.many),
             ("medium", Colour::Green, |p| p.medium),
             ("few", Colour::Vermillion, |p| p.few),
