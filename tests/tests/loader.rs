@@ -96,7 +96,7 @@ fn memory_readahead_and_exactness_change_no_byte_of_small_images() {
         let dir = dir.path().join(format!("{encoding:?}"));
         let reader = shards(&dir, encoding);
         let load = |loader: Loader| -> Vec<Vec<u8>> {
-            let order = Draws::windowed(loader.reader().len(), 64, 2, 1);
+            let order = Draws::windowed(loader.images().len(), 64, 2, 1);
             let batches = loader.batches(order, RANDOM).map(Result::unwrap);
             batches.map(|batch| batch.pixels.to_vec()).collect()
         };

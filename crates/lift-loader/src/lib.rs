@@ -1,4 +1,4 @@
-//! Shards -> batches of u8 pixels: which rows in which order, which part of each image, prepared ahead of use.
+//! Shards, or image files, -> batches of u8 pixels: which rows in which order, which part of each image, prepared ahead of use.
 //!
 //! It knows no tensors and no models. Every random draw is a function of (seed, epoch, row id, repeat), never of a thread or of
 //! the order of work. Invariant: a batch holds the same bytes however many threads prepare it.
@@ -15,6 +15,8 @@ mod classic;
 mod draws;
 mod epoch;
 mod error;
+mod files;
+mod images;
 mod layout;
 mod prefetch;
 mod shuffle;
@@ -30,6 +32,8 @@ pub use cache::Cache;
 pub use draws::{Sampler, rows_by_class, sample};
 pub use epoch::{Draw, Draws};
 pub use error::{Error, Result};
+pub use files::{FileImage, ImageFiles, Place};
+pub use images::Images;
 pub use layout::Layout;
 pub use prefetch::Loader;
 pub use shuffle::Shuffle;

@@ -15,13 +15,13 @@ use std::{
 
 use lift_files::memory;
 use lift_image::decode::{Budget, Decoder};
-use lift_shards::shard::ShardReader;
 use rayon::prelude::*;
 
 use super::{
     batch::{Batch, Batches},
     buffers::Buffers,
     epoch::{Draw, Draws},
+    images::Images,
     layout::Layout,
     view::{Cutter, View},
 };
@@ -30,10 +30,10 @@ use crate::error::{Error, Result};
 /// The most batches that are prepared ahead unless more are asked for.
 const MOST_AHEAD: usize = 8;
 
-/// Turns rows of shards into batches.
+/// Turns rows of shards, or image files, into batches.
 #[derive(Clone)]
 pub struct Loader {
-    reader: Arc<ShardReader>,
+    images: Images,
     pool: Arc<rayon::ThreadPool>,
     /// One for each thread of the pool, locked by that thread alone.
     scratch: Arc<[Mutex<Scratch>]>,
@@ -50,6 +50,8 @@ pub struct Loader {
 struct Scratch {
     decoder: Decoder,
     cutter: Cutter,
+    /// Of an image file.
+    bytes: Vec<u8>,
 }
 
 /// One for each thread, with one budget for huge images.
@@ -59,6 +61,7 @@ fn scratch(threads: usize) -> Arc<[Mutex<Scratch>]> {
         Mutex::new(Scratch {
             decoder: Decoder::sharing(&budget),
             cutter: Cutter::default(),
+            bytes: Vec::new(),
         })
     };
     (0..threads).map(new).collect()
@@ -70,11 +73,12 @@ impl Loader {
     /// # Errors
     /// When the threads cannot be started.
     pub fn new(
-        reader: Arc<ShardReader>,
+        images: impl Into<Images>,
         resolution: u32,
         batch_size: usize,
         threads: usize,
     ) -> Result<Self> {
+        let images = images.into();
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|i| format!("loader-{i}"))
@@ -85,9 +89,9 @@ impl Loader {
         let depth = (4 * threads).div_ceil(batch_size.max(1));
         let depth = depth.clamp(2, MOST_AHEAD);
         // What is in memory is not read again, and telling the system takes 3 us a row.
-        let reads_ahead = memory::total_bytes().is_some_and(|total| reader.num_bytes() > total / 2);
+        let reads_ahead = memory::total_bytes().is_some_and(|total| images.num_bytes() > total / 2);
         Ok(Self {
-            reader,
+            images,
             pool: Arc::new(pool),
             scratch: scratch(threads),
             buffers: Buffers::new(depth + 1),
@@ -125,9 +129,9 @@ impl Loader {
         self.pool.current_num_threads()
     }
 
-    /// The shards that are read.
-    pub fn reader(&self) -> &ShardReader {
-        &self.reader
+    /// What is loaded.
+    pub fn images(&self) -> &Images {
+        &self.images
     }
 
     /// The batches of these draws, in order; the last one may be smaller. Where several processes share a batch, it is
@@ -157,7 +161,7 @@ impl Loader {
         for number in (first..batches).step_by(self.depth) {
             if self.reads_ahead {
                 let next = draws.batch(number + self.depth, self.batch_size);
-                next.for_each(|draw| self.reader.will_need(draw.row));
+                next.for_each(|draw| self.images.will_need(draw.row));
             }
             of_batch.clear();
             of_batch.extend(draws.batch(number, self.batch_size));
@@ -196,7 +200,7 @@ impl Loader {
         }
         let labels = draws
             .iter()
-            .map(|draw| i64::from(self.reader.row(draw.row).label))
+            .map(|draw| self.images.label(draw.row))
             .collect();
         Ok(Batch {
             pixels,
@@ -212,15 +216,25 @@ impl Loader {
         let scratch = self.scratch[thread].lock();
         // After a panic its buffers hold some image's bytes, as they always do.
         let mut scratch = scratch.unwrap_or_else(PoisonError::into_inner);
-        let Scratch { decoder, cutter } = &mut *scratch;
+        let Scratch {
+            decoder,
+            cutter,
+            bytes,
+        } = &mut *scratch;
         let how = (view, self.resolution, self.exact);
-        let cut = cutter.cut(
-            self.reader.row(row),
-            repeat,
-            how,
-            |wanted| Ok(self.reader.part(row, wanted, decoder)?),
-            (out, mirrored),
-        );
+        let cut = match &self.images {
+            Images::Shards(reader) => cutter.cut(
+                reader.row(row),
+                repeat,
+                how,
+                |wanted| Ok(reader.part(row, wanted, decoder)?),
+                (out, mirrored),
+            ),
+            Images::Files(files) => {
+                files.cut(row, how, (decoder, cutter, bytes), (out, mirrored));
+                Ok(())
+            }
+        };
         decoder.release();
         cut
     }

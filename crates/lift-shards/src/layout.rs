@@ -90,6 +90,28 @@ pub fn split_dir(root: &Path, split: Split) -> Result<PathBuf> {
     Err(no_shards(root, Some(split), &dirs))
 }
 
+/// As [`split_dir`]; none where the dataset has other splits and not this one.
+///
+/// # Errors
+/// When there are no shards at all, a build of one of the splits has not ended, or `root` is the folder of another split,
+/// beside which this one lies.
+pub fn split_dir_if_there(root: &Path, split: Split) -> Result<Option<PathBuf>> {
+    let dirs = require_shard_dirs(root)?;
+    if dirs.contains(&root.join(split.as_str())) {
+        return Ok(Some(root.join(split.as_str())));
+    }
+    if dirs != [root] {
+        return Ok(None);
+    }
+    if Manifest::load(root)?.split == split {
+        return Ok(Some(root.to_path_buf()));
+    }
+    if Manifest::is_in(&root.join("..").join(split.as_str())) {
+        return Err(no_shards(root, Some(split), &dirs));
+    }
+    Ok(None)
+}
+
 /// The complete shard folders at `root`: itself, or its `train`, `val` and `test`. Empty where no build has been.
 ///
 /// # Errors

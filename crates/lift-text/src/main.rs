@@ -16,11 +16,11 @@ fn main() -> ExitCode {
     match caught(|| cli.run()) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Err(refused) => {
-            terminal::say(format_args!("lift-text: {}", refused.line()));
+            terminal::say(format_args!("error: {}", refused.line()));
             ExitCode::FAILURE
         }
         Ok(Err(error)) => {
-            terminal::say(format_args!("lift-text: {error}"));
+            terminal::say(format_args!("error: {error}"));
             ExitCode::from(error.exit_code())
         }
     }

@@ -97,19 +97,19 @@ fn settings_that_do_not_say_what_to_do_exit_with_2() {
     let cases = [
         (
             "--dataset shapes-lt --out head.safetensors",
-            "lift-text: no model given\nhint: --model MODEL, or `model` in [text] of the recipe\n",
+            "error: no model given\nhint: --model MODEL, or `model` in [text] of the recipe\n",
         ),
         (
             "--dataset shapes-lt --model m",
-            "lift-text: no output given\nhint: --out head.safetensors, or `out` in [text] of the recipe\n",
+            "error: no output given\nhint: --out head.safetensors, or `out` in [text] of the recipe\n",
         ),
         (
             "--model m --out head.safetensors",
-            "lift-text: not exactly one list of class names given\nhint: one of --dataset NAME, --classnames FILE and --shards DIR\n",
+            "error: not exactly one list of class names given\nhint: one of --dataset NAME, --classnames FILE and --shards DIR\n",
         ),
         (
             "--dataset shapes-lt --model m --out head.safetensors --template photo",
-            "lift-text: a template needs {} once, where the class name goes; \"photo\" has it 0 times\n",
+            "error: a template needs {} once, where the class name goes; \"photo\" has it 0 times\n",
         ),
     ];
     for (line, message) in cases {
@@ -130,7 +130,7 @@ fn settings_that_do_not_say_what_to_do_exit_with_2() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
         stderr(&output),
-        "lift-text: \"gpu\" is not a device; use auto, cpu or cuda:N\n"
+        "error: \"gpu\" is not a device; use auto, cpu or cuda:N\n"
     );
 }
 
@@ -142,19 +142,19 @@ fn wrong_input_exits_with_1_and_says_each_thing_once() {
     let cases = [
         (
             "--dataset shapes-lt --model nowhere --out head.safetensors",
-            "lift-text: nowhere: no such file\nhint: give a folder with config.json, model.safetensors (or pytorch_model.bin) and tokenizer.json, a .safetensors, .bin or .pt file, or a name on the Hugging Face hub such as openai/clip-vit-base-patch16\n",
+            "error: nowhere: no such file\nhint: give a folder with config.json, model.safetensors (or pytorch_model.bin) and tokenizer.json, a .safetensors, .bin or .pt file, or a name on the Hugging Face hub such as openai/clip-vit-base-patch16\n",
         ),
         (
             "--dataset shapes-lt --model empty --out head.safetensors",
-            "lift-text: empty/model.safetensors: no such file\nhint: give a folder with config.json, model.safetensors (or pytorch_model.bin) and tokenizer.json, a .safetensors, .bin or .pt file, or a name on the Hugging Face hub such as openai/clip-vit-base-patch16\n",
+            "error: empty/model.safetensors: no such file\nhint: give a folder with config.json, model.safetensors (or pytorch_model.bin) and tokenizer.json, a .safetensors, .bin or .pt file, or a name on the Hugging Face hub such as openai/clip-vit-base-patch16\n",
         ),
         (
             "--classnames names.txt --model empty --out head.safetensors",
-            "lift-text: names.txt: cannot read: No such file or directory (os error 2)\nhint: check the path\n",
+            "error: names.txt: cannot read: No such file or directory (os error 2)\nhint: check the path\n",
         ),
         (
             "--config nowhere.toml",
-            "lift-text: nowhere.toml: No such file or directory (os error 2)\nhint: check the path\n",
+            "error: nowhere.toml: No such file or directory (os error 2)\nhint: check the path\n",
         ),
     ];
     for (line, message) in cases {
@@ -165,11 +165,11 @@ fn wrong_input_exits_with_1_and_says_each_thing_once() {
     for (line, start) in [
         (
             "--dataset imagenet --model empty --out head.safetensors",
-            "lift-text: `imagenet` is not a known dataset",
+            "error: `imagenet` is not a known dataset",
         ),
         (
             "--config recipe.toml",
-            "lift-text: recipe.toml: bad recipe: TOML parse error at line 2, column 1\n",
+            "error: recipe.toml: bad recipe: TOML parse error at line 2, column 1\n",
         ),
     ] {
         let (code, message) = refusal(dir.path(), line);
@@ -296,7 +296,7 @@ fn texts_mean_the_same_however_they_are_saved() {
     );
     assert_eq!(code, Some(1));
     let reason =
-        "lift-text: names.txt: cannot read: line 2 is not UTF-8 text\nhint: save it as UTF-8\n";
+        "error: names.txt: cannot read: line 2 is not UTF-8 text\nhint: save it as UTF-8\n";
     assert_eq!(message, reason);
 }
 

@@ -142,7 +142,7 @@ fn what_is_neither_here_nor_there_is_one_message() {
             "models/typo",
             vec![("HF_ENDPOINT", &*url)],
             format!(
-                "lift-text: models/typo: no such file or folder, and no such model on the hub ({url}/models/typo)\n\
+                "error: models/typo: no such file or folder, and no such model on the hub ({url}/models/typo)\n\
                  hint: check the path, or the spelling of the name; a private model needs HF_TOKEN\n"
             ),
         ),
@@ -150,7 +150,7 @@ fn what_is_neither_here_nor_there_is_one_message() {
             "lift/shapes-clip",
             vec![("HF_HUB_OFFLINE", "1"), ("HF_HUB_CACHE", &*cache)],
             format!(
-                "lift-text: lift/shapes-clip: no such file or folder, nor in the cache ({cache}/models--lift--shapes-clip), \
+                "error: lift/shapes-clip: no such file or folder, nor in the cache ({cache}/models--lift--shapes-clip), \
                  and HF_HUB_OFFLINE forbids to fetch it\n\
                  hint: put config.json, model.safetensors (or pytorch_model.bin), tokenizer.json and, if it has one, preprocessor_config.json of \
                  https://huggingface.co/lift/shapes-clip/tree/main into a folder and give that folder; or fetch it once \
@@ -160,12 +160,12 @@ fn what_is_neither_here_nor_there_is_one_message() {
         (
             "lift/shapes-clip",
             vec![("HF_ENDPOINT", "hub.example")],
-            "lift-text: HF_ENDPOINT: \"hub.example\" is no address\nhint: for example https://huggingface.co\n".into(),
+            "error: HF_ENDPOINT: \"hub.example\" is no address\nhint: for example https://huggingface.co\n".into(),
         ),
         (
             "lift/shapes-clip",
             vec![("HF_TOKEN", "two words"), ("HF_ENDPOINT", &*url)],
-            "lift-text: HF_TOKEN: not a token: it holds blanks or other characters that no token has\n".into(),
+            "error: HF_TOKEN: not a token: it holds blanks or other characters that no token has\n".into(),
         ),
     ];
     for (model, env, message) in cases {

@@ -3,9 +3,12 @@
 //! It holds what is tuned (with AFT's masks), the optimiser's state, the position in data and log, the settings and the
 //! hashes of what the run was started from. There is no generator to keep: order and crops are functions of seed,
 //! epoch and image id. Invariant: the file is replaced whole, and its hash covers every tensor and every entry.
+//! [`kept`] has the older ones that a run keeps beside it.
+
+pub mod kept;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -13,7 +16,7 @@ use std::{
 
 use lift_models::TensorFile;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tch::Tensor;
 
 use crate::{
@@ -21,15 +24,17 @@ use crate::{
     error::{Error, Result},
     figures::Figures,
     fingerprint::{Origins, of_tensors},
+    validation::Validated,
 };
 
 const FORMAT: &str = "lift-checkpoint/2";
 const FOLDER: &str = "checkpoint";
 const MODEL: &str = "model.";
 const OPTIMISER: &str = "optimiser.";
+const BEST: &str = "best.";
 
 /// Settings that may differ in a resumed run: where things lie, how they are computed and judged.
-const FREE: [&str; 16] = [
+const FREE: [&str; 22] = [
     "shards",
     "model",
     "head",
@@ -46,7 +51,16 @@ const FREE: [&str; 16] = [
     "accumulate",
     "eval_batch_size",
     "allow_identical",
+    "val_every",
+    "monitor",
+    "keep",
+    "patience",
+    "keep_checkpoints",
+    "tensorboard",
 ];
+
+/// Settings that may change while a run goes on, and change what comes out: the run's `provenance.json` records them.
+const CHANGEABLE: [&str; 4] = ["epochs", "lr", "head_lr", "clip_grad"];
 
 /// Where a run stands, between two steps.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -68,6 +82,9 @@ pub struct Position {
     pub total: Figures,
     /// Mean loss of the last whole epoch.
     pub last_epoch_loss: Option<f64>,
+    /// What validation has found.
+    #[serde(default)]
+    pub validated: Validated,
 }
 
 /// A checkpoint as it was read.
@@ -83,6 +100,8 @@ pub struct Checkpoint {
     pub model: BTreeMap<String, Tensor>,
     /// In the names of the optimiser.
     pub optimiser: BTreeMap<String, Tensor>,
+    /// The state that was the best on the `val` split, in the names of `model`; empty where none is kept.
+    pub best: BTreeMap<String, Tensor>,
 }
 
 impl Checkpoint {
@@ -128,12 +147,14 @@ impl Checkpoint {
             serde_json::from_str(entry("origins")).map_err(|e| unreadable("origins", &e))?;
         let position =
             serde_json::from_str(entry("position")).map_err(|e| unreadable("position", &e))?;
-        let (mut model, mut optimiser) = (BTreeMap::new(), BTreeMap::new());
+        let [mut model, mut optimiser, mut best] = [const { BTreeMap::new() }; 3];
         for (name, tensor) in file.tensors {
             if let Some(name) = name.strip_prefix(MODEL) {
                 model.insert(name.to_owned(), tensor);
             } else if let Some(name) = name.strip_prefix(OPTIMISER) {
                 optimiser.insert(name.to_owned(), tensor);
+            } else if let Some(name) = name.strip_prefix(BEST) {
+                best.insert(name.to_owned(), tensor);
             }
         }
         Ok(Self {
@@ -142,34 +163,46 @@ impl Checkpoint {
             position,
             model,
             optimiser,
+            best,
         })
     }
 
-    /// Refuses settings that would lead somewhere else than those the run was started with.
+    /// Refuses settings that would lead somewhere else than those the run was started with; what may change, and has, is
+    /// returned: its name, how it was and how it is now.
     ///
     /// # Errors
-    /// When one differs; the message names it.
-    pub fn require_settings(&self, run: &Path, config: &TrainConfig) -> Result<()> {
+    /// When another one differs; the message names it.
+    pub fn changes(&self, run: &Path, config: &TrainConfig) -> Result<Vec<(String, Value, Value)>> {
         let table = |config| match serde_json::to_value(config) {
             Ok(Value::Object(table)) => table,
             _ => unreachable!("settings are a table"),
         };
         let (ours, theirs) = (table(&self.config), table(config));
-        let mut keys = ours.keys().chain(theirs.keys());
-        let Some(key) =
-            keys.find(|key| !FREE.contains(&key.as_str()) && ours.get(*key) != theirs.get(*key))
-        else {
-            return Ok(());
-        };
-        let shown = |value: Option<&Value>| value.map_or("not set".into(), Value::to_string);
-        Err(Error::BadRun {
-            path: run.join("config.toml"),
-            reason: format!(
-                "{key} is {}, the checkpoint has {}\nhint: undo the change, or start a new run",
-                shown(theirs.get(key)),
-                shown(ours.get(key))
-            ),
-        })
+        let keys: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+        let value = |table: &Map<String, Value>, key| table.get(key).cloned().unwrap_or_default();
+        let mut changed = Vec::new();
+        for key in keys {
+            let (old, new) = (value(&ours, key), value(&theirs, key));
+            if old == new || FREE.contains(&key.as_str()) {
+                continue;
+            }
+            if !CHANGEABLE.contains(&key.as_str()) {
+                let shown = |value: Value| match value {
+                    Value::Null => "not set".to_owned(),
+                    value => value.to_string(),
+                };
+                return Err(Error::BadRun {
+                    path: run.join("config.toml"),
+                    reason: format!(
+                        "{key} is {}, the checkpoint has {}\nhint: undo the change, or start a new run",
+                        shown(new),
+                        shown(old)
+                    ),
+                });
+            }
+            changed.push((key.clone(), old, new));
+        }
+        Ok(changed)
     }
 }
 
@@ -182,6 +215,18 @@ pub struct CheckpointWriter {
     every: usize,
     interval: Duration,
     last: Instant,
+    kept: usize,
+}
+
+/// The tensors of a checkpoint, as [`Checkpoint`] has them.
+#[derive(Clone, Copy)]
+pub struct States<'a> {
+    /// What is tuned, and the constants.
+    pub model: &'a BTreeMap<String, Tensor>,
+    /// The optimiser's.
+    pub optimiser: &'a BTreeMap<String, Tensor>,
+    /// The best state on `val`, where one is kept.
+    pub best: &'a BTreeMap<String, Tensor>,
 }
 
 impl CheckpointWriter {
@@ -194,6 +239,7 @@ impl CheckpointWriter {
             every: config.checkpoint_every,
             interval: Duration::from_secs_f64(config.checkpoint_minutes * 60.0),
             last: Instant::now(),
+            kept: config.keep_checkpoints,
         }
     }
 
@@ -207,21 +253,22 @@ impl CheckpointWriter {
     ///
     /// # Errors
     /// When the folder cannot be written.
-    pub fn save(
-        &mut self,
-        position: &Position,
-        model: &BTreeMap<String, Tensor>,
-        optimiser: &BTreeMap<String, Tensor>,
-    ) -> Result<()> {
+    pub fn save(&mut self, position: &Position, tensors: States<'_>) -> Result<()> {
         let path = path_in(&self.run);
         let folder = self.run.join(FOLDER);
         fs::create_dir_all(&folder).map_err(Error::io(folder))?;
         let mut file = TensorFile::default();
-        for (prefix, tensors) in [(MODEL, model), (OPTIMISER, optimiser)] {
+        let States {
+            model,
+            optimiser,
+            best,
+        } = tensors;
+        for (prefix, tensors) in [(MODEL, model), (OPTIMISER, optimiser), (BEST, best)] {
             let named = tensors.iter();
             let named = named.map(|(name, tensor)| (format!("{prefix}{name}"), tensor.detach()));
             file.tensors.extend(named);
         }
+        let step = position.step;
         let position = serde_json::to_string(position).expect("plain data");
         for (key, value) in [
             ("format", FORMAT),
@@ -234,6 +281,9 @@ impl CheckpointWriter {
         let seal = hash(&file)?;
         file.metadata.insert("xxh3".into(), seal);
         file.write(&path)?;
+        if self.kept > 0 {
+            kept::keep(&path, step, self.kept)?;
+        }
         self.last = Instant::now();
         Ok(())
     }
@@ -304,9 +354,12 @@ mod tests {
             ..Position::default()
         };
         let mut keeper = CheckpointWriter::new(config, &origins);
-        keeper
-            .save(&position, &tensors("a"), &tensors("b"))
-            .unwrap();
+        let states = States {
+            model: &tensors("a"),
+            optimiser: &tensors("b"),
+            best: &tensors("c"),
+        };
+        keeper.save(&position, states).unwrap();
     }
 
     #[test]
@@ -330,6 +383,7 @@ mod tests {
         let wanted = [0.1f32, f32::MIN_POSITIVE, -0.0].map(f32::to_bits);
         assert_eq!(bits(&read.model["a"]), wanted);
         assert_eq!(bits(&read.optimiser["b"]), wanted);
+        assert_eq!(bits(&read.best["c"]), wanted);
     }
 
     #[test]
@@ -363,16 +417,29 @@ mod tests {
             threads: 7,
             ..config.clone()
         };
-        checkpoint.require_settings(dir.path(), &moved).unwrap();
-        let other = TrainConfig { lr: 0.5, ..config };
+        assert_eq!(checkpoint.changes(dir.path(), &moved).unwrap(), []);
+        let other = TrainConfig {
+            tau: 0.5,
+            ..config.clone()
+        };
         let message = checkpoint
-            .require_settings(dir.path(), &other)
+            .changes(dir.path(), &other)
             .unwrap_err()
             .to_string();
         assert!(
-            message.ends_with("config.toml: lr is 0.5, the checkpoint has 0.02\nhint: undo the change, or start a new run"),
+            message.ends_with("config.toml: tau is 0.5, the checkpoint has 1.0\nhint: undo the change, or start a new run"),
             "{message}"
         );
+        let longer = TrainConfig {
+            epochs: 8,
+            clip_grad: Some(1.0),
+            ..config
+        };
+        let changed = [
+            ("clip_grad".to_owned(), Value::Null, 1.0.into()),
+            ("epochs".to_owned(), 5.into(), 8.into()),
+        ];
+        assert_eq!(checkpoint.changes(dir.path(), &longer).unwrap(), changed);
     }
 
     #[test]

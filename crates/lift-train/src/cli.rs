@@ -5,8 +5,11 @@ mod advise;
 mod bench;
 mod export;
 mod import;
+mod predict;
 mod report;
+mod run_arg;
 mod soup;
+mod sweep;
 
 use std::path::PathBuf;
 
@@ -15,9 +18,11 @@ use lift_models::{DeviceChoice, Precision, memory::MemorySize};
 use lift_page::terminal;
 use lift_shards::{Split, ranks::RANKS};
 
+use run_arg::RunArg;
+
 use crate::{
     adjustment::Adjusting,
-    command::{self, EvalSettings, Form, HeadFile, InitSettings, Output},
+    command::{self, Asked, EvalSettings, Form, HeadFile, InitSettings, Output, PredictSettings},
     config::{RANDOM_CROPS, TrainArgs, TrainConfig, check_ranges, precision, required},
     error::{Error, Result},
     eval::{EvalView, Tte},
@@ -27,6 +32,7 @@ use crate::{
     report::Columns,
     stop::Stop,
     tuner::Tuners,
+    validation::{Kept, Monitor, ValEvery},
 };
 
 /// Tune a foundation model on long-tailed shards (LIFT+), evaluate it, compare runs.
@@ -37,16 +43,16 @@ use crate::{
     name = "lift-train",
     version,
     about,
-    args_conflicts_with_subcommands = true,
-    disable_help_subcommand = true
+    args_conflicts_with_subcommands = true
 )]
 #[command(after_long_help = "Examples:
-  lift-train --shards shards --model clip-vit-base-patch16 --head head.safetensors --out runs/first
+  lift-train --shards shards --model clip --head head.safetensors --out runs/first
   lift-train --config pipelines/shapes-lt.toml --seed 1 --out runs/seed-1
   lift-train --config pipelines/shapes-lt.toml --dry-run
   lift-train resume runs/first
-  lift-train eval --run runs/first --tte five-crop --expand 24 --json
-  lift-train zero-shot --shards shards --model clip-vit-base-patch16 --head head.safetensors
+  lift-train eval runs/first --tte five-crop --expand 24 --json
+  lift-train predict runs/first photo.jpg
+  lift-train zero-shot --shards shards --model clip --head head.safetensors
   lift-train compare runs/*")]
 pub struct Cli {
     #[command(subcommand)]
@@ -57,6 +63,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Tune a model; also without this word
+    Train(Box<TrainArgs>),
     /// Go on with a run that was stopped or killed
     ///
     /// It goes on from its last checkpoint, and ends with the losses and weights of a run that was never stopped.
@@ -65,9 +73,17 @@ enum Command {
     Resume(ResumeArgs),
     /// Evaluate a run again
     Eval(EvalArgs),
-    /// Move the balance of head and tail after training, and fit the temperature
+    /// Classify images without labels
     ///
-    /// The logits of a split with labels, usually val, are shifted by strengths of the classes' frequencies; the best
+    /// Files, folders, tars, lists, shards, or paths on standard input.
+    #[command(after_long_help = "Examples:
+  lift-train predict runs/first photo.jpg
+  lift-train predict runs/first photos/ more.tar --out predictions.csv --gallery predictions.html
+  find . -name '*.png' | lift-train predict runs/first - --json")]
+    Predict(predict::PredictArgs),
+    /// Move the balance of head and tail after training
+    ///
+    /// And fit the temperature. The logits of a split with labels, usually val, are shifted by strengths of the classes' frequencies; the best
     /// shift is kept in the run's folder, and evaluations obey it.
     #[command(after_long_help = adjust::EXAMPLES)]
     Adjust(adjust::AdjustArgs),
@@ -81,6 +97,19 @@ enum Command {
     Init(InitArgs),
     /// Classify by the nearest class text, without training
     ZeroShot(ZeroShotArgs),
+    /// Train a grid of settings, and print mean and spread over seeds
+    #[command(after_long_help = "Example:
+  [train]                     # as in a recipe
+  shards = \"shards\"
+  model = \"clip-vit-base-patch16\"
+  head = \"head.safetensors\"
+  [sweep]
+  lr = [0.01, 0.02]
+  tuner = [\"adaptformer\", \"lora:8\"]
+  seeds = [0, 1, 2]
+
+  lift-train sweep grid.toml --out runs/grid")]
+    Sweep(sweep::SweepArgs),
     /// Print the reports of runs side by side
     Compare {
         /// Folders of runs
@@ -96,46 +125,54 @@ enum Command {
     #[command(after_long_help = "Example:
   lift-train report runs/first --compare runs/second --html report.html")]
     Report(report::ReportArgs),
-    /// Take a run along: as one folder, a model of its own, or an adapter for PEFT
+    /// Take a run along: folder, merged model, ONNX, PEFT
     ///
-    /// Each has a model card, README.md, with what the run's report says and a licence to fill in.
+    /// Each folder has a model card, README.md, with what the run's report says and a licence to fill in.
     #[command(after_long_help = "Examples:
   lift-train export runs/first --format folder --out taken
-  lift-train eval --run taken --shards shards
-  lift-train export runs/lora --format merged --out model")]
+  lift-train eval taken --shards shards
+  lift-train export runs/lora --format merged --out model
+  lift-train export runs/first --format onnx --out model.onnx")]
     Export(export::ExportArgs),
-    /// Make a run of a checkpoint of the authors' LIFT or LIFT+, and judge it
+    /// Make a run of a checkpoint of the authors' LIFT or LIFT+
+    ///
+    /// And judge it.
     #[command(after_long_help = "Example:
-  lift-train import output/checkpoint.pth.tar --model openai/clip-vit-base-patch16 --shards shards --out runs/theirs")]
+  lift-train import checkpoint.pth.tar --model openai/clip-vit-base-patch16 \\
+    --shards shards --out runs/theirs")]
     Import(import::ImportArgs),
     /// Average finished runs into a new one
     ///
     /// Weight-space ensembles of runs of one shape: all alike, weighted, or chosen greedily on a split.
     #[command(after_long_help = soup::EXAMPLES)]
     Soup(soup::SoupArgs),
-    /// Compare training with test images of each class in feature space
+    /// Compare training and test images in feature space
     ///
-    /// Before tuning and after it.
+    /// Those of each class, before tuning and after it.
     Consistency(report::ConsistencyArgs),
-    /// Replay a reference run and print how far this program lies from it
+    /// Replay a reference run, and print how far off this is
     ///
     /// Exits with 1 above tolerance: losses 1e-4 relative, logits and final tensors 1e-3 absolute; 500 times that in bf16,
     /// 60 times in fp16.
     #[command(after_long_help = "Example:
   lift-train parity --model clip.safetensors --inputs inputs.safetensors --run lora.safetensors
 
-The inputs hold train_images (steps, b, 3, r, r), train_labels (steps, b), class_counts (K),
-eval_images (n, 3, r, r) and five_crop_images (m, crops, 3, r, r).
-The run holds init.* and final.*, losses (steps), first_logits (b, K), eval_logits (n, K),
-five_crop_logits (m, K) and, if it likes, grad_norms (steps). Its metadata hold
+The inputs hold
+  train_images (steps, b, 3, r, r), train_labels (steps, b), class_counts (K),
+  eval_images (n, 3, r, r) and five_crop_images (m, crops, 3, r, r).
+The run holds
+  init.* and final.*, losses (steps), first_logits (b, K), eval_logits (n, K),
+  five_crop_logits (m, K) and, if it likes, grad_norms (steps).
+Its metadata hold
   lr          learning rate of the first epoch; the steps are two epochs
   loss        LA, CE, Focal, LDAM, CB, GRW, BS or LADE
-  classifier  CosineClassifier, LinearClassifier, L2NormClassifier or LayerNormClassifier
+  classifier  CosineClassifier, LinearClassifier, L2NormClassifier or
+              LayerNormClassifier
 and, where they are not the papers', scale, tau, momentum and weight_decay.")]
     Parity(ParityArgs),
-    /// Check that batches come to a device as the CPU makes them, to the last bit
+    /// Check that batches come to a device bit for bit
     ///
-    /// Random batches of several sizes and kinds, mirrored or not, some dropped early, take the way of training.
+    /// As the CPU makes them. Random batches of several sizes and kinds, mirrored or not, some dropped early, take the way of training.
     CheckDevice(CheckDeviceArgs),
     /// Measure the loader alone, or a step or forward pass alone
     ///
@@ -169,29 +206,91 @@ struct ResumeArgs {
     #[arg(long, value_name = "SIZE")]
     max_memory: Option<MemorySize>,
     /// Parts that the images of a step are passed in [default: the run's]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide_short_help = true)]
     accumulate: Option<usize>,
     /// Crops that evaluations pass at once, at most [default: the run's]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide_short_help = true)]
     eval_batch_size: Option<usize>,
+    /// Passes over the training images, those done counted in; a finished run that kept a checkpoint is extended
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+    /// Learning rate of the first epoch, from which the schedule has that of the next steps
+    #[arg(long)]
+    lr: Option<f64>,
+    /// Learning rate of the classifier
+    #[arg(long, hide_short_help = true)]
+    head_lr: Option<f64>,
+    /// Largest norm of the gradient of a step
+    #[arg(long, value_name = "X", hide_short_help = true)]
+    clip_grad: Option<f64>,
+    /// Test-time ensembling after training
+    #[arg(long, value_enum, hide_possible_values = true)]
+    tte: Option<Tte>,
+    /// Pixels beyond the resolution for ensembling
+    #[arg(long, value_name = "PIXELS", hide_short_help = true)]
+    expand: Option<u32>,
+    /// Measure accuracy on the val split: epoch, never or every N steps
+    #[arg(long, value_name = "WHEN")]
+    val_every: Option<ValEvery>,
+    /// The figure on val that says which state of the model is the best
+    #[arg(long, value_enum, hide_short_help = true)]
+    monitor: Option<Monitor>,
+    /// States of the model that are kept: last, best or both; the first is the run's model
+    #[arg(long, value_enum, value_delimiter = ',')]
+    keep: Option<Vec<Kept>>,
+    /// End training after so many validations without a better one
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    patience: Option<usize>,
+    /// Checkpoints that stay when there are newer ones, and when the run has ended
+    #[arg(long, value_name = "K", hide_short_help = true)]
+    keep_checkpoints: Option<usize>,
+    /// Go back to the checkpoint of this step first, which the run kept (--keep-checkpoints)
+    #[arg(long, value_name = "STEP")]
+    from_step: Option<usize>,
 }
 
 impl ResumeArgs {
-    /// The settings of the run with what was typed. How much is done at once is kept in the run's folder, so that it goes
-    /// on like this whenever it goes on.
+    /// The settings of the run with what was typed; all but where things lie is kept in the run's folder, so that it goes on
+    /// like this whenever it goes on.
     fn apply(self, recorded: TrainConfig) -> Result<TrainConfig> {
         let config = TrainConfig {
             out: self.run,
             max_memory: self.max_memory.or(recorded.max_memory),
             accumulate: self.accumulate.unwrap_or(recorded.accumulate),
             eval_batch_size: self.eval_batch_size.or(recorded.eval_batch_size),
+            epochs: self.epochs.unwrap_or(recorded.epochs),
+            lr: self.lr.unwrap_or(recorded.lr),
+            head_lr: self.head_lr.or(recorded.head_lr),
+            clip_grad: self.clip_grad.or(recorded.clip_grad),
+            tte: self.tte.unwrap_or(recorded.tte),
+            expand: self.expand.or(recorded.expand),
+            val_every: self.val_every.or(recorded.val_every),
+            monitor: self.monitor.unwrap_or(recorded.monitor),
+            keep: self.keep.unwrap_or_else(|| recorded.keep.clone()),
+            patience: self.patience.or(recorded.patience),
+            keep_checkpoints: self.keep_checkpoints.unwrap_or(recorded.keep_checkpoints),
             ..recorded.clone()
         };
         config.check()?;
+        let run = &config.out;
+        let extends = config.epochs > recorded.epochs && run.join("report.json").exists();
+        if self.from_step.is_some() || extends {
+            command::go_back(run, self.from_step)?;
+        }
+        let kept = TrainConfig {
+            out: recorded.out.clone(),
+            ..config.clone()
+        };
         let at_once =
             |config: &TrainConfig| (config.max_memory, config.accumulate, config.eval_batch_size);
         if at_once(&config) != at_once(&recorded) {
-            command::change_at_once(&config)?;
+            terminal::say(format_args!(
+                "{}: goes on with other amounts at once: the same result but for rounding",
+                run.display()
+            ));
+        }
+        if kept != recorded {
+            command::change(&config)?;
         }
         Ok(TrainConfig {
             shards: self.shards.unwrap_or(recorded.shards),
@@ -205,9 +304,8 @@ impl ResumeArgs {
 
 #[derive(Debug, Args)]
 struct EvalArgs {
-    /// Folder of the run
-    #[arg(long, value_name = "RUN")]
-    run: PathBuf,
+    #[command(flatten)]
+    run: RunArg,
     /// Folder with test shards [default: the run's]
     #[arg(long, value_name = "DIR")]
     shards: Option<PathBuf>,
@@ -291,6 +389,9 @@ impl InitArgs {
 
 #[derive(Debug, Args)]
 struct ZeroShotArgs {
+    /// Images without labels, as for `predict`, in the place of --shards
+    #[arg(value_name = "INPUT", conflicts_with_all = ["shards", "out", "confusion", "level", "details", "per_class"])]
+    inputs: Vec<PathBuf>,
     /// Folder with test shards; train shards beside them give the bands
     #[arg(long, value_name = "DIR")]
     shards: Option<PathBuf>,
@@ -304,11 +405,13 @@ struct ZeroShotArgs {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Folder to write report.json to
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
     out: Option<PathBuf>,
     /// Go on where classes have the same text, which cannot be told apart
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     allow_identical: bool,
+    #[command(flatten)]
+    answers: predict::AnswerArgs,
     #[command(flatten)]
     how: HowArgs,
 }
@@ -325,22 +428,22 @@ struct HowArgs {
     #[arg(long, value_name = "PIXELS")]
     expand: Option<u32>,
     /// Crops an image with --tte random-crops
-    #[arg(long, value_name = "N", default_value_t = RANDOM_CROPS)]
+    #[arg(long, value_name = "N", default_value_t = RANDOM_CROPS, hide_short_help = true)]
     crops: usize,
     /// Seed of random crops and of the bootstrap intervals
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_short_help = true)]
     seed: u64,
     /// Judge at a rank above the classes (kingdom, phylum, class, order, family, genus), with --taxonomy
-    #[arg(long, value_name = "RANK", value_parser = RANKS, requires = "taxonomy")]
+    #[arg(long, value_name = "RANK", value_parser = RANKS, requires = "taxonomy", hide_short_help = true)]
     level: Option<String>,
     /// categories.json of iNaturalist 2018, or one like it
-    #[arg(long, value_name = "FILE", requires = "level")]
+    #[arg(long, value_name = "FILE", requires = "level", hide_short_help = true)]
     taxonomy: Option<PathBuf>,
     /// Write what was said of each image: a .csv or .parquet file
     #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
     /// Write the confusion matrix, a row a pair of classes: a .csv or .parquet file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     confusion: Option<PathBuf>,
     /// Write the logits of each image, before any adjustment: a .parquet file
     #[arg(long, value_name = "FILE")]
@@ -350,26 +453,27 @@ struct HowArgs {
         long,
         visible_alias = "eval-batch-size",
         value_name = "N",
-        default_value_t = 128
+        default_value_t = 128,
+        hide_short_help = true
     )]
     batch_size: usize,
     /// Most memory that passes may take, such as 12GiB [default: the run's]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", hide_short_help = true)]
     max_memory: Option<MemorySize>,
     /// Side of the crops in pixels [default: the run's, or the model's]
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", hide_short_help = true)]
     resolution: Option<u32>,
     /// Kind of the frozen weights: fp32, bf16 or fp16 [default: the run's, or as in training]
-    #[arg(long, value_parser = precision)]
+    #[arg(long, value_parser = precision, hide_short_help = true)]
     precision: Option<Precision>,
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: String,
     /// Threads that compute, and that prepare batches; 0: one a core
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_short_help = true)]
     threads: usize,
     /// Decode large JPEGs at their full size before they are shrunk; as in training if that was with it
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     exact: bool,
     #[command(flatten)]
     shown: ShownArgs,
@@ -491,6 +595,16 @@ impl HowArgs {
     }
 }
 
+fn train(args: TrainArgs) -> Result<()> {
+    let dry_run = args.dry_run;
+    let config = args.resolve()?;
+    if dry_run {
+        return command::dry_run(&config);
+    }
+    let done = command::train_until(&config, &typed(), &Stop::on_signals()?);
+    command::print_run(done, &config.out)
+}
+
 /// The program and its arguments.
 fn typed() -> Vec<String> {
     let words = std::env::args_os();
@@ -506,15 +620,8 @@ impl Cli {
     /// When an input is wrong; the message names the file and what to do.
     pub fn run(self) -> Result<()> {
         match self.command {
-            None => {
-                let dry_run = self.train.dry_run;
-                let config = self.train.resolve()?;
-                if dry_run {
-                    return command::dry_run(&config);
-                }
-                let done = command::train_until(&config, &typed(), &Stop::on_signals()?);
-                command::print_run(done, &config.out)?;
-            }
+            None => train(self.train)?,
+            Some(Command::Train(args)) => train(*args)?,
             Some(Command::Resume(args)) => {
                 let recorded = crate::run::read_config(&args.run)?;
                 let config = args.apply(recorded)?;
@@ -522,7 +629,8 @@ impl Cli {
                 command::print_run(done, &config.out)?;
             }
             Some(Command::Eval(args)) => {
-                let config = crate::run::read_config(&args.run)?;
+                let run = args.run.path();
+                let config = crate::run::read_config(&run)?;
                 let shards = args.shards.unwrap_or(config.shards);
                 let defaults = HowDefaults {
                     expand: config.expand,
@@ -535,15 +643,19 @@ impl Cli {
                 if args.no_adjust {
                     settings.adjusting = Adjusting::LeftOut;
                 }
-                let done = command::eval(&args.run, args.model.as_deref(), &settings);
+                let done = command::eval(&run, args.model.as_deref(), &settings);
                 command::print_done(done, args.how.shown.output())?;
             }
+            Some(Command::Predict(args)) => args.run()?,
             Some(Command::Adjust(args)) => args.run()?,
             Some(Command::Advise(args)) => args.run()?,
             Some(Command::Init(args)) => command::init(&args.settings()?, &args.out)?,
             Some(Command::ZeroShot(args)) => {
                 let recipe = TrainArgs::of_recipe(args.config.as_deref())?;
-                let shards = required(args.shards.or(recipe.shards), "shards")?;
+                let shards = match args.inputs.as_slice() {
+                    [] => required(args.shards.or(recipe.shards), "shards")?,
+                    _ => PathBuf::new(),
+                };
                 let model = required(args.model.or(recipe.model), "model")?;
                 let head = required(args.head.or(recipe.head), "head")?;
                 let defaults = HowDefaults {
@@ -556,9 +668,28 @@ impl Cli {
                 let settings = args.how.settings(shards, defaults)?;
                 let allow = args.allow_identical || recipe.allow_identical.unwrap_or(false);
                 let head = HeadFile::new(&head, allow);
+                if !args.inputs.is_empty() {
+                    args.answers.check()?;
+                    let settings = PredictSettings {
+                        look: settings.look,
+                        passing: settings.passing,
+                        resolution: settings.resolution,
+                        precision: settings.precision,
+                        device: settings.device,
+                        top: args.answers.top,
+                        min_confidence: args.answers.min_confidence,
+                        max_bad: args.answers.max_bad,
+                        out: settings.predictions,
+                        gallery: args.answers.gallery,
+                        json: args.how.shown.json,
+                    };
+                    let asked = Asked::ZeroShot(&model, head);
+                    return command::predict(asked, &args.inputs, &settings);
+                }
                 let done = command::zero_shot(&model, head, args.out.as_deref(), &settings);
                 command::print_done(done, args.how.shown.output())?;
             }
+            Some(Command::Sweep(args)) => args.run()?,
             Some(Command::Compare { runs, shown }) => {
                 command::print(&command::compare(&runs)?, shown.output())?;
             }

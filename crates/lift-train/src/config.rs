@@ -24,6 +24,7 @@ use crate::{
     passes::Passing,
     preset::Preset,
     tuner::{AftPlace, Layers, LoraTarget, TunerKind, TunerOptions, Tuners, USUAL_LENGTH},
+    validation::{Kept, Monitor, ValEvery},
 };
 use lift_loader::{AreaSchedule, Augmentation, Cache, Sampler};
 
@@ -161,6 +162,18 @@ pub struct TrainConfig {
     /// Where training shards are while they are read.
     #[serde(default)]
     pub cache: Cache,
+    /// When accuracy on the `val` split is measured; none: each epoch where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_every: Option<ValEvery>,
+    /// The figure that says which state is the best.
+    #[serde(default)]
+    pub monitor: Monitor,
+    /// States of the model that are kept; the first is the run's model.
+    #[serde(default = "Kept::usual")]
+    pub keep: Vec<Kept>,
+    /// Validations without a better one after which training ends; none: it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
     /// Steps between two lines of metrics.
     pub log_every: usize,
     /// Steps between two checkpoints; 0: none by steps.
@@ -169,6 +182,9 @@ pub struct TrainConfig {
     /// Minutes after which there is one at the latest; 0: none by time.
     #[serde(default = "checkpoint_minutes")]
     pub checkpoint_minutes: f64,
+    /// How many of the last checkpoints stay when there are newer ones, and when the run has ended.
+    #[serde(default)]
+    pub keep_checkpoints: usize,
     /// Whether metrics are also written as a TensorBoard event file.
     #[serde(default)]
     pub tensorboard: bool,
@@ -199,6 +215,8 @@ impl TrainConfig {
             ),
             ("expand", f64::from(self.expand.unwrap_or(0)), 0.0, 4096.0),
             ("log-every", self.log_every as f64, 1.0, 1e9),
+            ("patience", self.patience.unwrap_or(1) as f64, 1.0, 1e6),
+            ("keep-checkpoints", self.keep_checkpoints as f64, 0.0, 1e6),
             ("checkpoint-every", self.checkpoint_every as f64, 0.0, 1e9),
             ("checkpoint-minutes", self.checkpoint_minutes, 0.0, 1e6),
             (
@@ -250,6 +268,7 @@ impl TrainConfig {
             return Err(without("layers"));
         }
         self.check_two_towers(&kinds)?;
+        self.check_validation()?;
         if self.label_smoothing > 0.0 && self.loss == LossKind::Focal {
             return Err(Error::Usage(
                 "--label-smoothing has no meaning for --loss focal".into(),
@@ -264,6 +283,36 @@ impl TrainConfig {
             return Err(Error::Usage("--lora-targets names no projection".into()));
         }
         self.device_choice().map(drop)
+    }
+
+    /// Whether what validation decides goes with when it is made.
+    fn check_validation(&self) -> Result<()> {
+        let mut kept = self.keep.clone();
+        kept.dedup();
+        if kept.is_empty() || kept.len() < self.keep.len() || kept.len() > 2 {
+            return Err(Error::Usage(
+                "--keep takes last, best, or both: the first is the run's model".into(),
+            ));
+        }
+        let never = self.val_every == Some(ValEvery::Never);
+        let chooses = self.chooses_on_val();
+        match chooses {
+            Some(flag) if never => Err(Error::Usage(format!(
+                "{flag} goes by the val split, and --val-every is never"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The setting that needs the `val` split, where there is one.
+    pub(crate) fn chooses_on_val(&self) -> Option<&'static str> {
+        if self.patience.is_some() {
+            Some("--patience")
+        } else if self.keep.contains(&Kept::Best) {
+            Some("--keep best")
+        } else {
+            None
+        }
     }
 
     /// Whether what is tuned goes with the classifier.

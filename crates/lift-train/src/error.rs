@@ -74,6 +74,17 @@ pub enum Error {
         /// Of how many.
         checks: usize,
     },
+    /// Images that could not be judged.
+    #[error(
+        "{} could not be judged, {most} may be bad; what was written says why of each\nhint: --max-bad {bad} lets so many pass",
+        lift_page::number::plain(*bad, "image")
+    )]
+    BadImages {
+        /// How many.
+        bad: u64,
+        /// How many there might have been.
+        most: u64,
+    },
     /// Tuned tensors do not form a model.
     #[error("{0}")]
     Tensors(String),

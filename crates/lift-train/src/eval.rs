@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use lift_models::VisionConfig;
 use lift_page::progress::Reporting;
-use lift_shards::Split;
+use lift_shards::{ShardReader, Split};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -135,17 +135,20 @@ pub struct EvalOptions<'a> {
     pub look: EvalView,
     /// What classes are joined to, where they are.
     pub groups: Option<&'a Groups>,
+    /// Where progress goes.
+    pub reporting: Reporting,
     /// What is done to the logits before anything is said of them.
     pub adjustment: Option<&'a Adjustment>,
 }
 
-/// Judges every row of the shards by `logits`: patches (c, n, 3 p p) as the transfer gives them -> (c, K). What was said
+/// Judges every row of the shards, which `passes` is of, by `logits`: patches (c, n, 3 p p) as the transfer gives them -> (c, K). What was said
 /// of each row is returned in the rows' order, and the logits of its classes, before any adjustment, are written to `kept`.
 ///
 /// # Errors
 /// When a row cannot be loaded, memory does not suffice, a logit is not finite, or `kept` cannot be written.
 pub fn evaluate(
     passes: &mut Passes,
+    reader: &ShardReader,
     options: &EvalOptions,
     device: Device,
     logits: impl Fn(&Tensor) -> Tensor,
@@ -153,9 +156,9 @@ pub fn evaluate(
 ) -> Result<(Evaluation, Vec<Prediction>)> {
     let (look, view) = (options.look, options.look.view());
     let started = Instant::now();
-    let manifest = passes.reader().manifest().clone();
-    let rows = passes.reader().len();
-    let progress = Reporting::Stderr.start("evaluate", rows as u64);
+    let manifest = reader.manifest();
+    let rows = reader.len();
+    let progress = options.reporting.start("evaluate", rows as u64);
     let adjustment = options.adjustment.map(|one| one.on(device));
     let on_device = options.groups.map(|groups| (groups, groups.on(device)));
     let mut pending = Pending::default();
@@ -202,7 +205,7 @@ pub fn evaluate(
     pending.fetch()?;
     progress.finish();
     if let Some(row) = pending.first_not_finite {
-        return Err(image_not_finite("logits", passes.reader(), row));
+        return Err(image_not_finite("logits", reader, row));
     }
     let judged = pending.judged;
     let joined = options

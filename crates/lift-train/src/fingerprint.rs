@@ -6,7 +6,11 @@
 use std::path::Path;
 
 use lift_models::{Normalisation, TextTower, Tokenizer, VisionTower};
-use lift_shards::{Split, layout::split_dir, manifest::MANIFEST_FILE};
+use lift_shards::{
+    Split,
+    layout::{split_dir, split_dir_if_there},
+    manifest::MANIFEST_FILE,
+};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 use xxhash_rust::xxh3::Xxh3;
@@ -27,6 +31,9 @@ pub struct Origins {
     /// Of the test shards' manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<String>,
+    /// Of the validation shards' manifest, where the run looks at them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val: Option<String>,
     /// Of the classifier file; in a checkpoint also of one that the run made itself.
     pub head: Option<String>,
     /// Of the image tower's shape and tensors as they are read, whatever file they come from.
@@ -51,7 +58,8 @@ impl Origins {
     ) -> Result<Self> {
         Ok(Self {
             shards: of_split(config, Split::Train)?,
-            test: Some(of_split(config, Split::Test)?),
+            test: of_split_if_there(config, Split::Test)?,
+            val: of_split_if_there(config, Split::Val)?,
             head: config.head.as_deref().map(of_file).transpose()?,
             model: of_tower(tower)?,
             normalisation: Some(of_normalisation(&config.model, tower)?),
@@ -65,8 +73,10 @@ impl Origins {
     /// When they differ, or cannot be read.
     pub fn require_files(&self, config: &TrainConfig) -> Result<()> {
         self.require_shards(config)?;
-        let test = of_split(config, Split::Test)?;
-        require_known(&self.test, &Some(test), &config.shards, "test shards")?;
+        for (known, split) in [(&self.test, Split::Test), (&self.val, Split::Val)] {
+            let found = of_split_if_there(config, split)?;
+            require_known(known, &found, &config.shards, &format!("{split} shards"))?;
+        }
         match &config.head {
             Some(path) => require_known(&self.head, &Some(of_file(path)?), path, HEAD),
             None => Ok(()),
@@ -100,6 +110,7 @@ impl Origins {
         let TrainConfig { shards, model, .. } = config;
         require(&self.shards, &found.shards, shards, "shards")?;
         require_known(&self.test, &found.test, shards, "test shards")?;
+        require_known(&self.val, &found.val, shards, "val shards")?;
         require(&self.model, &found.model, model, "model")?;
         require_known(&self.normalisation, &found.normalisation, model, CONSTANTS)?;
         require_known(&self.text, &found.text, model, "text tower and tokenizer")?;
@@ -156,6 +167,12 @@ pub fn of_tensors<'a>(
 
 fn of_split(config: &TrainConfig, split: Split) -> Result<String> {
     of_file(&split_dir(&config.shards, split)?.join(MANIFEST_FILE))
+}
+
+/// None where the folder has no such split.
+fn of_split_if_there(config: &TrainConfig, split: Split) -> Result<Option<String>> {
+    let dir = split_dir_if_there(&config.shards, split)?;
+    dir.map(|dir| of_file(&dir.join(MANIFEST_FILE))).transpose()
 }
 
 fn of_tower(tower: &VisionTower) -> Result<String> {

@@ -10,9 +10,9 @@
 // Only `lift_page::terminal` prints.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
-mod authors;
 pub mod adjustment;
 pub mod advice;
+mod authors;
 pub mod balance;
 pub mod checkpoint;
 pub mod classifier;
@@ -39,6 +39,7 @@ pub mod parity;
 pub mod passes;
 mod place;
 pub mod plan;
+pub mod predict;
 pub mod predictions;
 pub mod preset;
 pub mod provenance;
@@ -49,7 +50,9 @@ pub mod run_report;
 pub mod soup;
 pub mod step;
 pub mod stop;
+pub mod sweep;
 pub mod tensorboard;
 pub mod train;
 pub mod transfer;
 pub mod tuner;
+pub mod validation;

@@ -1,7 +1,7 @@
 //! Training losses for long-tailed data: what each adds to cross entropy, as constants of the classes.
 //!
 //! n_c is a class's number of training images, p_c its share of all. Losses are computed in fp32. Every class must
-//! have at least one image. Values and gradients are compared with the authors' in `tests/tests/loss_golden.rs`.
+//! have at least one image, but for cross entropy and the focal loss. Values and gradients are compared with the authors' in `tests/tests/loss_golden.rs`.
 
 use std::fmt;
 
@@ -46,6 +46,16 @@ impl fmt::Display for LossKind {
     }
 }
 
+impl LossKind {
+    /// Whether it divides by a class's number of training images, or takes its logarithm, so that each class needs one.
+    pub fn needs_counts(self) -> bool {
+        match self {
+            Self::Ce | Self::Focal => false,
+            Self::La | Self::Ldam | Self::Cb | Self::Grw | Self::Bs | Self::Lade => true,
+        }
+    }
+}
+
 const FOCAL_GAMMA: i64 = 2;
 const LDAM_LARGEST_MARGIN: f64 = 0.5;
 const CB_BETA: f64 = 0.9999;
@@ -68,7 +78,7 @@ pub enum Loss {
 }
 
 impl Loss {
-    /// The loss for these training counts, one a class, none of them zero; `tau` is LA's, `scale` the classifier's,
+    /// The loss for these training counts, one a class, none of them zero where the kind needs counts; `tau` is LA's, `scale` the classifier's,
     /// by which LDAM's margins grow.
     pub fn new(kind: LossKind, train_counts: &[u64], tau: f64, scale: f64, device: Device) -> Self {
         let total = train_counts.iter().sum::<u64>() as f64;
@@ -88,7 +98,8 @@ impl Loss {
         match kind {
             LossKind::La => Self::Shifted(log_share(tau)),
             LossKind::Bs => Self::Shifted(log_share(1.0)),
-            LossKind::Ce => Self::Shifted(log_share(0.0)),
+            // Not `0 ln p`, which is no number for a class without images.
+            LossKind::Ce => Self::Shifted(constant(of_class(&|_| 0.0))),
             LossKind::Focal => Self::Focal,
             LossKind::Ldam => {
                 let margins = of_class(&|n| n.powf(-0.25));
@@ -174,4 +185,27 @@ fn one_hot(labels: &Tensor, classes: i64) -> Tensor {
 /// The entry of each row (b, K) at its label: (b).
 fn of_labels(rows: &Tensor, labels: &Tensor) -> Tensor {
     rows.gather(1, &labels.unsqueeze(1), false).squeeze_dim(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_without_images_is_no_trouble_where_no_count_is_needed() {
+        let logits = Tensor::from_slice2(&[[1.0f32, 2.0, 0.5], [0.0, 1.0, 3.0]]);
+        let labels = Tensor::from_slice(&[1i64, 2]);
+        for kind in <LossKind as clap::ValueEnum>::value_variants() {
+            let with = |counts: &[u64]| {
+                let loss = Loss::new(*kind, counts, 1.0, 25.0, Device::Cpu);
+                loss.forward(&logits, &labels).double_value(&[])
+            };
+            if kind.needs_counts() {
+                continue;
+            }
+            // By hand they do not know the counts at all.
+            assert_eq!(with(&[0, 5, 7]), with(&[5, 5, 7]), "{kind}");
+            assert!(with(&[0, 5, 7]).is_finite(), "{kind}");
+        }
+    }
 }

@@ -15,11 +15,11 @@ fn main() -> ExitCode {
     match caught(|| cli.run()) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Err(refused) => {
-            terminal::say(format_args!("lift-train: {}", refused.line()));
+            terminal::say(format_args!("error: {}", refused.line()));
             ExitCode::FAILURE
         }
         Ok(Err(error)) => {
-            terminal::say(format_args!("lift-train: {error}"));
+            terminal::say(format_args!("error: {error}"));
             match error {
                 Error::Usage(_) => ExitCode::from(2),
                 _ => ExitCode::FAILURE,

@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use lift_models::{VisionTower, out_of_memory::Refused};
+use lift_files::memory::total_bytes;
+use lift_models::{
+    VisionTower,
+    memory::{MemorySize, there},
+    out_of_memory::Refused,
+};
 use tch::{Device, Kind, Tensor};
 
 use crate::{
@@ -158,6 +163,19 @@ impl TunedModel {
             self.classifier.weight = texts;
         }
         Ok(())
+    }
+
+    /// As [`TunedModel::update_texts`], with the refusal as an error that says what to do.
+    ///
+    /// # Errors
+    /// When memory does not suffice for one text at once.
+    pub fn bring_texts_up(&mut self, limit: Option<MemorySize>) -> Result<()> {
+        let device = self.visual.device();
+        Ok(self.update_texts().map_err(|refused| {
+            let work = "the class texts with one text at once";
+            let hint = "a smaller --model takes less";
+            refused.error(device, there(device, limit, total_bytes()), work, hint)
+        })?)
     }
 
     /// Passes the gradient that a step left at the class texts back to learned words.

@@ -4,8 +4,6 @@
 //! not suffice, and refuse values that are not finite with the image they arose at. Invariant: what comes out has a row
 //! a crop in the draws' order, however many are passed at once.
 
-use std::sync::Arc;
-
 use lift_files::memory::total_bytes;
 use lift_models::{
     Footprint, VisionTower,
@@ -20,7 +18,7 @@ use crate::{
     footprint::AHEAD,
     transfer::Transfer,
 };
-use lift_loader::{Draws, Loader, View};
+use lift_loader::{Draws, Images, Loader, View};
 
 /// How images are passed; nothing of it changes what comes out, but for rounding.
 #[derive(Clone, Copy, Debug)]
@@ -48,12 +46,12 @@ pub struct Passes<'a> {
 }
 
 impl<'a> Passes<'a> {
-    /// Passes of images of `reader` to `tower`, which take as much as `footprint` says.
+    /// Passes of `images` to `tower`, which take as much as `footprint` says.
     ///
     /// # Errors
     /// When not a single crop fits the limit, or the loader's threads cannot be started.
     pub fn open(
-        reader: Arc<ShardReader>,
+        images: impl Into<Images>,
         tower: &VisionTower,
         transfer: &'a Transfer,
         (view, what): (View, &'static str),
@@ -65,8 +63,8 @@ impl<'a> Passes<'a> {
         let at_once = footprint.fitting(passing.batch_size.max(1), limit, &one);
         let at_once = at_once.map_err(Error::Usage)?;
         let resolution = tower.config().resolution as u32;
-        let images = (at_once / view.crops()).max(1);
-        let mut loader = Loader::new(reader, resolution, images, passing.threads)?;
+        let batch = (at_once / view.crops()).max(1);
+        let mut loader = Loader::new(images, resolution, batch, passing.threads)?;
         loader.set_exact(passing.exact);
         if limit.is_some() {
             loader.set_depth(AHEAD);
@@ -126,9 +124,9 @@ impl<'a> Passes<'a> {
         Ok(())
     }
 
-    /// The shards that are read.
-    pub fn reader(&self) -> &ShardReader {
-        self.loader.reader()
+    /// What is passed.
+    pub fn images(&self) -> &Images {
+        self.loader.images()
     }
 }
 

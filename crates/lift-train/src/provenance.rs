@@ -1,12 +1,13 @@
 //! `provenance.json` of a run: the command that started it and the hashes of what it started from.
 //!
-//! Written before the first step and never changed: a run that is resumed keeps the command that began it. It does not
-//! hold the settings, which are in `config.toml`.
+//! Written before the first step: a run that is resumed keeps the command that began it, and what was changed is added. It
+//! does not hold the settings, which are in `config.toml`.
 
 use std::{fs, path::Path};
 
 use lift_shards::atomic;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     error::{Error, Result},
@@ -26,6 +27,23 @@ pub struct Provenance {
     pub command: Vec<String>,
     /// What it started from.
     pub origins: Origins,
+    /// Settings that were changed when it went on, in that order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
+}
+
+/// A setting that was changed between two steps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// Steps done before.
+    pub step: usize,
+    /// Its name in `config.toml`.
+    pub setting: String,
+    /// What it was; null where it was not set.
+    pub from: Value,
+    /// What it became.
+    pub to: Value,
 }
 
 impl Provenance {
@@ -35,6 +53,7 @@ impl Provenance {
             tool_version: env!("CARGO_PKG_VERSION").into(),
             command: command.to_vec(),
             origins: origins.clone(),
+            changes: Vec::new(),
         }
     }
 

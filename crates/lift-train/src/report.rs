@@ -15,6 +15,7 @@ use crate::{
     error::{Error, Result},
     eval::Evaluation,
     model::ParameterCounts,
+    validation::Selection,
 };
 
 /// Everything that a run found out.
@@ -57,6 +58,9 @@ pub struct Report {
     /// The settings; none for zero-shot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config: Option<TrainConfig>,
+    /// How its weights were chosen; none where no `val` split was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selection: Option<Selection>,
     /// In the order they were made.
     pub evaluations: Vec<Evaluation>,
 }

@@ -170,7 +170,7 @@ pub fn require_unfinished(run: &Path) -> Result<()> {
         return Ok(());
     }
     let reason = format!(
-        "is finished, it has its report\nhint: `lift-train eval --run {}` judges it again",
+        "is finished, it has its report\nhint: `lift-train eval {}` judges it again",
         run.display()
     );
     Err(Error::BadRun {
@@ -227,7 +227,15 @@ impl Tuned {
     ///
     /// # Errors
     /// When the folder cannot be written.
-    pub fn write(mut self, run: &Path) -> Result<()> {
+    pub fn write(self, run: &Path) -> Result<()> {
+        self.write_as(&run.join("tuned.safetensors"))
+    }
+
+    /// As [`Tuned::write`], to this file.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_as(mut self, path: &Path) -> Result<()> {
         let entries = [
             ("format", FORMAT.to_owned()),
             (
@@ -244,7 +252,7 @@ impl Tuned {
         self.file
             .metadata
             .extend(entries.map(|(key, value)| (key.to_owned(), value)));
-        Ok(self.file.write(&run.join("tuned.safetensors"))?)
+        Ok(self.file.write(path)?)
     }
 
     /// Reads `tuned.safetensors` of a run.

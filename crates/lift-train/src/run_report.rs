@@ -26,8 +26,9 @@ use crate::{
     metrics::{Classes, Metrics, Prediction, wilson},
     provenance::{Provenance, shell_line},
     report::{Report, Training},
+    validation::Selection,
 };
-use curves::CurvePoint;
+use curves::{CurvePoint, ValidationPoint};
 use judged::{Bin, PAIRS, bins, mistakes};
 use slices::Slices;
 use smooth::{SPAN, loess};
@@ -41,6 +42,8 @@ pub struct Recorded<'a> {
     pub after: Option<&'a [Prediction]>,
     /// `metrics.jsonl`.
     pub log: &'a [CurvePoint],
+    /// Its validations.
+    pub validations: &'a [ValidationPoint],
     /// Training against test images; none where it was not measured.
     pub consistency: Option<Consistency>,
     /// How the run was started; none in runs of an earlier version.
@@ -88,6 +91,12 @@ pub struct RunReport {
     pub cost: Option<Cost>,
     /// Training, thinned to at most 400 points.
     pub curves: Vec<CurvePoint>,
+    /// Accuracy on the `val` split while training; empty where none was measured.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub validation: Vec<ValidationPoint>,
+    /// How the weights were chosen, where the `val` split was looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selection: Option<Selection>,
     /// In label order.
     pub per_class: Vec<ClassLine>,
     /// Smoothed accuracy over the logarithm of the training count, at each count that occurs.
@@ -384,6 +393,8 @@ impl RunReport {
                 .as_ref()
                 .map(|training| cost(report, training)),
             curves: curves::thin(recorded.log),
+            validation: recorded.validations.to_vec(),
+            selection: report.selection.clone(),
             frequency: frequency(&per_class),
             per_class,
             confused: confused(report, recorded.after.unwrap_or_default()),
@@ -419,7 +430,7 @@ pub fn plain_of(report: &Report) -> Result<&Evaluation> {
     let plain = all.iter().find(|evaluation| evaluation.tte == Tte::None);
     plain.or(all.first()).ok_or_else(|| {
         Error::Config(format!(
-            "{}: its report has no evaluation\nhint: the run did not end",
+            "{}: its report has no evaluation: the run had no split to be judged on\nhint: `lift-train eval RUN --shards DIR` judges it on shards that have one",
             report.name
         ))
     })

@@ -5,7 +5,8 @@ use lift_models::{
     memory::MemorySize,
     out_of_memory::{Refused, caught},
 };
-use tch::Tensor;
+use lift_shards::split::{Band, BandEdges};
+use tch::{Device, Kind, Tensor};
 
 use crate::{
     config::TrainConfig,
@@ -27,14 +28,25 @@ pub struct Step {
     label_smoothing: f64,
     footprint: Footprint,
     max_memory: Option<MemorySize>,
+    /// (K, 3): 1 at the band of each class.
+    bands: Tensor,
+}
+
+/// What a step saw, on the device.
+#[derive(Debug)]
+pub struct Seen {
+    /// The sum of the images' losses, a number.
+    pub loss_sum: Tensor,
+    /// (2, 3): images whose class had the largest logit, and all images, by band: many, medium, few.
+    pub hits: Tensor,
 }
 
 impl Step {
-    /// Steps of `model` on images whose classes have these counts; `steps` are there in all epochs together.
+    /// Steps of `model` on images whose classes have these counts and bands; `steps` are there in all epochs together.
     pub fn new(
         model: &TunedModel,
         config: &TrainConfig,
-        train_counts: &[u64],
+        (train_counts, edges): (&[u64], BandEdges),
         steps: usize,
     ) -> Self {
         let device = model.visual.device();
@@ -51,6 +63,7 @@ impl Step {
             label_smoothing: config.label_smoothing,
             footprint: of_steps(config.steps(), model, config.batch_size),
             max_memory: config.max_memory,
+            bands: bands(train_counts, edges, device),
         }
     }
 
@@ -60,7 +73,7 @@ impl Step {
     }
 
     /// Step number `step` (from 0 over all epochs) on images (b, 3, r, r) or their patches, with labels (b), both on the
-    /// model's device -> the sum of the images' losses, a number on the device.
+    /// model's device -> what was seen of them.
     ///
     /// # Errors
     /// When memory does not suffice.
@@ -71,16 +84,16 @@ impl Step {
         labels: &Tensor,
         epoch: usize,
         step: usize,
-    ) -> Result<Tensor> {
+    ) -> Result<Seen> {
         let images = labels.size()[0] as usize;
         let part = images.div_ceil(self.parts);
         let work = || self.gradients(model, pixels, labels, part as i64);
-        let loss_sum = caught(work).flatten().map_err(|refused| {
+        let seen = caught(work).flatten().map_err(|refused| {
             let (at, limit) = (labels.device(), self.max_memory);
             step_error(refused, at, self.footprint, [images, part], limit)
         })?;
         self.optimiser.step(&self.schedule, epoch, step)?;
-        Ok(loss_sum)
+        Ok(seen)
     }
 
     /// Leaves the gradients of a step at what is tuned.
@@ -90,15 +103,16 @@ impl Step {
         pixels: &Tensor,
         labels: &Tensor,
         part: i64,
-    ) -> std::result::Result<Tensor, Refused> {
+    ) -> std::result::Result<Seen, Refused> {
         self.optimiser.zero_grad();
         model.update_texts()?;
         let images = labels.size()[0] as f64;
         let whole = (self.parts > 1).then(|| self.loss.weight(labels));
-        let mut loss_sum: Option<Tensor> = None;
+        let mut seen: Option<Seen> = None;
         for (pixels, labels) in pixels.split(part, 0).iter().zip(labels.split(part, 0)) {
             let pass = model.forward_to_train(pixels);
             let smoothing = self.label_smoothing;
+            let hits = self.hits(&pass.logits, &labels);
             let loss = self.loss.forward_smoothed(&pass.logits, &labels, smoothing);
             // Parts of a step: their losses' weighted mean is the step's.
             let loss = match &whole {
@@ -110,12 +124,38 @@ impl Step {
                 None => pass.backward(&loss, model),
             }
             let of_part = loss.detach() * images;
-            loss_sum = Some(match loss_sum {
-                Some(sum) => sum + of_part,
-                None => of_part,
+            seen = Some(match seen {
+                Some(seen) => Seen {
+                    loss_sum: seen.loss_sum + of_part,
+                    hits: seen.hits + hits,
+                },
+                None => Seen {
+                    loss_sum: of_part,
+                    hits,
+                },
             });
         }
         model.backward_texts();
-        Ok(loss_sum.expect("a step has images"))
+        Ok(seen.expect("a step has images"))
     }
+
+    /// Logits (b, K) and labels (b) -> (2, 3), as [`Seen::hits`].
+    fn hits(&self, logits: &Tensor, labels: &Tensor) -> Tensor {
+        tch::no_grad(|| {
+            let of = self.bands.index_select(0, labels);
+            let right = logits.argmax(1, false).eq_tensor(labels);
+            let right = &of * right.to_kind(Kind::Float).unsqueeze(1);
+            Tensor::stack(&[right, of], 0).sum_dim_intlist([1i64].as_slice(), false, Kind::Float)
+        })
+    }
+}
+
+fn bands(train_counts: &[u64], edges: BandEdges, device: Device) -> Tensor {
+    let of_class = |&count: &u64| match edges.band(count) {
+        Band::Many => [1.0f32, 0.0, 0.0],
+        Band::Medium => [0.0, 1.0, 0.0],
+        Band::Few => [0.0, 0.0, 1.0],
+    };
+    let rows: Vec<[f32; 3]> = train_counts.iter().map(of_class).collect();
+    Tensor::from_slice2(&rows).to_device(device)
 }

@@ -2,27 +2,56 @@
 
 mod log;
 
-use lift_models::{Precision, is_finite, libtorch};
-use lift_page::progress::Reporting;
+use std::collections::BTreeMap;
 
-use log::{Log, LogLine, Window};
+use lift_models::{Precision, is_finite, libtorch};
+use lift_page::{number::plain, progress::Reporting};
+use lift_shards::ShardReader;
+use tch::Tensor;
+
+use log::{Log, LogLine, ValidationLine, Window};
 
 use crate::{
-    checkpoint::{Checkpoint, CheckpointWriter, Position},
+    checkpoint::{Checkpoint, CheckpointWriter, Position, States},
     config::TrainConfig,
     error::{Error, Result},
     figures::Figures,
     model::TunedModel,
     optim::LossScaler,
     report::Training,
+    run_report::curves::ValidationFigures,
     step::Step,
     stop::Stop,
     tensorboard::EventFile,
     transfer::{Input, Transfer},
+    validation::{Kept, Validated, Validation, copied},
 };
 use lift_loader::{Augmentation, Draws, Loader, View};
 
-/// Tunes `model` on the rows of `loader`, which come to it by `transfer`, and writes `metrics.jsonl` and checkpoints into
+/// What training looks at.
+#[derive(Clone, Copy)]
+pub struct Data<'a> {
+    /// The training images.
+    pub reader: &'a ShardReader,
+    /// Loads them.
+    pub loader: &'a Loader,
+    /// Brings them to the device.
+    pub transfer: &'a Transfer,
+    /// Looks at others, where there are any.
+    pub validation: Option<&'a Validation>,
+}
+
+/// What training ends with, besides the model.
+pub struct Trained {
+    /// How it went.
+    pub training: Training,
+    /// What validation has found.
+    pub validated: Validated,
+    /// The state that was the best on `val`, where the run keeps it.
+    pub best: BTreeMap<String, Tensor>,
+}
+
+/// Tunes `model` on the training images, and writes `metrics.jsonl` and checkpoints into
 /// the run's folder.
 ///
 /// From a checkpoint, whose tensors `model` already has, it goes on as if it had never stopped: on a CPU losses and
@@ -32,24 +61,32 @@ use lift_loader::{Augmentation, Draws, Loader, View};
 /// When a row cannot be loaded, the loss is no number any more, a file cannot be written, or `stop` wants it.
 pub fn train(
     model: &mut TunedModel,
-    loader: &Loader,
+    data: Data<'_>,
     config: &TrainConfig,
-    transfer: &Transfer,
     mut keeper: CheckpointWriter,
     from: Option<Checkpoint>,
     stop: &Stop,
-) -> Result<Training> {
+) -> Result<Trained> {
+    let Data {
+        reader,
+        loader,
+        transfer,
+        validation,
+    } = data;
     let device = model.visual.device();
-    let rows = loader.reader().len();
-    let counts = &loader.reader().manifest().class_counts;
+    let rows = reader.len();
+    let manifest = reader.manifest();
+    let counts = (manifest.class_counts.as_slice(), manifest.bands);
     let steps = rows.div_ceil(config.batch_size) * config.epochs;
     let mut step = Step::new(model, config, counts, steps);
-    let labels: Vec<u32> = loader.reader().rows().iter().map(|row| row.label).collect();
+    let labels: Vec<u32> = reader.rows().iter().map(|row| row.label).collect();
     let mut at = Position::default();
     let is_new = from.is_none();
+    let mut best = BTreeMap::new();
     if let Some(checkpoint) = from {
         step.optimiser.restore(checkpoint.optimiser)?;
         at = checkpoint.position;
+        best = checkpoint.best;
     }
     let mut log = Log::open(config.out.join("metrics.jsonl"), at.log_bytes)?;
     let mut events = if config.tensorboard {
@@ -63,10 +100,15 @@ pub fn train(
     let progress = Reporting::Stderr.start("train", (rows * config.epochs) as u64);
     progress.advance((rows * at.epoch + at.rows_done) as u64);
     if is_new {
-        keeper.save(&at, &model.state(), &step.optimiser.state())?;
+        save(&mut keeper, &at, model, &step, &best)?;
     }
+    // The patience of a run that goes on may be another than it was.
+    let found = &mut at.validated;
+    found.ended_early = config
+        .patience
+        .is_some_and(|most| found.without_better >= most);
 
-    while at.epoch < config.epochs {
+    while at.epoch < config.epochs && !at.validated.ended_early {
         let (epoch, seed) = (at.epoch, config.seed);
         let mut lr = step.lr(config.lr, epoch, at.step);
         let smallest_area = config.area_schedule.smallest_area(epoch, config.epochs);
@@ -94,18 +136,22 @@ pub fn train(
             window.waited += feed.take_waited().as_secs_f64();
 
             let images = host_labels.len();
-            window.loss_sum += step.run(model, &pixels, &labels, epoch, at.step)?;
-            window.images += images as u64;
+            let seen = step.run(model, &pixels, &labels, epoch, at.step)?;
+            window.add(&seen, images);
             lr = step.lr(config.lr, epoch, at.step);
 
             at.step += 1;
             at.rows_done += images;
             progress.advance(images as u64);
 
+            let ends_epoch = at.rows_done == rows;
+            let ends_training = ends_epoch && epoch + 1 == config.epochs;
+            let validates = validation
+                .filter(|validation| validation.is_due(at.step, ends_epoch, ends_training));
             let stops = stop.is_wanted(at.step);
             let saves = stops || keeper.is_due(at.step);
-            let logs = at.step.is_multiple_of(config.log_every) || at.rows_done == rows;
-            if !(saves || logs) {
+            let logs = at.step.is_multiple_of(config.log_every) || ends_epoch;
+            if !(saves || logs || validates.is_some()) {
                 continue;
             }
             let seen = window.figures();
@@ -115,6 +161,7 @@ pub fn train(
             }
             at.window = seen;
             if logs {
+                let [train_accuracy, train_many, train_medium, train_few] = at.window.accuracies();
                 let line = LogLine {
                     step: at.step,
                     epoch,
@@ -123,6 +170,10 @@ pub fn train(
                     images_per_second: at.window.images_per_second(),
                     data_wait_share: at.window.data_wait_share(),
                     loss_scale: scaler.map(LossScaler::value),
+                    train_accuracy,
+                    train_many,
+                    train_medium,
+                    train_few,
                 };
                 at.log_bytes += log.write(&line)?;
                 if let Some(events) = &mut events {
@@ -138,40 +189,82 @@ pub fn train(
                 at.window = Figures::default();
                 window = Window::open(&at.window, device);
             }
-            if saves && at.rows_done < rows {
-                log.sync()?;
-                keeper.save(&at, &model.state(), &step.optimiser.state())?;
+            if let Some(validation) = validates {
+                model.bring_texts_up(config.max_memory)?;
+                require_finite(model, config, &at, epoch, lr)?;
+                let metrics = validation.judge(model, transfer)?;
+                let now = (at.step, epoch);
+                let is_best = validation.note(&mut at.validated, &metrics, now);
+                if is_best && config.keep.contains(&Kept::Best) {
+                    best = copied(&model.state());
+                }
+                let line = ValidationLine {
+                    step: at.step,
+                    epoch,
+                    validation: ValidationFigures::of(&metrics, is_best),
+                };
+                at.log_bytes += log.write(&line)?;
+                if let Some(events) = &mut events {
+                    line.write_scalars(events)?;
+                }
+                progress.say(&line.to_string());
+                // Its time is none of the training's.
+                window = Window::open(&at.window, device);
+                if at.validated.ended_early {
+                    break;
+                }
             }
-            if stops && at.rows_done < rows {
+            if saves && !ends_epoch {
+                log.sync()?;
+                save(&mut keeper, &at, model, &step, &best)?;
+            }
+            if stops && !ends_epoch {
                 return Err(stopped(config, &at));
             }
         }
-        let figures = std::mem::take(&mut at.epoch_so_far);
+        if at.validated.ended_early {
+            progress.say(&format!(
+                "ended at step {}: {} in a row were not better than the best before",
+                at.step,
+                plain(at.validated.without_better as u64, "validation")
+            ));
+        }
+        let mut figures = std::mem::take(&mut at.epoch_so_far);
+        figures.add(&std::mem::take(&mut at.window));
+        let accuracy = figures.accuracies().map(|share| match share {
+            Some(share) => format!("{:.1}", 100.0 * share),
+            None => "-".into(),
+        });
         progress.say(&format!(
-            "epoch {}/{}  loss {:.4}  lr {lr:.5}  {:.0} images/s  {:.0} % of the time waiting for data",
+            "epoch {}/{}  loss {:.4}  accuracy {} (many {}, medium {}, few {})  lr {lr:.5}  {:.0} images/s  {:.0} % of the time waiting for data",
             epoch + 1,
             config.epochs,
             figures.loss(),
+            accuracy[0],
+            accuracy[1],
+            accuracy[2],
+            accuracy[3],
             figures.images_per_second(),
             100.0 * figures.data_wait_share()
         ));
         at.total.add(&figures);
         at.last_epoch_loss = Some(figures.loss());
         (at.epoch, at.rows_done) = (epoch + 1, 0);
-        let (stops, is_last) = (stop.is_wanted(at.step), at.epoch == config.epochs);
+        let is_last = at.epoch == config.epochs || at.validated.ended_early;
+        let stops = stop.is_wanted(at.step);
         if is_last {
-            require_finite(model, config, &at, lr)?;
+            require_finite(model, config, &at, epoch, lr)?;
         }
         if stops || is_last || keeper.is_due(at.step) {
             log.sync()?;
-            keeper.save(&at, &model.state(), &step.optimiser.state())?;
+            save(&mut keeper, &at, model, &step, &best)?;
         }
         if stops {
             return Err(stopped(config, &at));
         }
     }
     progress.finish();
-    Ok(Training {
+    let training = Training {
         images: rows as u64,
         steps: at.step,
         last_epoch_loss: at.last_epoch_loss,
@@ -180,7 +273,27 @@ pub fn train(
         data_wait_share: at.total.data_wait_share(),
         peak_memory_bytes: None,
         peak_device_bytes: libtorch::peak_memory(device)?,
+    };
+    Ok(Trained {
+        training,
+        validated: at.validated,
+        best,
     })
+}
+
+fn save(
+    keeper: &mut CheckpointWriter,
+    at: &Position,
+    model: &TunedModel,
+    step: &Step,
+    best: &BTreeMap<String, Tensor>,
+) -> Result<()> {
+    let states = States {
+        model: &model.state(),
+        optimiser: &step.optimiser.state(),
+        best,
+    };
+    keeper.save(at, states)
 }
 
 fn stopped(config: &TrainConfig, at: &Position) -> Error {
@@ -191,11 +304,17 @@ fn stopped(config: &TrainConfig, at: &Position) -> Error {
 }
 
 /// The last step's loss was looked at before its update: what that left is looked at here.
-fn require_finite(model: &TunedModel, config: &TrainConfig, at: &Position, lr: f64) -> Result<()> {
+fn require_finite(
+    model: &TunedModel,
+    config: &TrainConfig,
+    at: &Position,
+    epoch: usize,
+    lr: f64,
+) -> Result<()> {
     if model.tuned().values().all(is_finite) {
         Ok(())
     } else {
-        Err(diverged(f64::NAN, model, config, at.step, at.epoch - 1, lr))
+        Err(diverged(f64::NAN, model, config, at.step, epoch, lr))
     }
 }
 

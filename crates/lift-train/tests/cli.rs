@@ -34,6 +34,8 @@ mod outputs;
 mod parity;
 #[path = "cli/plan.rs"]
 mod plan;
+#[path = "cli/predict.rs"]
+mod predict;
 #[path = "cli/resume.rs"]
 mod resume;
 #[path = "cli/run_format.rs"]
@@ -52,6 +54,8 @@ mod streams;
 mod tensorboard;
 #[path = "../../lift-models/tests/torch_file/mod.rs"]
 mod torch_file;
+#[path = "cli/validation.rs"]
+mod validation;
 
 use std::{
     num::NonZeroUsize,
@@ -114,22 +118,49 @@ fn prepare_classes(dir: &Path, names: &[String]) {
             std::fs::remove_dir_all(dir.join("images").join(split).join(other)).unwrap();
         }
     }
+    build_splits(
+        &dir.join("images"),
+        &dir.join("shards"),
+        &[Split::Train, Split::Test],
+    );
+    let classes = ClassNames::new(names.to_vec()).unwrap();
+    tch::manual_seed(0);
+    let rows = names.len() as i64;
+    let head = Head {
+        weight: Tensor::randn([rows, 128], FLOAT_CPU),
+        text_embeds: Some(Tensor::randn([rows, 64], FLOAT_CPU)),
+        class_hash: classes.hash(),
+        class_names: classes.as_slice().to_vec(),
+        template: "a photo of a {}.".into(),
+        model: "shapes-clip".into(),
+        logit_scale: 100.0,
+    };
+    head.write(&dir.join("head.safetensors")).unwrap();
+}
+
+/// Builds these splits of a folder of classes: pixels, short side at most 64.
+fn build_splits(source: &Path, out: &Path, splits: &[Split]) {
+    build_encoded(source, out, splits, Encoding::Rgb8);
+}
+
+/// As [`build_splits`]; images as they are, where they are not made pixels.
+fn build_encoded(source: &Path, out: &Path, splits: &[Split], encoding: Encoding) {
     let options = BuildOptions {
         dataset: Dataset::Folder,
-        source: dir.join("images"),
+        source: source.into(),
         merged: Vec::new(),
         root: None,
         subset: None,
         reach: lift_data::source::Reach::Below,
         repeats: lift_data::build::Repeats::Refused,
         class_names: None,
-        out: dir.join("shards"),
-        splits: vec![Split::Train, Split::Test],
+        out: out.into(),
+        splits: splits.to_vec(),
         preprocess: Preprocess {
-            encoding: Encoding::Rgb8,
+            encoding,
             jpeg_quality: 95,
             jpeg_subsampling: Subsampling::default(),
-            short_side: Some(64),
+            short_side: (encoding == Encoding::Rgb8).then_some(64),
             enlarge: false,
             orientation: Orientation::Exif,
             exact: false,
@@ -149,19 +180,6 @@ fn prepare_classes(dir: &Path, names: &[String]) {
         part: None,
     };
     build(&options, Reporting::Silent).unwrap();
-    let classes = ClassNames::new(names.to_vec()).unwrap();
-    tch::manual_seed(0);
-    let rows = names.len() as i64;
-    let head = Head {
-        weight: Tensor::randn([rows, 128], FLOAT_CPU),
-        text_embeds: Some(Tensor::randn([rows, 64], FLOAT_CPU)),
-        class_hash: classes.hash(),
-        class_names: classes.as_slice().to_vec(),
-        template: "a photo of a {}.".into(),
-        model: "shapes-clip".into(),
-        logit_scale: 100.0,
-    };
-    head.write(&dir.join("head.safetensors")).unwrap();
 }
 
 #[test]
@@ -212,14 +230,18 @@ fn a_run_is_planned_trained_judged_again_and_compared() {
     );
 
     let settings = path("run/config.toml");
-    let output = lift_train(&["--config", &settings, "--out", &path("again")]);
-    assert_eq!(output.status.code(), Some(1));
+    let output = lift_train(&["--config", &settings]);
+    assert_eq!(output.status.code(), Some(2));
     assert!(
-        stderr(&output).ends_with(
-            "hint: these are the settings of a run; in a recipe they stand below a line `[train]`\n"
-        ),
+        stderr(&output).contains("no out given"),
         "{}",
         stderr(&output)
+    );
+    succeed(&["train", "--config", &settings, "--out", &path("again")]);
+    let tuned = |run: &str| std::fs::read(path(&format!("{run}/tuned.safetensors"))).unwrap();
+    assert!(
+        tuned("run") == tuned("again"),
+        "the same settings, the same weights"
     );
 
     let json = succeed(&[
@@ -291,7 +313,7 @@ fn wrong_input_exits_with_1_and_names_the_file() {
         (&["--config", &no_table], "missing field `train`"),
         (
             &["--config", "nowhere.toml"],
-            "lift-train: nowhere.toml: No such file",
+            "error: nowhere.toml: No such file",
         ),
         (
             &[
@@ -389,7 +411,7 @@ fn wrong_usage_exits_with_2_and_help_fits_a_screen() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
         stderr(&output),
-        "lift-train: no shards given\nhint: --shards PATH, or `shards` in [train] of the recipe\n"
+        "error: no shards given\nhint: --shards PATH, or `shards` in [train] of the recipe\n"
     );
     let help = lift_train(&["-h"]);
     assert_eq!(help.status.code(), Some(0));

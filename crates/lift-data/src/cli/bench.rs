@@ -16,7 +16,7 @@ Examples:
   lift-data bench folder --source photos
   lift-data bench folder --source photos --encoding jpeg --seconds 10 --json
 
-Some of the images are read into memory and prepared as `lift-data build` would with the same settings, pass after
+Some of the images are read into memory and prepared as `lift-data build` would with the same settings, pass after \
 pass on one thread. A build has to read, hash and write as well, on all cores.")]
 pub struct BenchArgs {
     #[command(flatten)]

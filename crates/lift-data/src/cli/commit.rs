@@ -12,7 +12,7 @@ use super::{CliError, print_json};
 /// `lift-data commit`
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-Reads every shard that parts have written, compares it with its record, and writes manifest.json when none
+Reads every shard that parts have written, compares it with its record, and writes manifest.json when none \
 is missing. What it leaves is byte for byte what one build without --part would have left.
 
 Example:

@@ -12,8 +12,8 @@ use super::{CliError, grouped, print, print_json};
 /// `lift-data datasets`
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-Counts are those of a right build; for CIFAR at its first imbalance ratio, 100. Bands follow the
-training counts: many > 100, medium 20 to 100, few < 20 images a class. docs/datasets.md says how each
+Counts are those of a right build; for CIFAR at its first imbalance ratio, 100. Bands follow the \
+training counts: many > 100, medium 20 to 100, few < 20 images a class. docs/datasets.md says how each \
 dataset's folder must look.")]
 pub struct DatasetsArgs {
     /// Print one JSON document

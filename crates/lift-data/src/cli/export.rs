@@ -17,9 +17,9 @@ use super::{CliError, grouped, print_json};
 /// `lift-data export`
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-Writes OUT/<split>.csv (id, path, label, class, width, height, num_bytes, checksum, file) and, unless
---format csv, OUT/<split>/<class>/<id>.<extension>: stored files byte for byte, stored pixels as PNG. An
-export that was cut off goes on when the same command is run again. Classes of one name have folders with
+Writes OUT/<split>.csv (id, path, label, class, width, height, num_bytes, checksum, file) and, unless \
+--format csv, OUT/<split>/<class>/<id>.<extension>: stored files byte for byte, stored pixels as PNG. An \
+export that was cut off goes on when the same command is run again. Classes of one name have folders with \
 their labels, as `crane (134)`; names that are too long are cut, what no file name holds becomes %XX.
 
 Examples:

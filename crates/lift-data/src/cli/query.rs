@@ -24,7 +24,7 @@ Examples:
   lift-data query meta.csv \"select site, count(*) as n from data group by site\" --json
   lift-data query report \"select path from measures where sharpness < 20\" --out blurred.parquet
 
-Tables: train, val, test (those that there are) with every column but the image, and classes. A table's file
+Tables: train, val, test (those that there are) with every column but the image, and classes. A table's file \
 is called `data`, and by its name; the tables of a folder (a report's) by their names. docs/queries.md has more.")]
 pub struct QueryArgs {
     /// Shards, a table, a folder of tables, or a source

@@ -29,7 +29,7 @@ Examples:
   lift-data report shards --fail-if 'leaked / images > 0.01 or corrupt > 0.001'
   lift-data report lists --md report.md                class counts of lists; opens no image
 
-`--fail-if` knows images, classes, empty_classes, lacking_classes, imbalance_ratio, gini, smallest, leaked,
+`--fail-if` knows images, classes, empty_classes, lacking_classes, imbalance_ratio, gini, smallest, leaked, \
 duplicates, label_conflicts; for shards also near_duplicates, corrupt_images, and shares of the images:
 corrupt, greyscale, dark, bright, blurry, low_information, odd_aspect, cmyk, exif_rotated.")]
 pub struct ReportArgs {

@@ -18,7 +18,7 @@ use super::{CliError, print, print_json};
 /// `lift-data split`
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-Writes OUT/train.txt, val.txt, test.txt (those that there are) and classnames.txt, one `path label` a
+Writes OUT/train.txt, val.txt, test.txt (those that there are) and classnames.txt, one `path label` a \
 line, which `lift-data build list` reads. The images must be files: see docs/your-data.md.
 
 Example:

@@ -20,7 +20,7 @@ Examples:
   lift-data stats photos              an image folder, before building
   lift-data stats ImageNet_LT_train.txt --json
 
-Bands follow the training counts: many > 100, medium 20 to 100, few < 20 images a class, unless the
+Bands follow the training counts: many > 100, medium 20 to 100, few < 20 images a class, unless the \
 build or --bands says otherwise. `-` is a band without classes.")]
 pub struct StatsArgs {
     /// Shard folder, image folder, list or table, or a folder of lists, Parquet files or tars

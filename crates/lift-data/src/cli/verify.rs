@@ -15,8 +15,8 @@ use super::{CliError, counted, print, size};
 /// `lift-data verify`
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-Reads every byte of every shard: file hashes, the checksum of each row, row and class counts against
-the manifest; the list of bad images; shards that the manifest does not name; splits in each other's
+Reads every byte of every shard: file hashes, the checksum of each row, row and class counts against \
+the manifest; the list of bad images; shards that the manifest does not name; splits in each other's \
 place, and images that two splits share. Exit code 1 when something is wrong; each problem is a line.
 
 Example:

@@ -115,7 +115,7 @@ fn a_tokenizer_that_its_library_panics_at_is_an_error() {
     assert_eq!(output.status.code(), Some(1));
     let said = stderr(&output);
     assert!(
-        said.starts_with(&format!("lift-text: {}: ", path.display())) && !said.contains("panicked"),
+        said.starts_with(&format!("error: {}: ", path.display())) && !said.contains("panicked"),
         "{said}"
     );
 }

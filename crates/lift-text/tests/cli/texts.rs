@@ -87,7 +87,7 @@ fn everything_found_is_said_in_one_table() {
     }
     assert!(!message.contains('\u{1b}'), "{message:?}");
     let end = format!(
-        "lift-text: classes 0 (\"red star\") and 2 (\"Red_Star\") have the same texts, so that nothing can tell them apart\n{HINT}"
+        "error: classes 0 (\"red star\") and 2 (\"Red_Star\") have the same texts, so that nothing can tell them apart\n{HINT}"
     );
     assert!(message.ends_with(&end), "{message}");
 }
@@ -133,7 +133,7 @@ fn a_name_without_a_word_is_refused() {
         assert!(message.contains(&format!("1      \"{name}\"")), "{message}");
         assert!(
             message.ends_with(&format!(
-                "lift-text: class 1 (\"{name}\") has a text without a word that the tokenizer knows\n\
+                "error: class 1 (\"{name}\") has a text without a word that the tokenizer knows\n\
                  hint: give it a name, or texts of its own with --descriptors\n"
             )),
             "{message}"
@@ -165,7 +165,7 @@ fn a_checkpoint_with_a_nan_makes_no_file() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         stderr(&output),
-        "lift-text: broken/model.safetensors: nothing can be computed with this checkpoint:\n  \
+        "error: broken/model.safetensors: nothing can be computed with this checkpoint:\n  \
          text_projection.weight (here text_projection) holds values that are not finite: 1 of 4096, the first at [5, 2] is NaN\n\
          hint: fetch the model again; if its publisher's file is like that, it is of no use\n"
     );
@@ -192,7 +192,7 @@ fn a_limit_of_memory_makes_the_same_rows() {
     assert_eq!(code, Some(2));
     assert!(
         message.starts_with(
-            "lift-text: --max-memory 1000000 B is too little: encoding one text at once takes about "
+            "error: --max-memory 1000000 B is too little: encoding one text at once takes about "
         ),
         "{message}"
     );

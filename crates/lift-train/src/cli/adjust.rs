@@ -21,7 +21,7 @@ use crate::{
 pub(super) const EXAMPLES: &str = "Examples:
   lift-train adjust runs/first
   lift-train adjust runs/first --prior frequencies.csv --html balance.html
-  lift-train eval --run runs/first --shards street --logits street.parquet
+  lift-train eval runs/first --shards street --logits street.parquet
   lift-train adjust runs/first --prior estimate --unlabelled street.parquet
   lift-train adjust runs/first --reset";
 
@@ -52,10 +52,10 @@ pub(super) struct AdjustArgs {
     #[arg(long, value_name = "FILE")]
     unlabelled: Option<PathBuf>,
     /// Add zero-shot logits of the same images, without CLIP's label prior; shown, not kept
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     toward_text: Option<PathBuf>,
     /// What logits are divided by [default: fitted on the split]
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", hide_short_help = true)]
     temperature: Option<f64>,
     /// Show the choice, keep nothing
     #[arg(long)]
@@ -64,7 +64,7 @@ pub(super) struct AdjustArgs {
     #[arg(long, conflicts_with_all = ["logits", "tau", "monitor", "unlabelled", "toward_text", "temperature", "dry_run", "chart", "html", "json"])]
     reset: bool,
     /// Write the curve as an SVG file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     chart: Option<PathBuf>,
     /// Write curve and tables as one HTML page
     #[arg(long, value_name = "FILE")]

@@ -22,8 +22,8 @@ use lift_loader::Augmentation;
   lift-train bench --shards shards --resolution 224 --batch-size 64
   lift-train bench --stage step --model clip-vit-base-patch16 --device cuda:0
 
-Rounds of two kinds take turns: `loader` loads batches as training gets them, and `bare` does the same decoding and
-cropping of some of the rows in a plain loop on one thread, from memory. What is printed are the medians. Images per
+Rounds of two kinds take turns: `loader` loads batches as training gets them, and `bare` does the same decoding and \
+cropping of some of the rows in a plain loop on one thread, from memory. What is printed are the medians. Images per \
 CPU-second count the time of all threads: they compare machines that are busy with other work too.")]
 pub(super) struct BenchArgs {
     /// Folder with shards, as `lift-data build` writes it

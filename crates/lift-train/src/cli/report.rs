@@ -7,6 +7,7 @@ use lift_models::memory::MemorySize;
 use lift_page::terminal;
 use lift_shards::atomic;
 
+use super::run_arg::RunArg;
 use crate::{
     command::{self, ConsistencySettings, IMAGES_PER_CLASS, ReportSettings},
     config::{TrainConfig, check_ranges},
@@ -18,9 +19,8 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(super) struct ConsistencyArgs {
-    /// Folder of the run
-    #[arg(long, value_name = "RUN")]
-    run: PathBuf,
+    #[command(flatten)]
+    run: RunArg,
     #[command(flatten)]
     moved: MovedArgs,
     /// The most images of a class that are taken of each split
@@ -75,10 +75,10 @@ impl ConsistencyArgs {
             ("batch-size", self.batch_size as f64, 1.0, 1e6),
             ("threads", self.threads as f64, 0.0, 1024.0),
         ])?;
-        let config = self.moved.apply(read_config(&self.run)?);
+        let config = self.moved.apply(read_config(&self.run.path())?);
         let max_memory = self.max_memory.or(config.max_memory);
         let settings = ConsistencySettings {
-            run: self.run.clone(),
+            run: self.run.path(),
             images_per_class: self.images_per_class,
             seed: self.seed,
             passing: Passing {

@@ -16,7 +16,7 @@ pub(super) const EXAMPLES: &str = "Examples:
   lift-train soup runs/* --greedy val --out runs/soup
   lift-train soup runs/first --toward zero-shot 0.3 --out runs/wise
 
---toward zero-shot ALPHA takes (1 - ALPHA) of the runs' tensors and ALPHA of those that training began with: modules that
+--toward zero-shot ALPHA takes (1 - ALPHA) of the runs' tensors and ALPHA of those that training began with: modules that \
 change nothing yet, and the classifier before its first step. 0 is the runs', 1 the model before tuning.";
 
 #[derive(Debug, Args)]

@@ -183,7 +183,7 @@ fn view(augment: Augmentation, epoch: usize) -> View {
 
 /// Loads `images` images, epoch after epoch.
 fn load(loader: &Loader, augment: Augmentation, images: usize) -> Result<()> {
-    let rows = loader.reader().len();
+    let rows = loader.images().len();
     for (epoch, done) in (0..images).step_by(rows).enumerate() {
         let draws = Draws::shuffled(rows, SEED, epoch).take(images - done);
         for batch in loader.batches(draws, view(augment, epoch)) {
@@ -195,7 +195,7 @@ fn load(loader: &Loader, augment: Augmentation, images: usize) -> Result<()> {
 
 /// Loads for `seconds`, and returns how many images that is: whole batches.
 fn warm_up(loader: &Loader, augment: Augmentation, seconds: f64) -> Result<usize> {
-    let rows = loader.reader().len();
+    let rows = loader.images().len();
     let (start, mut images) = (Instant::now(), 0);
     for epoch in 0.. {
         let draws = Draws::shuffled(rows, SEED, epoch);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use lift_models::{Head, Normalisation, Precision, hub};
-use lift_page::terminal;
+use lift_page::{progress::Reporting, terminal};
 use lift_shards::{
     layout::split_dir,
     manifest::{MANIFEST_FILE, Manifest},
@@ -223,6 +223,21 @@ pub(super) fn load_tuned(
     Ok((tuned, normalisation))
 }
 
+/// An image tower with the class texts of a classifier file in the place of a classifier.
+pub(super) fn text_model(
+    model: &Path,
+    (head_path, head): (&Path, &Head),
+    resolution: Option<u32>,
+    (device, kind): (Device, Kind),
+) -> Result<(TunedModel, Normalisation)> {
+    let visual = load_tower(model, resolution)?;
+    let texts = class_texts(head_path, head, &visual, model)?;
+    let classifier = Classifier::new(ClassifierKind::Text, texts, head.logit_scale);
+    let tower = TunedModel::new(visual, Tuner::default(), classifier, device, kind);
+    let normalisation = Normalisation::of_model(model, tower.visual.usual_normalisation())?;
+    Ok((tower, normalisation))
+}
+
 /// Classifies by the nearest class text in the joint space, without any training.
 ///
 /// # Errors
@@ -248,13 +263,10 @@ pub fn zero_shot(
     let train_counts = train_counts(&settings.shards, head_path, &head)?;
 
     let model = &hub::fetch(model)?;
-    let visual = load_tower(model, settings.resolution)?;
-    let texts = class_texts(head_path, &head, &visual, model)?;
-    let look = settled(settings.look, &visual);
-    let (device, kind) = (settings.device, settings.precision.kind());
-    let classifier = Classifier::new(ClassifierKind::Text, texts, head.logit_scale);
-    let tower = TunedModel::new(visual, Tuner::default(), classifier, device, kind);
-    let normalisation = Normalisation::of_model(model, tower.visual.usual_normalisation())?;
+    let place = (settings.device, settings.precision.kind());
+    let texts = (head_path, &head);
+    let (tower, normalisation) = text_model(model, texts, settings.resolution, place)?;
+    let look = settled(settings.look, &tower.visual);
     let counts = train_counts.as_deref();
     let groups = groups(settings, &test)?;
     let groups = groups.as_ref();
@@ -402,11 +414,12 @@ pub(super) fn judge_with(
         train_counts: judging.counts,
         look: settings.look,
         groups,
+        reporting: Reporting::Stderr,
         adjustment: judging.adjustment,
     };
     let forward = |patches: &Tensor| model.forward(patches);
     let (device, logits) = (tower.device(), judging.logits);
-    let (evaluation, judged) = evaluate(&mut passes, &options, device, forward, logits)?;
+    let (evaluation, judged) = evaluate(&mut passes, test, &options, device, forward, logits)?;
     let predictions = match &settings.predictions {
         Some(path) => write_predictions(path, test, &judged),
         None => Ok(()),

@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, path::Path};
 use lift_models::{Clip, Head, Normalisation, TextTower, Tokenizer, VisionTower, hub};
 use lift_page::{escape::visible, terminal};
 use lift_shards::{
-    layout::split_dir, manifest::Manifest, order::Order, shard::ShardReader, split::Split,
+    layout::{split_dir, split_dir_if_there},
+    manifest::Manifest,
+    order::Order,
+    shard::ShardReader,
+    split::Split,
 };
 use tch::{Device, Tensor, kind::FLOAT_CPU};
 
@@ -23,6 +27,7 @@ use crate::{
     joint::{Context, ContextPosition, Encoder, Joint},
     model::{TunedModel, classifier_width},
     tuner::{Tuner, USUAL_LENGTH},
+    validation::ValEvery,
 };
 
 /// The classifier file, which must be of these classes and as wide as the tower.
@@ -44,7 +49,10 @@ pub(super) struct Inputs {
     /// The settings, with the model's commit where it was given by name.
     pub(super) config: TrainConfig,
     pub(super) train: ShardReader,
-    pub(super) test: ShardReader,
+    /// What the run looks at while it trains; none where there is no such split, or it never looks.
+    pub(super) val: Option<ShardReader>,
+    /// What it is judged on at its end: the test split, or the validation split of data without one.
+    pub(super) judged: Option<ShardReader>,
     pub(super) model: TunedModel,
     pub(super) normalisation: Normalisation,
     pub(super) head: Head,
@@ -59,16 +67,12 @@ impl Inputs {
         checkpoint: Option<&mut Checkpoint>,
     ) -> Result<Self> {
         let train = ShardReader::open(&split_dir(&config.shards, Split::Train)?)?;
-        let test_dir = split_dir(&config.shards, Split::Test)?;
-        let test = ShardReader::open(&test_dir)?;
         let manifest = train.manifest();
-        require_images(&config.shards, manifest, "the loss")?;
-        if test.is_empty() {
-            terminal::say(format_args!(
-                "warning: {}: the test split has no image, so that there will be no accuracy",
-                test_dir.display()
-            ));
+        if config.loss.needs_counts() {
+            let hint = format!("--loss {}", config.loss);
+            require_images(&config.shards, manifest, &hint)?;
         }
+        let splits = Judged::open(config, manifest)?;
         if config.shuffle_window.is_some() && manifest.order == Order::List {
             terminal::say(format_args!(
                 "{}: images are stored in the list's order, so that a window may hold few classes\n\
@@ -84,13 +88,6 @@ impl Inputs {
             )));
         }
         let names = manifest.class_names.as_slice();
-        check_classes(
-            &config.shards,
-            names,
-            &manifest.class_hash,
-            &test_dir,
-            test.manifest(),
-        )?;
         // Fetching may take minutes, so what can be wrong without the model has been looked at.
         let model = hub::fetch(&config.model)?;
         let config = &TrainConfig {
@@ -157,12 +154,71 @@ impl Inputs {
         Ok(Self {
             config: config.clone(),
             train,
-            test,
+            val: splits.val,
+            judged: splits.judged,
             model,
             normalisation,
             head,
             origins,
         })
+    }
+}
+
+/// The splits that a run looks at besides its training images.
+struct Judged {
+    val: Option<ShardReader>,
+    judged: Option<ShardReader>,
+}
+
+impl Judged {
+    /// Opens what is there; what is not, and is missed, is said.
+    fn open(config: &TrainConfig, train: &Manifest) -> Result<Self> {
+        let shards = &config.shards;
+        let open = |split| -> Result<Option<ShardReader>> {
+            let Some(dir) = split_dir_if_there(shards, split)? else {
+                return Ok(None);
+            };
+            let reader = ShardReader::open(&dir)?;
+            let (names, hash) = (train.class_names.as_slice(), &train.class_hash);
+            check_classes(shards, names, hash, &dir, reader.manifest())?;
+            Ok(Some(reader))
+        };
+        let looks = config.val_every != Some(ValEvery::Never);
+        let val = if looks { open(Split::Val)? } else { None };
+        let asks = match config.val_every {
+            Some(every) if looks => Some(format!("--val-every {every}")),
+            _ => config.chooses_on_val().map(str::to_owned),
+        };
+        if let (Some(asks), true) = (asks, val.as_ref().is_none_or(ShardReader::is_empty)) {
+            return Err(Error::Usage(format!(
+                "{}: {asks} goes by the val split, and there is no image of one\n                 hint: build the shards with one, `lift-data build .. --holdout 0.2` makes it of training images where the source has none",
+                shards.display()
+            )));
+        }
+        let judged = match open(Split::Test)? {
+            Some(test) if test.is_empty() => {
+                terminal::say(format_args!(
+                    "warning: {}: the test split has no image, so that there will be no accuracy",
+                    split_dir(shards, Split::Test)?.display()
+                ));
+                Some(test)
+            }
+            Some(test) => Some(test),
+            None => {
+                let val = open(Split::Val)?;
+                terminal::say(format_args!(
+                    "note: {}: there is no test split; {}",
+                    shards.display(),
+                    if val.is_some() {
+                        "the run is judged on val, which is no test of choices that are made on val"
+                    } else {
+                        "the run ends without an accuracy"
+                    }
+                ));
+                val
+            }
+        };
+        Ok(Self { val, judged })
     }
 }
 

@@ -15,9 +15,11 @@ mod import;
 mod init;
 mod inputs;
 mod parity;
+mod predict;
 mod report;
 mod soup;
 mod stage;
+mod sweep;
 mod training;
 
 use std::path::{Path, PathBuf};
@@ -42,10 +44,12 @@ pub use head_file::HeadFile;
 pub use import::{ImportSettings, import};
 pub use init::{InitSettings, init};
 pub use parity::parity;
+pub use predict::{Asked, PredictSettings, predict};
 pub use report::{ReportSettings, report};
 pub use soup::{SoupSettings, Weighing, soup};
 pub use stage::{Stage, StageReport, StageSettings, print_stage, stage};
-pub use training::{change_at_once, dry_run, resume, train, train_until};
+pub use sweep::sweep;
+pub use training::{change, dry_run, go_back, resume, train, train_until};
 
 use crate::{
     classifier::ClassifierKind,
@@ -235,6 +239,7 @@ fn report_of(
         parameters: None,
         training: None,
         config: None,
+        selection: None,
         evaluations,
     }
 }

@@ -13,14 +13,13 @@ use std::{
 use lift_image::decode::Decoder;
 use lift_models::Head;
 use lift_page::{Group, Thumbnail, escape::visible, terminal};
-use lift_shards::{layout::split_dir, outputs, shard::ShardReader, split::Split};
+use lift_shards::{layout::split_dir, outputs, shard::ShardReader};
 use tch::Device;
 
 use super::{
     consistency::{self, ConsistencySettings, IMAGES_PER_CLASS},
     evaluation::{EvalSettings, eval, judge},
     inputs::Inputs,
-    training::update_texts,
 };
 use crate::{
     classifier::Classifier,
@@ -116,7 +115,10 @@ pub fn report(settings: &ReportSettings) -> Result<(RunReport, Vec<Group>)> {
         .as_ref()
         .or(config.map(|config| &config.shards));
     let test = match (shards, settings.compute) {
-        (Some(shards), Some(_)) => Some(ShardReader::open(&split_dir(shards, Split::Test)?)?),
+        (Some(shards), Some(_)) => Some(ShardReader::open(&split_dir(
+            shards,
+            plain_of(&report)?.split,
+        )?)?),
         _ => None,
     };
     let sliced = match (&settings.slice_by, &after) {
@@ -135,11 +137,13 @@ pub fn report(settings: &ReportSettings) -> Result<(RunReport, Vec<Group>)> {
             None
         }
     };
+    let log = curves::read(run)?;
     let text = run.join("config.toml");
     let recorded = Recorded {
         before: before.as_deref(),
         after: after.as_deref(),
-        log: &curves::read(run)?,
+        log: &log.points,
+        validations: &log.validations,
         consistency: found,
         provenance: Provenance::read(run)?,
         settings: if text.exists() {
@@ -182,6 +186,7 @@ fn after(
         terminal::say("computing: predictions after tuning");
         let settings = EvalSettings {
             predictions: Some(path.clone()),
+            split: evaluation.split,
             ..EvalSettings::of_run(config, Tte::None, device)
         };
         eval(run, Some(&config.model), &settings)?;
@@ -232,7 +237,7 @@ fn before(
         }
         let Inputs {
             mut model,
-            test,
+            judged,
             normalisation,
             ..
         } = inputs;
@@ -241,14 +246,17 @@ fn before(
             let (kind, scale) = (config.classifier, config.scale);
             model.start_from(Classifier::new(kind, &head.weight, scale));
         }
-        update_texts(&mut model, config)?;
+        model.bring_texts_up(config.max_memory)?;
         let settings = EvalSettings {
             predictions: Some(path.clone()),
             ..EvalSettings::of_run(config, Tte::None, device)
         };
         let transfer = Transfer::open(Target::of(&model.visual, normalisation))?;
-        let (_, written) = judge(&settings, &Arc::new(test), &model, &transfer, None, None)?;
-        written?;
+        // Where there was nothing to judge there is no report to ask for this.
+        if let Some(judged) = judged {
+            let (_, written) = judge(&settings, &Arc::new(judged), &model, &transfer, None, None)?;
+            written?;
+        }
     }
     read_predictions(&path, report.num_classes).map(Some)
 }

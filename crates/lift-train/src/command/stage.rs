@@ -8,6 +8,7 @@ use std::{path::PathBuf, time::Instant};
 
 use lift_models::{Precision, VisionTower, device_name, hub, libtorch, memory::MemorySize};
 use lift_page::terminal::aligned;
+use lift_shards::split::BandEdges;
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
@@ -149,7 +150,7 @@ fn time_steps(
     let place = (Kind::Int64, settings.device);
     let labels = Tensor::randint(settings.num_classes as i64, [images as i64], place);
     let counts = vec![1; settings.num_classes];
-    let mut step = Step::new(model, config, &counts, usize::MAX);
+    let mut step = Step::new(model, config, (&counts, BandEdges::default()), usize::MAX);
     time(settings, || {
         step.run(model, &pixels, &labels, 0, 0).map(drop)
     })

@@ -1,13 +1,13 @@
 //! Training: the plan printed, the run's folder filled.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
-use lift_files::memory::total_bytes;
 use lift_files::process::peak_memory_bytes;
-use lift_models::{Head, Normalisation, memory::there};
+use lift_models::{Head, Normalisation};
 use lift_page::terminal;
-use lift_shards::shard::ShardReader;
-use tch::Device;
+use lift_shards::{Manifest, Split, shard::ShardReader};
+use serde_json::Value;
+use tch::{Device, Tensor};
 
 use super::{
     device,
@@ -16,21 +16,22 @@ use super::{
     print_text, report_of,
 };
 use crate::{
-    checkpoint::{self, Checkpoint, CheckpointWriter},
+    checkpoint::{self, Checkpoint, CheckpointWriter, kept},
     classifier::Classifier,
     config::TrainConfig,
-    error::Result,
-    eval::{Evaluation, Tte},
+    error::{Error, Result},
+    eval::{EvalView, Evaluation, Tte},
     head_init::{HeadInit, Source},
     model::TunedModel,
     plan::Plan,
-    provenance::Provenance,
+    provenance::{Change, Provenance},
     report::Report,
     run::{self, MADE_HEAD, Tuned},
     stop::Stop,
     tensorboard::EventFile,
-    train,
+    train::{self, Data},
     transfer::{Target, Transfer},
+    validation::{Kept, Selection, ValEvery, Validation, copied, put_back},
 };
 use lift_loader::Loader;
 
@@ -91,12 +92,61 @@ pub fn resume(config: &TrainConfig, stop: &Stop) -> Result<Report> {
         return begin_again(config, device, stop).map_err(|e| e.in_run(run));
     }
     let mut checkpoint = Checkpoint::read(run)?;
-    checkpoint.require_settings(run, config)?;
+    let changes = checkpoint.changes(run, config)?;
     checkpoint.origins.require_files(config)?;
     let inputs = Inputs::open(config, device, Some(&mut checkpoint))?;
     let step = checkpoint.position.step;
     terminal::say(format_args!("{}: goes on after step {step}", run.display()));
+    record(run, step, changes)?;
     finish(device, inputs, Some(checkpoint), stop).map_err(|e| e.in_run(run))
+}
+
+/// Says which settings are others than before, and notes it in the run's provenance.
+fn record(run: &Path, step: usize, changes: Vec<(String, Value, Value)>) -> Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let mut provenance = Provenance::read(run)?;
+    for (setting, from, to) in changes {
+        terminal::say(format_args!(
+            "{setting}: {from} until here, {to} from here on"
+        ));
+        if let Some(provenance) = &mut provenance {
+            provenance.changes.push(Change {
+                step,
+                setting,
+                from,
+                to,
+            });
+        }
+    }
+    provenance.map_or(Ok(()), |provenance| provenance.write(run))
+}
+
+/// Goes back in a run to a checkpoint that it kept, that of this step or its last; a finished run, whose report goes by
+/// another name from then on, is extended like this. Resuming it comes next.
+///
+/// # Errors
+/// When it kept none, another process trains in it, or its folder cannot be written.
+pub fn go_back(run: &Path, step: Option<usize>) -> Result<()> {
+    drop(run::lock(run)?);
+    let latest = checkpoint::path_in(run);
+    let step = kept::go_back(&latest, step)?;
+    let report = run.join("report.json");
+    if report.exists() {
+        let name = (1..)
+            .map(|n| run.join(format!("report-{n}.json")))
+            .find(|path| !path.exists())
+            .expect("numbers do not end");
+        terminal::say(format_args!(
+            "{}: its report until now is kept as {}",
+            run.display(),
+            name.display()
+        ));
+        fs::rename(&report, name).map_err(Error::io(&report))?;
+    }
+    terminal::say(format_args!("{}: goes back to step {step}", run.display()));
+    Ok(())
 }
 
 /// Begins with a run that ended before its first checkpoint, from what it was started from.
@@ -114,18 +164,14 @@ fn begin_again(config: &TrainConfig, device: Device, stop: &Stop) -> Result<Repo
     finish(device, inputs, None, stop)
 }
 
-/// Writes settings of a run anew that say how much it does at once, and nothing of what comes out.
+/// Writes settings of a run anew that were changed for its next steps.
 ///
 /// # Errors
 /// When the run is finished, another process trains in it, or its folder cannot be written.
-pub fn change_at_once(config: &TrainConfig) -> Result<()> {
+pub fn change(config: &TrainConfig) -> Result<()> {
     let run = &config.out;
     run::require_unfinished(run)?;
     drop(run::lock(run)?);
-    terminal::say(format_args!(
-        "{}: goes on with other amounts at once: the same result but for rounding",
-        run.display()
-    ));
     run::write_config(config)
 }
 
@@ -134,7 +180,8 @@ fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop)
     let Inputs {
         config,
         train,
-        test,
+        val,
+        judged,
         mut model,
         normalisation,
         mut head,
@@ -163,36 +210,65 @@ fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop)
         ));
     }
     let resolution = model.visual.config().resolution as u32;
-    let mut loader = Loader::new(train, resolution, config.batch_size, config.threads)?;
+    let mut loader = Loader::new(
+        Arc::clone(&train),
+        resolution,
+        config.batch_size,
+        config.threads,
+    )?;
     loader.set_exact(config.exact);
     if let Some(batches) = config.prefetch {
         loader.set_depth(batches);
     }
     let transfer = Transfer::open(Target::of(&model.visual, normalisation))?;
     let keeper = CheckpointWriter::new(config, &origins);
-    let mut training = train::train(&mut model, &loader, config, &transfer, keeper, from, stop)?;
-    let steps = training.steps;
-    update_texts(&mut model, config)?;
-    stop.training_is_over();
-    // What could not be written is said behind the figures, which hours were spent on.
-    let mut written = Tuned::of(&model, &manifest.class_counts, &head).write(&config.out);
-
-    let test = Arc::new(test);
-    let mut settings = EvalSettings {
-        predictions: Some(config.out.join("predictions-plain.parquet")),
-        ..EvalSettings::of_run(config, Tte::None, device)
+    let validation = val.map(|val| {
+        let every = config.val_every.unwrap_or(ValEvery::Epoch);
+        let rules = (every, config.monitor, config.patience);
+        let how = (config.passing(), config.seed);
+        Validation::new(Arc::new(val), &manifest.class_counts, rules, how)
+    });
+    let looks = validation.as_ref();
+    let data = Data {
+        reader: &train,
+        loader: &loader,
+        transfer: &transfer,
+        validation: looks,
     };
+    let trained = train::train(&mut model, data, config, keeper, from, stop)?;
+    let mut training = trained.training;
+    let steps = training.steps;
+    model.bring_texts_up(config.max_memory)?;
+    stop.training_is_over();
+    let selection = looks.map(|_| Selection {
+        split: Split::Val,
+        monitor: config.monitor,
+        best: trained.validated.best,
+        kept: config.keep[0],
+        ended_early: trained.validated.ended_early,
+    });
+    // What could not be written is said behind the figures, which hours were spent on.
+    let mut written = write_kept(&mut model, &trained.best, config, &manifest, &head)?;
+
+    let mut settings = EvalSettings::of_run(config, Tte::None, device);
     let counts = Some(manifest.class_counts.as_slice());
-    let (plain, kept) = judge(&settings, &test, &model, &transfer, counts, None)?;
-    written = written.and(kept);
-    let mut evaluations = vec![plain];
-    if config.tte != Tte::None {
-        settings.look = config.look();
-        let file = format!("predictions-{}.parquet", config.tte.as_str());
-        settings.predictions = Some(config.out.join(file));
-        let (ensembled, kept) = judge(&settings, &test, &model, &transfer, counts, None)?;
-        written = written.and(kept);
-        evaluations.push(ensembled);
+    let mut evaluations = Vec::new();
+    if let Some(judged) = judged {
+        let judged = Arc::new(judged);
+        settings.split = judged.manifest().split;
+        let mut views = vec![EvalView {
+            tte: Tte::None,
+            ..config.look()
+        }];
+        views.extend((config.tte != Tte::None).then(|| config.look()));
+        for look in views {
+            settings.look = look;
+            let file = format!("predictions-{}.parquet", look.tte.as_str());
+            settings.predictions = Some(config.out.join(file));
+            let (found, kept) = judge(&settings, &judged, &model, &transfer, counts, None)?;
+            written = written.and(kept);
+            evaluations.push(found);
+        }
     }
     training.peak_memory_bytes = peak_memory_bytes();
     let report = Report {
@@ -201,6 +277,7 @@ fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop)
         training: Some(training),
         config: Some(config.clone()),
         template: head.template,
+        selection,
         train_counts: Some(manifest.class_counts.clone()),
         ..report_of(
             &config.out,
@@ -213,6 +290,37 @@ fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop)
     };
     let written = written.and_then(|()| close(&report, steps, config));
     report.unless_unwritten(written)
+}
+
+/// Writes the states of the model that the run keeps; the first of them is the model's from here on.
+fn write_kept(
+    model: &mut TunedModel,
+    best: &BTreeMap<String, Tensor>,
+    config: &TrainConfig,
+    manifest: &Manifest,
+    head: &Head,
+) -> Result<Result<()>> {
+    let last = copied(&model.state());
+    let mut written = Ok(());
+    // The first at the end, so that the model has it.
+    for (place, &kept) in config.keep.iter().enumerate().rev() {
+        let state = match kept {
+            Kept::Last => &last,
+            Kept::Best => best,
+        };
+        put_back(&model.state(), state);
+        model.bring_texts_up(config.max_memory)?;
+        let tuned = Tuned::of(model, &manifest.class_counts, head);
+        written = written.and(match place {
+            0 => tuned.write(&config.out),
+            _ => tuned.write_as(
+                &config
+                    .out
+                    .join(format!("tuned-{}.safetensors", kept.as_str())),
+            ),
+        });
+    }
+    Ok(written)
 }
 
 /// Writes the report, with which the run is finished, and what comes behind it.
@@ -264,15 +372,4 @@ fn initial_head(
         seed: config.seed,
     };
     source.head(config.init)
-}
-
-/// Brings the class texts up to date with learned words, where there are any.
-pub(super) fn update_texts(model: &mut TunedModel, config: &TrainConfig) -> Result<()> {
-    let device = model.visual.device();
-    Ok(model.update_texts().map_err(|refused| {
-        let work = "the class texts with one text at once";
-        let hint = "a smaller --model takes less";
-        let there = there(device, config.max_memory, total_bytes());
-        refused.error(device, there, work, hint)
-    })?)
 }

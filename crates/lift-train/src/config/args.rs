@@ -20,6 +20,7 @@ use crate::{
     optim::{OptimiserKind, ScheduleKind},
     preset::Preset,
     tuner::{AftPlace, Layers, LoraTarget, TunerKind, Tuners},
+    validation::{Kept, Monitor, ValEvery},
 };
 use lift_loader::{AreaSchedule, Augmentation, Cache, Sampler};
 
@@ -27,10 +28,10 @@ use lift_loader::{AreaSchedule, Augmentation, Cache, Sampler};
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainArgs {
-    /// Folder with train/ and test/ shards, as `lift-data build` writes it
+    /// Folder of shards, as `lift-data build` writes it
     #[arg(long, value_name = "DIR")]
     pub shards: Option<PathBuf>,
-    /// Model folder, .safetensors or .bin file, or org/name on Hugging Face
+    /// Model: folder, file, or org/name on Hugging Face
     #[arg(long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
     /// Classifier file from `lift-text classifier`
@@ -44,10 +45,10 @@ pub struct TrainArgs {
     /// New folder for the run's files
     #[arg(long, value_name = "RUN")]
     pub out: Option<PathBuf>,
-    /// Named settings: lift+, lift, lp, fft, aft, coop, zs [default: lift+]
+    /// Named settings: lift+, lift, lp, fft, aft, coop, zs
     #[arg(long, value_enum, hide_possible_values = true)]
     pub preset: Option<Preset>,
-    /// Modules (lora:8,adaptformer) or none [default: the preset's]
+    /// Modules, such as lora:8,adaptformer, or none
     ///
     /// adaptformer, adapter, lora, vpt-shallow, vpt-deep, ssf, bitfit, layer-norm, aft, full; and between the towers of a
     /// CLIP, without a classifier: projection, clip-adapter, coop. A size is the bottleneck dimension, the rank, the
@@ -55,109 +56,180 @@ pub struct TrainArgs {
     #[arg(long, value_name = "A,B")]
     pub tuner: Option<Tuners>,
     /// Size of modules that are given without one [default: from classes and layers]
-    #[arg(long, value_name = "R", hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "R",
+        hide_short_help = true,
+        help_heading = "What is tuned"
+    )]
     pub tuner_size: Option<i64>,
     /// Blocks that get modules: all, last:2 or 0,3,5 [default: all]
-    #[arg(long, hide_short_help = true)]
+    #[arg(long, help_heading = "What is tuned", hide_short_help = true)]
     pub layers: Option<Layers>,
     /// Projections that LoRA is put on [default: q,v]
-    #[arg(long, value_enum, value_delimiter = ',', hide_short_help = true)]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        hide_short_help = true,
+        help_heading = "What is tuned"
+    )]
     pub lora_targets: Option<Vec<LoraTarget>>,
     /// Linears that aft takes entries of [default: all]
-    #[arg(long, value_enum, hide_short_help = true)]
+    #[arg(
+        long,
+        value_enum,
+        hide_short_help = true,
+        help_heading = "What is tuned"
+    )]
     pub aft_on: Option<AftPlace>,
     /// Fraction of their entries [default: as many as the classifier has]
-    #[arg(long, hide_short_help = true)]
+    #[arg(long, hide_short_help = true, help_heading = "What is tuned")]
     pub aft_ratio: Option<f64>,
     /// On the class token [default: cosine; text with projection, clip-adapter and coop]
-    #[arg(long, value_enum, hide_short_help = true)]
+    #[arg(
+        long,
+        value_enum,
+        hide_short_help = true,
+        help_heading = "What is tuned"
+    )]
     pub classifier: Option<ClassifierKind>,
     /// Where the learned words of coop stand: the class name after, between or before them [default: end]
-    #[arg(long, value_enum, hide_short_help = true)]
+    #[arg(
+        long,
+        value_enum,
+        hide_short_help = true,
+        help_heading = "What is tuned"
+    )]
     pub coop_position: Option<ContextPosition>,
     /// Phrase that they start from, such as "a photo of a" [default: random words]
-    #[arg(long, value_name = "PHRASE", hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "PHRASE",
+        hide_short_help = true,
+        help_heading = "What is tuned"
+    )]
     pub coop_init: Option<String>,
     /// Training loss [default: la]
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, help_heading = "Training", hide_short_help = true)]
     pub loss: Option<LossKind>,
-    /// Passes over the training images [default: the preset's, 5]
+    /// Passes over the training images [the preset's: 5]
     #[arg(long, value_name = "N")]
     pub epochs: Option<usize>,
     /// Learning rate of the first epoch [default: the preset's, 0.02]
-    #[arg(long)]
+    #[arg(long, help_heading = "Training", hide_short_help = true)]
     pub lr: Option<f64>,
     /// Images a step [default: the preset's, 128]
-    #[arg(long, value_name = "N")]
+    #[arg(
+        long,
+        value_name = "N",
+        help_heading = "Training",
+        hide_short_help = true
+    )]
     pub batch_size: Option<usize>,
     /// Keep of the blocks only what enters them, and compute them again in the backward pass: less memory, more time
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", hide_short_help = true)]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", hide_short_help = true, help_heading = "Training")]
     pub activation_checkpointing: Option<bool>,
     /// Learning rate of the classifier [default: --lr]
-    #[arg(long, hide_short_help = true)]
+    #[arg(long, hide_short_help = true, help_heading = "Training")]
     pub head_lr: Option<f64>,
     /// Rule of the steps [default: sgd]
-    #[arg(long, value_enum, hide_short_help = true)]
+    #[arg(long, value_enum, hide_short_help = true, help_heading = "Training")]
     pub optimizer: Option<OptimiserKind>,
     /// How the learning rate falls [default: cosine-epoch]
-    #[arg(long, value_enum, hide_short_help = true)]
+    #[arg(long, value_enum, hide_short_help = true, help_heading = "Training")]
     pub schedule: Option<ScheduleKind>,
     /// Steps in which the learning rate grows to the schedule's [default: 0]
-    #[arg(long, value_name = "STEPS", hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "STEPS",
+        hide_short_help = true,
+        help_heading = "Training"
+    )]
     pub warmup: Option<usize>,
     /// Parts that the images of a step are passed in, for less memory; the result is the same [default: 1]
-    #[arg(long, value_name = "N", hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        hide_short_help = true,
+        help_heading = "Training"
+    )]
     pub accumulate: Option<usize>,
     /// Largest norm of the gradient of a step [default: none]
-    #[arg(long, value_name = "X", hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "X",
+        hide_short_help = true,
+        help_heading = "Training"
+    )]
     pub clip_grad: Option<f64>,
     /// Share of a label that is spread over all classes; not with focal [default: 0]
-    #[arg(long, value_name = "X", hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "X",
+        hide_short_help = true,
+        help_heading = "Training"
+    )]
     pub label_smoothing: Option<f64>,
     /// Momentum of SGD [default: 0.9]
-    #[arg(long, hide_short_help = true)]
+    #[arg(long, hide_short_help = true, help_heading = "Training")]
     pub momentum: Option<f64>,
     /// Weight decay on everything tuned [default: 5e-4]
-    #[arg(long, hide_short_help = true)]
+    #[arg(long, hide_short_help = true, help_heading = "Training")]
     pub weight_decay: Option<f64>,
     /// Strength of the logit adjustment [default: 1]
-    #[arg(long, hide_short_help = true)]
+    #[arg(long, hide_short_help = true, help_heading = "Training")]
     pub tau: Option<f64>,
     /// Factor on the cosines of the classifier [default: 25; 100 for text]
-    #[arg(long, hide_short_help = true)]
+    #[arg(long, hide_short_help = true, help_heading = "Training")]
     pub scale: Option<f64>,
     /// What is done to training images [default: the preset's, mda]
-    #[arg(long, value_parser = words(&Augmentation::WORDS), hide_short_help = true)]
+    #[arg(long, value_parser = words(&Augmentation::WORDS), hide_short_help = true, help_heading = "Images")]
     pub augment: Option<Augmentation>,
     /// How the smallest crop grows [default: convex]
-    #[arg(long, value_parser = words(&AreaSchedule::WORDS), hide_short_help = true)]
+    #[arg(long, value_parser = words(&AreaSchedule::WORDS), hide_short_help = true, help_heading = "Images")]
     pub area_schedule: Option<AreaSchedule>,
     /// How training images are drawn [default: instance]
-    #[arg(long, value_parser = words(&Sampler::WORDS), hide_short_help = true)]
+    #[arg(long, value_parser = words(&Sampler::WORDS), hide_short_help = true, help_heading = "Images")]
     pub sampler: Option<Sampler>,
     /// Shuffle windows of so many images, for shards larger than memory [default: all together]
     ///
     /// Runs of 256 neighbouring images, in random order, shuffled within a window. Build with --order shuffled for it.
-    #[arg(long, value_name = "N", hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        hide_short_help = true,
+        help_heading = "Images"
+    )]
     pub shuffle_window: Option<usize>,
     /// Decode large JPEGs at their full size before they are shrunk (slower)
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", hide_short_help = true)]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", hide_short_help = true, help_heading = "Images")]
     pub exact: Option<bool>,
     /// Kind of the frozen weights: fp32, bf16 or fp16 [default: by device]
     ///
     /// bf16 on CUDA, fp32 on the CPU. With fp16 the loss is scaled by a factor that adapts itself, and steps whose gradients overflow are skipped.
-    #[arg(long, value_parser = precision)]
+    #[arg(long, value_parser = precision, help_heading = "Machine", hide_short_help = true)]
     pub precision: Option<Precision>,
     /// auto, cpu or cuda:N [default: auto]
-    #[arg(long)]
+    #[arg(long, help_heading = "Machine", hide_short_help = true)]
     pub device: Option<String>,
     /// Most memory that steps and evaluations may take, such as 12GiB; they are passed in as many parts as it needs
     ///
     /// By an estimate on the CPU; on CUDA the device's allocator keeps to it too. The result is that of whole steps.
-    #[arg(long, value_name = "SIZE", hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        hide_short_help = true,
+        help_heading = "Machine"
+    )]
     pub max_memory: Option<MemorySize>,
     /// Crops that evaluations pass at once, at most; the result is the same [default: --batch-size]
-    #[arg(long, value_name = "N", hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        hide_short_help = true,
+        help_heading = "Validation and evaluation"
+    )]
     pub eval_batch_size: Option<usize>,
     /// Go on where classes start with the same row or text, which may never be told apart
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", hide_short_help = true)]
@@ -165,44 +237,132 @@ pub struct TrainArgs {
     /// Side of the crops in pixels, a multiple of the patch size [default: the model's]
     ///
     /// Positions are resampled for it (bicubic), as timm does.
-    #[arg(long, value_name = "R", hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "R",
+        hide_short_help = true,
+        help_heading = "Images"
+    )]
     pub resolution: Option<u32>,
     /// Seed of order, crops and initial values [default: 0]
-    #[arg(long)]
+    #[arg(long, help_heading = "Training", hide_short_help = true)]
     pub seed: Option<u64>,
     /// Test-time ensembling after training [default: five-crop]
     ///
     /// Besides the plain evaluation: none, five-crop, ten-crop or random-crops.
-    #[arg(long, value_enum, hide_possible_values = true)]
+    #[arg(
+        long,
+        value_enum,
+        hide_possible_values = true,
+        help_heading = "Validation and evaluation",
+        hide_short_help = true
+    )]
     pub tte: Option<Tte>,
     /// Pixels beyond the resolution for ensembling [default: 24 of 224]
     ///
     /// From a resolution of 224 on it is 24, below that 3 in 28 of it. No multiple of the patch size: the crops would repeat the
     /// patch grid.
-    #[arg(long, value_name = "PIXELS", hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "PIXELS",
+        help_heading = "Validation and evaluation",
+        hide_short_help = true
+    )]
     pub expand: Option<u32>,
     /// Threads that compute, and that prepare batches [default: one a core]
-    #[arg(long, value_name = "N", hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        hide_short_help = true,
+        help_heading = "Machine"
+    )]
     pub threads: Option<usize>,
     /// Batches that are prepared ahead [default: by threads and batch size]
-    #[arg(long, value_name = "N", hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        hide_short_help = true,
+        help_heading = "Images"
+    )]
     pub prefetch: Option<usize>,
     /// Where training shards are while they are read: system (mapped) or ram [default: system]
-    #[arg(long, value_parser = words(&Cache::WORDS), hide_short_help = true)]
+    #[arg(long, value_parser = words(&Cache::WORDS), hide_short_help = true, help_heading = "Images")]
     pub cache: Option<Cache>,
+    /// Measure accuracy on the val split: epoch, never or every N steps [default: epoch, where there is one]
+    ///
+    /// The figures by band go into the log, the run's page and TensorBoard. Nothing of the training changes by it.
+    #[arg(
+        long,
+        value_name = "WHEN",
+        help_heading = "Validation and evaluation",
+        hide_short_help = true
+    )]
+    pub val_every: Option<ValEvery>,
+    /// The figure on val that says which state of the model is the best [default: mean-class]
+    #[arg(
+        long,
+        value_enum,
+        hide_short_help = true,
+        help_heading = "Validation and evaluation"
+    )]
+    pub monitor: Option<Monitor>,
+    /// States of the model that are kept: last, best or both; the first is the run's model [default: last]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        help_heading = "Validation and evaluation",
+        hide_short_help = true
+    )]
+    pub keep: Option<Vec<Kept>>,
+    /// End training after so many validations without a better one [default: none]
+    #[arg(
+        long,
+        value_name = "N",
+        hide_short_help = true,
+        help_heading = "Validation and evaluation"
+    )]
+    pub patience: Option<usize>,
     /// Steps between two lines of metrics [default: 10]
-    #[arg(long, value_name = "STEPS", hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "STEPS",
+        hide_short_help = true,
+        help_heading = "Log and checkpoints"
+    )]
     pub log_every: Option<usize>,
     /// Steps between two checkpoints; 0: none by steps [default: 500]
-    #[arg(long, value_name = "STEPS", hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "STEPS",
+        hide_short_help = true,
+        help_heading = "Log and checkpoints"
+    )]
     pub checkpoint_every: Option<usize>,
     /// Minutes after which there is one at the latest; 0: none by time [default: 10]
-    #[arg(long, value_name = "M", hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "M",
+        hide_short_help = true,
+        help_heading = "Log and checkpoints"
+    )]
     pub checkpoint_minutes: Option<f64>,
+    /// Checkpoints that stay when there are newer ones, and when the run has ended [default: 0]
+    ///
+    /// A run that kept one can be extended (`resume RUN --epochs 8`), or gone back to (`resume RUN --from-step N`).
+    #[arg(
+        long,
+        value_name = "K",
+        hide_short_help = true,
+        help_heading = "Log and checkpoints"
+    )]
+    pub keep_checkpoints: Option<usize>,
     /// Also write the metrics as a TensorBoard event file, RUN/tensorboard/
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", hide_short_help = true)]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", hide_short_help = true, help_heading = "Log and checkpoints")]
     pub tensorboard: Option<bool>,
-    /// Recipe whose [train] table gives what is not typed
+    /// Recipe (its table [train]), or the config.toml of a run
+    ///
+    /// It gives what is not typed.
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
@@ -331,6 +491,10 @@ impl TrainArgs {
             threads: self.threads.or(recipe.threads).unwrap_or(0),
             prefetch: self.prefetch.or(recipe.prefetch),
             cache: self.cache.or(recipe.cache).unwrap_or_default(),
+            val_every: self.val_every.or(recipe.val_every),
+            monitor: self.monitor.or(recipe.monitor).unwrap_or_default(),
+            keep: self.keep.or(recipe.keep).unwrap_or_else(Kept::usual),
+            patience: self.patience.or(recipe.patience),
             log_every: self.log_every.or(recipe.log_every).unwrap_or(10),
             checkpoint_every: self
                 .checkpoint_every
@@ -340,6 +504,10 @@ impl TrainArgs {
                 .checkpoint_minutes
                 .or(recipe.checkpoint_minutes)
                 .unwrap_or_else(checkpoint_minutes),
+            keep_checkpoints: self
+                .keep_checkpoints
+                .or(recipe.keep_checkpoints)
+                .unwrap_or(0),
             tensorboard: self.tensorboard.or(recipe.tensorboard).unwrap_or(false),
         };
         config.check()?;
@@ -369,21 +537,24 @@ fn initial(
     }
 }
 
-/// The [train] table of a recipe; the other tables belong to the other programs.
+/// The [train] table of a recipe, the other tables of which belong to the other programs; or the settings of a run, whose
+/// folder is not taken for the new one's.
 fn read_table(path: &Path) -> Result<TrainArgs> {
     #[derive(Deserialize)]
     struct Recipe {
         train: TrainArgs,
     }
     let text = lift_files::text(path, Purpose::Settings).map_err(Error::io(path))?;
-    let recipe: Recipe = toml::from_str(&text).map_err(|e| {
-        let hint = match toml::from_str::<TrainConfig>(&text) {
-            Ok(_) => "hint: these are the settings of a run; in a recipe they stand below a line `[train]`",
-            Err(_) => "",
-        };
-        let reason = e.to_string();
-        Error::Config(format!("{}: {}\n{hint}", path.display(), reason.trim_end()).trim_end().into())
-    })?;
+    if toml::from_str::<TrainConfig>(&text).is_ok()
+        && let Ok(settings) = toml::from_str::<TrainArgs>(&text)
+    {
+        return Ok(TrainArgs {
+            out: None,
+            ..settings
+        });
+    }
+    let recipe: Recipe = toml::from_str(&text)
+        .map_err(|e| Error::Config(format!("{}: {}", path.display(), e.to_string().trim_end())))?;
     Ok(recipe.train)
 }
 

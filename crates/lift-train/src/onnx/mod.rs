@@ -10,15 +10,16 @@ mod proto;
 mod tower;
 
 use lift_models::Normalisation;
-use tch::Device;
+use tch::{Device, Kind, Tensor};
 
 pub use file::{MOST_INLINE, data_path, write};
 
-use crate::model::Parts;
+use crate::{adjustment::Adjustment, model::Parts};
 use graph::{Attribute, Graph};
 
-/// The graph of a model: `pixels` (b, r, r, 3), bytes -> `logits` and `probabilities` (b, K), fp32.
-pub fn graph(parts: &Parts, constants: &Normalisation) -> Graph {
+/// The graph of a model: `pixels` (b, r, r, 3), bytes -> `logits` and `probabilities` (b, K), fp32, adjusted where the run keeps an
+/// adjustment.
+pub fn graph(parts: &Parts, constants: &Normalisation, adjustment: Option<&Adjustment>) -> Graph {
     debug_assert_eq!(parts.visual.device(), Device::Cpu);
     let mut graph = Graph::default();
     tch::no_grad(|| {
@@ -31,6 +32,16 @@ pub fn graph(parts: &Parts, constants: &Normalisation) -> Graph {
             features
         };
         let logits = parts.classifier.nodes(&mut graph, &x);
+        let logits = match adjustment {
+            None => logits,
+            Some(adjustment) => {
+                let bias = Tensor::from_slice(&adjustment.bias).to_kind(Kind::Float);
+                let bias = graph.constant("adjustment.bias", &bias);
+                let shifted = graph.node("Add", &[&logits, &bias]);
+                let temperature = graph.number(adjustment.temperature);
+                graph.node("Div", &[&shifted, &temperature])
+            }
+        };
         let last = [("axis", Attribute::Int(-1))];
         let probabilities = graph.node_with("Softmax", &[&logits], &last);
         let shape = [None, Some(parts.classifier.weight.size()[0])];

@@ -3,7 +3,7 @@
 //! Invariant: figures are percent with one digit, and `-` stands where there is nothing to measure.
 
 use lift_page::terminal::aligned;
-use lift_shards::classes::told_apart;
+use lift_shards::{Split, classes::told_apart};
 
 use super::Report;
 use crate::eval::Evaluation;
@@ -41,6 +41,11 @@ pub fn table<'a>(reports: impl IntoIterator<Item = &'a Report>, columns: Columns
     }
     let mut rows = vec![header.into_iter().map(str::to_owned).collect::<Vec<_>>()];
     for report in reports {
+        if report.evaluations.is_empty() {
+            let mut row = vec![report.name.clone(), "not judged".into()];
+            row.resize(rows[0].len(), "-".into());
+            rows.push(row);
+        }
         for evaluation in &report.evaluations {
             let m = &evaluation.metrics;
             let mut row = vec![report.name.clone(), how(evaluation)];
@@ -87,17 +92,20 @@ pub fn class_table(report: &Report) -> String {
     aligned(&rows, 1)
 }
 
-/// The ensembling, the rank of the classes where it is not their own, and whether logits were adjusted.
+/// The ensembling; the split where it is not the test split, the rank of the classes where it is not their own, and whether
+/// logits were adjusted.
 fn how(evaluation: &Evaluation) -> String {
-    let tte = evaluation.tte.as_str();
-    let mut how = match &evaluation.level {
-        None => tte.to_owned(),
-        Some(level) => format!("{tte}, {level}"),
-    };
-    if evaluation.adjusted.is_some() {
-        how += ", adjusted";
+    let mut text = evaluation.tte.as_str().to_owned();
+    if evaluation.split != Split::Test {
+        text += &format!(", {}", evaluation.split);
     }
-    how
+    if let Some(level) = &evaluation.level {
+        text += &format!(", {level}");
+    }
+    if evaluation.adjusted.is_some() {
+        text += ", adjusted";
+    }
+    text
 }
 
 fn percent(value: Option<f64>) -> String {
@@ -112,7 +120,6 @@ mod tests {
         metrics::{Intervals, Metrics},
     };
     use lift_models::Precision;
-    use lift_shards::Split;
 
     fn report() -> Report {
         let metrics = Metrics {
@@ -164,6 +171,7 @@ mod tests {
             parameters: None,
             training: None,
             config: None,
+            selection: None,
             evaluations: vec![evaluation],
         }
     }

@@ -8,7 +8,10 @@ mod tables;
 
 use lift_page::{Block, Cell, Figure as ChartFigure, Group, KeyFigure, Page, Section, number};
 
-use super::{RunReport, State, summary::subject};
+use super::{
+    RunReport, State,
+    summary::{chosen, subject},
+};
 
 /// The most bytes of thumbnails on a page.
 pub const PICTURE_BYTES: usize = 500_000;
@@ -118,6 +121,8 @@ fn training(report: &RunReport) -> Option<Section> {
         .into_iter()
         .map(Block::Chart)
         .collect();
+    parts.extend(charts::validation(&report.validation).map(Block::Chart));
+    parts.extend(report.selection.as_ref().map(|s| Block::Text(chosen(s))));
     parts.extend(tables::effort(report).map(Block::Table));
     section("Training", parts)
 }

@@ -3,7 +3,10 @@
 use lift_page::{escape::visible, number, terminal::aligned};
 
 use super::{Accuracy, Confused, RunReport, slices};
-use crate::consistency;
+use crate::{
+    consistency,
+    validation::{Kept, Selection},
+};
 
 /// Pairs of classes that are named.
 const PAIRS: usize = 5;
@@ -13,6 +16,9 @@ pub fn summary(report: &RunReport) -> String {
     let mut out = format!("{}: {}\n\n", visible(&report.name), subject(report));
     out += &accuracies(&report.accuracy);
     out += "±: half of the 95 % interval\n";
+    if let Some(selection) = &report.selection {
+        out += &format!("\n{}\n", chosen(selection));
+    }
     if let Some(line) = cost(report) {
         out += &format!("\n{line}\n");
     }
@@ -35,6 +41,30 @@ pub fn summary(report: &RunReport) -> String {
         out += &format!("not here: {missing}\n");
     }
     out
+}
+
+/// Which weights the run has, and by what they were chosen.
+pub(super) fn chosen(selection: &Selection) -> String {
+    let (monitor, split) = (selection.monitor, selection.split);
+    let best = match selection.best {
+        Some(best) => format!(
+            "{monitor} accuracy on {split} was best after step {} (epoch {}), {:.1} %",
+            best.step,
+            best.epoch + 1,
+            100.0 * best.value
+        ),
+        None => format!("{monitor} accuracy on {split} was never known"),
+    };
+    let kept = match selection.kept {
+        Kept::Best => "the weights are those",
+        Kept::Last => "the weights are those after the last step",
+    };
+    let ended = if selection.ended_early {
+        "; training ended early, as none was better"
+    } else {
+        ""
+    };
+    format!("{best}; {kept}{ended}")
 }
 
 /// What was tuned, on what.

@@ -75,6 +75,7 @@ fn run(name: &str, judged: &[Prediction]) -> Report {
             classifier: 60,
             frozen: 1000,
         }),
+        selection: None,
         training: Some(Training {
             images: 795,
             steps: 20,
@@ -146,12 +147,17 @@ fn report() -> RunReport {
             lr: 0.02 / i as f64,
             images_per_second: 130.0 + i as f64,
             data_wait_share: 0.25,
+            train_accuracy: None,
+            train_many: None,
+            train_medium: None,
+            train_few: None,
         })
         .collect();
     let recorded = Recorded {
         before: Some(&before),
         after: Some(&after),
         log: &log,
+        validations: &[],
         consistency: Some(consistency()),
         provenance: Some(Provenance {
             tool_version: "0".into(),
@@ -164,6 +170,7 @@ fn report() -> RunReport {
                 model: "00000000000000cc".into(),
                 ..Origins::default()
             },
+            changes: Vec::new(),
         }),
         settings: Some("lr = 0.02\nout = \"</pre><script>```\"\n".into()),
         compared: &[run("other\"><img src=x onerror=alert(1)>", &before)],

@@ -1,6 +1,7 @@
 //! What is written of training: lines of `metrics.jsonl`, and the sums they are made from.
 
 use std::{
+    fmt,
     fs::{File, OpenOptions},
     io::{Seek, SeekFrom, Write},
     path::PathBuf,
@@ -8,11 +9,13 @@ use std::{
 };
 
 use serde::Serialize;
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::{
     error::{Error, Result},
     figures::Figures,
+    run_report::curves::ValidationFigures,
+    step::Seen,
     tensorboard::EventFile,
 };
 
@@ -28,6 +31,16 @@ pub(super) struct LogLine {
     /// In fp16.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) loss_scale: Option<f64>,
+    /// Of the images as they were trained on, in 0..=1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) train_accuracy: Option<f64>,
+    /// By band; none where no image of it was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) train_many: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) train_medium: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) train_few: Option<f64>,
 }
 
 impl LogLine {
@@ -38,8 +51,70 @@ impl LogLine {
             ("speed/images_per_second", self.images_per_second),
             ("speed/data_wait_share", self.data_wait_share),
         ];
-        events.scalars(self.step, &scalars)
+        events.scalars(self.step, &scalars)?;
+        let accuracies = [
+            ("train/accuracy", self.train_accuracy),
+            ("train/many", self.train_many),
+            ("train/medium", self.train_medium),
+            ("train/few", self.train_few),
+        ];
+        write_known(events, self.step, &accuracies)
     }
+}
+
+/// A line of `metrics.jsonl` that a validation wrote.
+#[derive(Debug, Serialize)]
+pub(super) struct ValidationLine {
+    pub(super) step: usize,
+    pub(super) epoch: usize,
+    pub(super) validation: ValidationFigures,
+}
+
+impl fmt::Display for ValidationLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let v = &self.validation;
+        write!(f, "step {}  val", self.step)?;
+        let figures = [
+            ("overall", v.overall),
+            ("mean class", v.mean_class),
+            ("many", v.many),
+            ("medium", v.medium),
+            ("few", v.few),
+        ];
+        for (name, value) in figures {
+            match value {
+                Some(value) => write!(f, "  {name} {:.1}", 100.0 * value)?,
+                None => write!(f, "  {name} -")?,
+            }
+        }
+        f.write_str(if v.best { "  (best so far)" } else { "" })
+    }
+}
+
+impl ValidationLine {
+    pub(super) fn write_scalars(&self, events: &mut EventFile) -> Result<()> {
+        let v = &self.validation;
+        let accuracies = [
+            ("val/overall", v.overall),
+            ("val/mean_class", v.mean_class),
+            ("val/many", v.many),
+            ("val/medium", v.medium),
+            ("val/few", v.few),
+        ];
+        write_known(events, self.step, &accuracies)
+    }
+}
+
+/// Those that are known: a band without images has no accuracy.
+fn write_known(events: &mut EventFile, step: usize, values: &[(&str, Option<f64>)]) -> Result<()> {
+    let known = values
+        .iter()
+        .filter_map(|(name, value)| Some((*name, (*value)?)));
+    let known: Vec<(&str, f64)> = known.collect();
+    if known.is_empty() {
+        return Ok(());
+    }
+    events.scalars(step, &known)
 }
 
 /// `metrics.jsonl`, behind its first bytes that a checkpoint knows.
@@ -73,7 +148,7 @@ impl Log {
     }
 
     /// Writes a line and returns its length.
-    pub(super) fn write(&mut self, line: &LogLine) -> Result<u64> {
+    pub(super) fn write(&mut self, line: &impl Serialize) -> Result<u64> {
         let text = serde_json::to_string(line).expect("a log line is plain data") + "\n";
         // One call: a reader never sees half a line.
         self.file
@@ -91,6 +166,8 @@ impl Log {
 /// The steps since the last log line; the loss is summed on the device.
 pub(super) struct Window {
     pub(super) loss_sum: Tensor,
+    /// (2, 3), as a step's.
+    hits: Tensor,
     pub(super) images: u64,
     pub(super) waited: f64,
     seconds_before: f64,
@@ -102,6 +179,9 @@ impl Window {
     pub(super) fn open(kept: &Figures, device: Device) -> Self {
         Self {
             loss_sum: Tensor::from(kept.loss_sum as f32).to_device(device),
+            hits: Tensor::from_slice2(&[kept.right, kept.of])
+                .to_kind(Kind::Float)
+                .to_device(device),
             images: kept.images,
             waited: kept.waited,
             seconds_before: kept.seconds,
@@ -109,10 +189,22 @@ impl Window {
         }
     }
 
+    /// Adds what a step saw.
+    pub(super) fn add(&mut self, seen: &Seen, images: usize) {
+        self.loss_sum += &seen.loss_sum;
+        self.hits += &seen.hits;
+        self.images += images as u64;
+    }
+
     /// Waits for the device, so that the time is that of the work done.
     pub(super) fn figures(&self) -> Figures {
+        // One transfer for all six.
+        let hits = self.hits.to_device(Device::Cpu);
+        let hits = |row: i64| [0, 1, 2].map(|band| hits.double_value(&[row, band]));
         Figures {
             loss_sum: self.loss_sum.double_value(&[]),
+            right: hits(0),
+            of: hits(1),
             images: self.images,
             waited: self.waited,
             seconds: self.seconds_before + self.opened.elapsed().as_secs_f64(),

@@ -38,7 +38,7 @@ fn the_cpu_makes_what_libtorch_makes_and_a_missing_device_is_one_line() {
     assert_eq!(output.status.code(), Some(1));
     let message = stderr(&output);
     assert!(
-        message.starts_with("lift-train: device cuda:4096: ") && message.lines().count() <= 2,
+        message.starts_with("error: device cuda:4096: ") && message.lines().count() <= 2,
         "{message}"
     );
     assert_eq!(stdout(&output), "");

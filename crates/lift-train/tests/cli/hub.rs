@@ -112,7 +112,7 @@ fn a_model_that_is_not_in_the_cache_says_what_to_do() {
     assert_eq!(output.status.code(), Some(1));
     let message = stderr(&output);
     assert!(
-        message.starts_with("lift-train: models/typo: no such file or folder, nor in the cache (")
+        message.starts_with("error: models/typo: no such file or folder, nor in the cache (")
             && message.contains(
                 "\nhint: put config.json, model.safetensors (or pytorch_model.bin), tokenizer.json and, if it has one, preprocessor_config.json"
             ),

@@ -227,15 +227,15 @@ fn a_start_that_cannot_be_is_refused() {
     let cases: [(&[&str], &str); 3] = [
         (
             &[],
-            "lift-train: no head given, and no --init to make one\nhint: --head PATH, or `head` in [train] of the recipe; or --init class-mean, linear-probe or random\n",
+            "error: no head given, and no --init to make one\nhint: --head PATH, or `head` in [train] of the recipe; or --init class-mean, linear-probe or random\n",
         ),
         (
             &["--head", "h", "--init", "random"],
-            "lift-train: --init random makes the classifier itself, and --head h is given too\nhint: leave one of them out\n",
+            "error: --init random makes the classifier itself, and --head h is given too\nhint: leave one of them out\n",
         ),
         (
             &["--init", "head"],
-            "lift-train: no head given\nhint: --head PATH, or `head` in [train] of the recipe\n",
+            "error: no head given\nhint: --head PATH, or `head` in [train] of the recipe\n",
         ),
     ];
     for (args, message) in cases {
@@ -252,7 +252,7 @@ fn a_start_that_cannot_be_is_refused() {
         (output.status.code(), stderr(&output).as_str()),
         (
             Some(2),
-            "lift-train: --init head makes nothing\nhint: use class-mean, linear-probe or random\n"
+            "error: --init head makes nothing\nhint: use class-mean, linear-probe or random\n"
         )
     );
 }

@@ -308,6 +308,6 @@ fn plans_name_modules_sizes_and_blocks() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
         stderr(&output),
-        "lift-train: --layers 6: block 6 counted from 0, the model has 6\n"
+        "error: --layers 6: block 6 counted from 0, the model has 6\n"
     );
 }

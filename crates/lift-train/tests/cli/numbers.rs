@@ -65,7 +65,7 @@ fn one_nan_in_the_classifier_is_refused_with_its_name_and_place() {
     assert_eq!(
         message,
         format!(
-            "lift-train: {path}: classifier.weight holds values that are not finite: 1 of 6400, the first at [7, 3] is NaN\n\
+            "error: {path}: classifier.weight holds values that are not finite: 1 of 6400, the first at [7, 3] is NaN\n\
              hint: bring the file back as the run wrote it, or train again\n"
         )
     );
@@ -106,7 +106,7 @@ fn logits_that_grow_too_large_are_refused_with_the_image() {
     assert_eq!(code, Some(1));
     let last = message.lines().rev().nth(1).unwrap();
     assert!(
-        last.starts_with("lift-train: image ") && last.contains(".jpg) of "),
+        last.starts_with("error: image ") && last.contains(".jpg) of "),
         "{message}"
     );
     assert!(
@@ -164,7 +164,7 @@ fn classes_that_start_alike_are_refused_or_allowed() {
     let texts = [&shards, &demo_model(), &path, &out].map(|path| path.display().to_string());
     let [shards, model, file, out] = texts.each_ref().map(String::as_str);
     let expected = format!(
-        "lift-train: {file}: classes have the same row or class text, so that nothing tells them apart at the start:\n  \
+        "error: {file}: classes have the same row or class text, so that nothing tells them apart at the start:\n  \
          4 {first:?}, 9 {second:?}\n\
          hint: give them texts of their own (`lift-text classifier --descriptors`), join them, or go on with --allow-identical\n"
     );
@@ -318,7 +318,8 @@ fn evaluations_are_the_same_for_any_batch_and_limit() {
     }
     let (code, message) = eval(&config.out, &["--max-memory", "1kB"]).unwrap_err();
     assert_eq!(code, Some(2));
-    let start = "lift-train: --max-memory 1000 B is too little: evaluation of one crop at once takes about ";
+    let start =
+        "error: --max-memory 1000 B is too little: evaluation of one crop at once takes about ";
     assert!(message.starts_with(start), "{message}");
 }
 

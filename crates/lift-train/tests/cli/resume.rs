@@ -243,8 +243,8 @@ fn other_inputs_and_settings_are_refused_by_name() {
         model: other_model,
         ..config.clone()
     };
-    let of_lr = TrainConfig {
-        lr: 0.5,
+    let of_tau = TrainConfig {
+        tau: 0.5,
         ..config.clone()
     };
     for (config, start) in [
@@ -257,8 +257,8 @@ fn other_inputs_and_settings_are_refused_by_name() {
             "DIR/other.safetensors: not the model that the run was started with (hash ",
         ),
         (
-            &of_lr,
-            "DIR/run/config.toml: lr is 0.5, the checkpoint has 0.02\nhint: ",
+            &of_tau,
+            "DIR/run/config.toml: tau is 0.5, the checkpoint has 1.0\nhint: ",
         ),
     ] {
         let message = refused(config);
@@ -300,7 +300,7 @@ fn other_inputs_and_settings_are_refused_by_name() {
     command::resume(&config, &Stop::default()).unwrap();
     assert_eq!(
         refused(&config),
-        "DIR/run: is finished, it has its report\nhint: `lift-train eval --run DIR/run` judges it again"
+        "DIR/run: is finished, it has its report\nhint: `lift-train eval DIR/run` judges it again"
     );
 }
 
@@ -541,7 +541,7 @@ fn the_program_goes_on_after_sigterm_and_sigkill() {
     let text = stderr(&output);
     let last = text.lines().last().unwrap();
     assert!(
-        last.starts_with(&format!("lift-train: {run}: stopped after step "))
+        last.starts_with(&format!("error: {run}: stopped after step "))
             && last.ends_with(&format!("; `lift-train resume {run}` goes on")),
         "{text}"
     );

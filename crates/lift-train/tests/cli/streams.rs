@@ -78,7 +78,7 @@ fn a_log_that_cannot_be_written_ends_no_training() {
         (compared.status.code(), stderr(&compared)),
         (
             Some(1),
-            "lift-train: standard output: No space left on device (os error 28)\n".into()
+            "error: standard output: No space left on device (os error 28)\n".into()
         )
     );
 }

@@ -5,9 +5,11 @@
 
 use lift_models::{Normalisation, TensorFile, VisionConfig};
 use serde_json::json;
+use tch::{Kind, Tensor};
 
 use super::{source::Source, staging::Staging};
 use crate::{
+    adjustment::Adjustment,
     classifier::ClassifierKind,
     error::{Error, Result},
     model::TunedModel,
@@ -73,11 +75,22 @@ pub(super) fn write_classifier(
     };
     add("weight", &classifier.weight);
     classifier.bias.iter().for_each(|bias| add("bias", bias));
+    let adjustment = Adjustment::of_run(&source.run)?;
+    if let Some(adjustment) = &adjustment {
+        let bias = Tensor::from_slice(&adjustment.bias).to_kind(Kind::Float);
+        file.tensors.insert("adjustment.bias".into(), bias);
+        let temperature = adjustment.temperature.to_string();
+        file.metadata.insert("temperature".into(), temperature);
+    }
+    let formula = match &adjustment {
+        None => formula(kind).to_owned(),
+        Some(_) => format!("({} + adjustment.bias) / temperature", formula(kind)),
+    };
     let entries = [
         ("format", FORMAT.to_owned()),
         ("kind", kind.to_string()),
         ("scale", source.config.scale.to_string()),
-        ("formula", formula(kind).to_owned()),
+        ("formula", formula),
         ("class_names", json!(source.tuned.class_names).to_string()),
         ("class_hash", source.tuned.class_hash.clone()),
     ];

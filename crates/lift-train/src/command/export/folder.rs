@@ -21,7 +21,12 @@ use crate::{
 };
 
 /// Files of a run that go along as they are, where there are any.
-const AS_THEY_ARE: [&str; 3] = ["tuned.safetensors", "head.safetensors", "metrics.jsonl"];
+const AS_THEY_ARE: [&str; 4] = [
+    "tuned.safetensors",
+    "head.safetensors",
+    "metrics.jsonl",
+    "adjust.toml",
+];
 
 /// Writes a run that can be taken to another machine.
 ///

@@ -10,6 +10,7 @@ use lift_page::terminal;
 
 use super::ExportSettings;
 use crate::{
+    adjustment::Adjustment,
     command::{load_tower, prepare_outputs},
     error::{Error, Result},
     model::Parts,
@@ -54,9 +55,11 @@ pub fn export_onnx(settings: &ExportSettings) -> Result<()> {
         });
     }
     let normalisation = Normalisation::of_model(&model, parts.visual.usual_normalisation())?;
-    let graph = onnx::graph(&parts, &normalisation);
+    let adjustment = Adjustment::of_run(run)?;
+    let graph = onnx::graph(&parts, &normalisation, adjustment.as_ref());
     let resolution = parts.visual.config().resolution as u32;
-    let metadata = metadata(run, &tuned, resolution, &normalisation)?;
+    let mut metadata = metadata(run, &tuned, resolution, &normalisation)?;
+    metadata.extend(adjustment.map(|adjustment| ("adjustment", adjustment.said())));
     let bytes = onnx::write(&graph, &metadata, out, MOST_INLINE)?;
     terminal::say(format_args!(
         "export: {}, {:.1} MB",

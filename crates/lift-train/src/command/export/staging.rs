@@ -62,7 +62,7 @@ impl Staging {
         fs::copy(from, &to).map_err(Error::io(&to))?;
         let file = fs::File::open(&to).map_err(Error::io(&to))?;
         file.sync_all().map_err(Error::io(&to))?;
-        if file_hash::of_file(from)? == fingerprint::of_file(&to)? {
+        if file_hash::of_file(from)? == file_hash::of_file(&to)? {
             return Ok(());
         }
         Err(Error::BadRun {

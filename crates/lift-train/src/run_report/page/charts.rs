@@ -7,7 +7,7 @@ use crate::{
     consistency::{Consistency, QUANTILES},
     run_report::{
         RunReport, State,
-        curves::CurvePoint,
+        curves::{CurvePoint, ValidationPoint},
         judged::Bin,
         smooth::{SPAN, loess},
     },
@@ -76,14 +76,80 @@ pub fn curves(points: &[CurvePoint]) -> Vec<Figure> {
             ),
         }
     };
-    vec![
+    let accuracy = by_band(
+        "Training accuracy",
+        "Of the images as they were trained on, each band for itself; means over the steps between two points.",
+        points.iter().map(|p| {
+            let bands = [p.train_many, p.train_medium, p.train_few];
+            (p.step, p.train_accuracy, bands)
+        }),
+        "all images",
+    );
+    let mut all = vec![
         curve("Training loss", "loss", 3, &|p| p.loss),
         curve("Learning rate", "learning rate", 5, &|p| p.lr),
         curve("Throughput", "images a second", 0, &|p| p.images_per_second),
         curve("Time spent waiting for data", "% of the time", 1, &|p| {
             100.0 * p.data_wait_share
         }),
-    ]
+    ];
+    // Behind the loss.
+    all.splice(1..1, accuracy);
+    all
+}
+
+/// Accuracy on the validation split over steps; nothing where it was not measured.
+pub fn validation(points: &[ValidationPoint]) -> Option<Figure> {
+    let figures = points.iter().map(|p| {
+        let v = &p.validation;
+        (p.step, v.mean_class, [v.many, v.medium, v.few])
+    });
+    let caption = "Plain evaluation on the val split, means of the per-class accuracies.";
+    by_band("Validation", caption, figures, "mean class")
+}
+
+/// Accuracies over steps: of all classes, and by band; nothing where none is known.
+fn by_band(
+    title: &str,
+    caption: &str,
+    points: impl Iterator<Item = (usize, Option<f64>, [Option<f64>; 3])>,
+    all: &str,
+) -> Option<Figure> {
+    let mut lines: [Vec<(f64, f64)>; 4] = Default::default();
+    for (step, mean, [many, medium, few]) in points {
+        for (line, value) in lines.iter_mut().zip([mean, many, medium, few]) {
+            line.extend(value.map(|value| (step as f64, 100.0 * value)));
+        }
+    }
+    if lines.iter().all(Vec::is_empty) {
+        return None;
+    }
+    let names = [all, "many", "medium", "few"];
+    let colours = [
+        Colour::Purple,
+        Colour::Blue,
+        Colour::Green,
+        Colour::Vermillion,
+    ];
+    let ends = names.iter().zip(&lines).filter_map(|(name, line)| {
+        let (first, last) = (line.first()?, line.last()?);
+        Some(format!("{name} from {:.1} to {:.1} %", first.1, last.1))
+    });
+    let ends: Vec<String> = ends.collect();
+    let series = names.iter().zip(colours).zip(lines);
+    Some(Figure {
+        title: title.into(),
+        description: format!("{}.", ends.join(", ")),
+        caption: caption.into(),
+        plot: Plot::new(
+            Axis::linear("step"),
+            Axis::linear("accuracy in %").range(0.0, 100.0),
+            series
+                .filter(|(_, line)| !line.is_empty())
+                .map(|((name, colour), line)| Series::new(*name, colour, Mark::Line(line)))
+                .collect(),
+        ),
+    })
 }
 
 /// Accuracy of each class over its training images; nothing where those are not known.
