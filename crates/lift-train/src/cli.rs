@@ -5,6 +5,7 @@ mod advise;
 mod bench;
 mod export;
 mod import;
+mod passed;
 mod predict;
 mod report;
 mod run_arg;
@@ -18,14 +19,15 @@ use lift_models::{DeviceChoice, Precision, memory::MemorySize};
 use lift_page::terminal;
 use lift_shards::{Split, ranks::RANKS};
 
+use passed::{PassArgs, PassDefaults};
 use run_arg::RunArg;
 
 use crate::{
     adjustment::Adjusting,
     command::{self, Asked, EvalSettings, Form, HeadFile, InitSettings, Output, PredictSettings},
-    config::{RANDOM_CROPS, TrainArgs, TrainConfig, check_ranges, precision, required},
+    config::{TrainArgs, TrainConfig, check_ranges, precision, required},
     error::{Error, Result},
-    eval::{EvalView, Tte},
+    eval::Tte,
     head_init::HeadInit,
     level::Level,
     passes::Passing,
@@ -421,18 +423,6 @@ struct HowArgs {
     /// Which split
     #[arg(long, value_name = "SPLIT", default_value_t = Split::Test)]
     split: Split,
-    /// Test-time ensembling
-    #[arg(long, value_enum, default_value_t = Tte::None)]
-    tte: Tte,
-    /// Pixels beyond the resolution for ensembling [default: the run's; or 24 of 224]
-    #[arg(long, value_name = "PIXELS")]
-    expand: Option<u32>,
-    /// Crops an image with --tte random-crops
-    #[arg(long, value_name = "N", default_value_t = RANDOM_CROPS, hide_short_help = true)]
-    crops: usize,
-    /// Seed of random crops and of the bootstrap intervals
-    #[arg(long, value_name = "N", default_value_t = 0, hide_short_help = true)]
-    seed: u64,
     /// Judge at a rank above the classes (kingdom, phylum, class, order, family, genus), with --taxonomy
     #[arg(long, value_name = "RANK", value_parser = RANKS, requires = "taxonomy", hide_short_help = true)]
     level: Option<String>,
@@ -448,33 +438,8 @@ struct HowArgs {
     /// Write the logits of each image, before any adjustment: a .parquet file
     #[arg(long, value_name = "FILE")]
     logits: Option<PathBuf>,
-    /// Crops a forward pass, at most
-    #[arg(
-        long,
-        visible_alias = "eval-batch-size",
-        value_name = "N",
-        default_value_t = 128,
-        hide_short_help = true
-    )]
-    batch_size: usize,
-    /// Most memory that passes may take, such as 12GiB [default: the run's]
-    #[arg(long, value_name = "SIZE", hide_short_help = true)]
-    max_memory: Option<MemorySize>,
-    /// Side of the crops in pixels [default: the run's, or the model's]
-    #[arg(long, value_name = "R", hide_short_help = true)]
-    resolution: Option<u32>,
-    /// Kind of the frozen weights: fp32, bf16 or fp16 [default: the run's, or as in training]
-    #[arg(long, value_parser = precision, hide_short_help = true)]
-    precision: Option<Precision>,
-    /// auto, cpu or cuda:N
-    #[arg(long, default_value = "auto")]
-    device: String,
-    /// Threads that compute, and that prepare batches; 0: one a core
-    #[arg(long, value_name = "N", default_value_t = 0, hide_short_help = true)]
-    threads: usize,
-    /// Decode large JPEGs at their full size before they are shrunk; as in training if that was with it
-    #[arg(long, hide_short_help = true)]
-    exact: bool,
+    #[command(flatten)]
+    pass: PassArgs,
     #[command(flatten)]
     shown: ShownArgs,
 }
@@ -543,45 +508,17 @@ struct CheckDeviceArgs {
     json: bool,
 }
 
-/// What an evaluation takes from a run or a recipe where nothing is typed.
-struct HowDefaults {
-    expand: Option<u32>,
-    resolution: Option<u32>,
-    precision: Option<Precision>,
-    exact: bool,
-    max_memory: Option<MemorySize>,
-}
-
 impl HowArgs {
-    fn settings(&self, shards: PathBuf, defaults: HowDefaults) -> Result<EvalSettings> {
-        let expand = self.expand.or(defaults.expand);
-        check_ranges(&[
-            ("expand", f64::from(expand.unwrap_or(0)), 0.0, 4096.0),
-            ("crops", self.crops as f64, 1.0, 1024.0),
-            ("batch-size", self.batch_size as f64, 1.0, 1e6),
-            ("threads", self.threads as f64, 0.0, 1024.0),
-        ])?;
-        let max_memory = self.max_memory.or(defaults.max_memory);
-        let device = command::device(&self.device, max_memory, self.threads)?;
-        let precision = self.precision.or(defaults.precision);
+    fn settings(&self, shards: PathBuf, defaults: &PassDefaults) -> Result<EvalSettings> {
+        let passed = self.pass.with(defaults)?;
         Ok(EvalSettings {
             shards,
             split: self.split,
-            look: EvalView {
-                tte: self.tte,
-                expand,
-                random_crops: self.crops,
-                seed: self.seed,
-            },
-            passing: Passing {
-                batch_size: self.batch_size,
-                max_memory,
-                threads: self.threads,
-                exact: self.exact || defaults.exact,
-            },
-            resolution: self.resolution.or(defaults.resolution),
-            precision: precision.unwrap_or_else(|| Precision::usual(device)),
-            device,
+            look: passed.look,
+            passing: passed.passing,
+            resolution: passed.resolution,
+            precision: passed.precision,
+            device: passed.device,
             predictions: self.predictions.clone(),
             confusion: self.confusion.clone(),
             logits: self.logits.clone(),
@@ -631,15 +568,9 @@ impl Cli {
             Some(Command::Eval(args)) => {
                 let run = args.run.path();
                 let config = crate::run::read_config(&run)?;
+                let defaults = PassDefaults::of_run(&config);
                 let shards = args.shards.unwrap_or(config.shards);
-                let defaults = HowDefaults {
-                    expand: config.expand,
-                    resolution: config.resolution,
-                    precision: config.precision,
-                    exact: config.exact,
-                    max_memory: config.max_memory,
-                };
-                let mut settings = args.how.settings(shards, defaults)?;
+                let mut settings = args.how.settings(shards, &defaults)?;
                 if args.no_adjust {
                     settings.adjusting = Adjusting::LeftOut;
                 }
@@ -658,14 +589,14 @@ impl Cli {
                 };
                 let model = required(args.model.or(recipe.model), "model")?;
                 let head = required(args.head.or(recipe.head), "head")?;
-                let defaults = HowDefaults {
+                let defaults = PassDefaults {
                     expand: recipe.expand,
                     resolution: recipe.resolution,
                     precision: recipe.precision,
                     exact: recipe.exact.unwrap_or(false),
                     max_memory: recipe.max_memory,
                 };
-                let settings = args.how.settings(shards, defaults)?;
+                let settings = args.how.settings(shards, &defaults)?;
                 let allow = args.allow_identical || recipe.allow_identical.unwrap_or(false);
                 let head = HeadFile::new(&head, allow);
                 if !args.inputs.is_empty() {

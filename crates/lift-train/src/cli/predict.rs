@@ -3,15 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use lift_models::{Precision, memory::MemorySize};
 
+use super::passed::{PassArgs, PassDefaults};
 use crate::{
     adjustment::Adjusting,
     command::{self, Asked, PredictSettings},
-    config::{RANDOM_CROPS, check_ranges, precision},
+    config::check_ranges,
     error::Result,
-    eval::{EvalView, Tte},
-    passes::Passing,
     run::read_config,
 };
 
@@ -61,94 +59,29 @@ impl AnswerArgs {
 
 /// How images without labels are asked about.
 #[derive(Debug, Args)]
-pub(super) struct AskArgs {
+struct AskArgs {
     /// Write the predictions: a .csv, .jsonl or .parquet file [default: lines on standard output]
     #[arg(long = "out", value_name = "FILE", id = "predicted")]
-    pub(super) out: Option<PathBuf>,
+    out: Option<PathBuf>,
     #[command(flatten)]
     answers: AnswerArgs,
     /// JSON lines on standard output
     #[arg(long, id = "json-lines", conflicts_with = "predicted")]
     json: bool,
-    /// Test-time ensembling
-    #[arg(long, value_enum, default_value_t = Tte::None)]
-    tte: Tte,
-    /// Pixels beyond the resolution for ensembling [default: the run's; or 24 of 224]
-    #[arg(long, value_name = "PIXELS")]
-    expand: Option<u32>,
-    /// Crops an image with --tte random-crops
-    #[arg(long, value_name = "N", default_value_t = RANDOM_CROPS, hide_short_help = true)]
-    crops: usize,
-    /// Seed of random crops
-    #[arg(long, value_name = "N", default_value_t = 0, hide_short_help = true)]
-    seed: u64,
-    /// Crops a forward pass, at most
-    #[arg(
-        long,
-        visible_alias = "eval-batch-size",
-        value_name = "N",
-        default_value_t = 128
-    )]
-    batch_size: usize,
-    /// Most memory that passes may take, such as 12GiB [default: the run's]
-    #[arg(long, value_name = "SIZE", hide_short_help = true)]
-    max_memory: Option<MemorySize>,
-    /// Side of the crops in pixels [default: the run's, or the model's]
-    #[arg(long, value_name = "R", hide_short_help = true)]
-    resolution: Option<u32>,
-    /// Kind of the frozen weights: fp32, bf16 or fp16 [default: the run's, or as in training]
-    #[arg(long, value_parser = precision, hide_short_help = true)]
-    precision: Option<Precision>,
-    /// auto, cpu or cuda:N
-    #[arg(long, default_value = "auto")]
-    device: String,
-    /// Threads that compute, and that prepare batches; 0: one a core
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    threads: usize,
-    /// Decode large JPEGs at their full size before they are shrunk; as in training if that was with it
-    #[arg(long, hide_short_help = true)]
-    exact: bool,
-}
-
-/// What is taken from a run where nothing is typed.
-#[derive(Default)]
-pub(super) struct AskDefaults {
-    pub(super) expand: Option<u32>,
-    pub(super) resolution: Option<u32>,
-    pub(super) precision: Option<Precision>,
-    pub(super) exact: bool,
-    pub(super) max_memory: Option<MemorySize>,
+    #[command(flatten)]
+    pass: PassArgs,
 }
 
 impl AskArgs {
-    pub(super) fn settings(&self, defaults: &AskDefaults) -> Result<PredictSettings> {
+    fn settings(&self, defaults: &PassDefaults) -> Result<PredictSettings> {
         self.answers.check()?;
-        let expand = self.expand.or(defaults.expand);
-        check_ranges(&[
-            ("expand", f64::from(expand.unwrap_or(0)), 0.0, 4096.0),
-            ("crops", self.crops as f64, 1.0, 1024.0),
-            ("batch-size", self.batch_size as f64, 1.0, 1e6),
-            ("threads", self.threads as f64, 0.0, 1024.0),
-        ])?;
-        let max_memory = self.max_memory.or(defaults.max_memory);
-        let device = command::device(&self.device, max_memory, self.threads)?;
-        let precision = self.precision.or(defaults.precision);
+        let passed = self.pass.with(defaults)?;
         Ok(PredictSettings {
-            look: EvalView {
-                tte: self.tte,
-                expand,
-                random_crops: self.crops,
-                seed: self.seed,
-            },
-            passing: Passing {
-                batch_size: self.batch_size,
-                max_memory,
-                threads: self.threads,
-                exact: self.exact || defaults.exact,
-            },
-            resolution: self.resolution.or(defaults.resolution),
-            precision: precision.unwrap_or_else(|| Precision::usual(device)),
-            device,
+            look: passed.look,
+            passing: passed.passing,
+            resolution: passed.resolution,
+            precision: passed.precision,
+            device: passed.device,
             top: self.answers.top,
             min_confidence: self.answers.min_confidence,
             max_bad: self.answers.max_bad,
@@ -161,14 +94,7 @@ impl AskArgs {
 
 impl PredictArgs {
     pub(super) fn run(&self) -> Result<()> {
-        let config = read_config(&self.run)?;
-        let defaults = AskDefaults {
-            expand: config.expand,
-            resolution: config.resolution,
-            precision: config.precision,
-            exact: config.exact,
-            max_memory: config.max_memory,
-        };
+        let defaults = PassDefaults::of_run(&read_config(&self.run)?);
         let settings = self.how.settings(&defaults)?;
         let adjusting = if self.no_adjust {
             Adjusting::LeftOut
