@@ -23,15 +23,22 @@ mod verify;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use lift_page::number::{bytes as size, counted, grouped};
 use lift_page::terminal;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+/// With what decides the speed here, but no byte.
+static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
+    let kernel = lift_image::ResizeKernel::available()[0];
+    format!("{}\nresizes with {kernel}", lift_data::VERSION)
+});
+
 /// Long-tailed image datasets: build Parquet shards from images, describe them, verify them.
 #[derive(Debug, Parser)]
-#[command(version = lift_data::VERSION, max_term_width = 100, arg_required_else_help = true)]
+#[command(version = lift_data::VERSION, long_version = LONG_VERSION.as_str(), max_term_width = 100, arg_required_else_help = true)]
 #[command(after_help = "`lift-data <command> --help` shows examples.")]
 pub struct Cli {
     #[command(subcommand)]

@@ -542,7 +542,13 @@ fn help_fits_a_screen_and_version_is_short() {
         assert!(lines < 45, "{command}: {lines} lines");
     }
     assert!(place.run("build --help").contains("Examples:"));
-    assert!(place.run("--version").contains("lift-data "));
+    let version = place.run("--version");
+    assert!(version.contains("lift-data "));
+    let kernel = lift_image::ResizeKernel::available()[0];
+    assert!(
+        version.contains(&format!("\nresizes with {kernel}\n")),
+        "{version}"
+    );
     assert!(place.run("completions bash").contains("complete -F"));
 }
 

@@ -3,7 +3,7 @@
 //! It knows no files and no datasets. Invariant: the same bytes and settings give the same pixels, and the same pixels the same
 //! bytes, on every processor.
 
-// `deny`, not `forbid`: `resize::avx512` uses instructions that not every CPU has, `libjpeg` calls the C library.
+// `deny`, not `forbid`: `resize::avx512` and `resize::avx2` use instructions that not every CPU has, `libjpeg` calls the C library.
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
@@ -20,4 +20,4 @@ mod subsampling;
 mod testing;
 
 pub use error::{Error, Result};
-pub use resize::{CropBox, Resizer, RgbView};
+pub use resize::{CropBox, ResizeKernel, Resizer, RgbView};

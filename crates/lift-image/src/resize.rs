@@ -4,7 +4,12 @@
 //! a crop never bleed into it, and a crop of the wanted size is copied unchanged.
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
+mod kernel;
+#[cfg(target_arch = "x86_64")]
+mod plans;
 #[cfg(target_arch = "x86_64")]
 mod weights;
 
@@ -13,6 +18,8 @@ use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{self as fir, FilterType, ResizeAlg, ResizeOptions};
 
 use crate::error::{Error, Result};
+use kernel::Kernel;
+pub use kernel::ResizeKernel;
 
 /// Borrowed RGB8 pixels, rows from the top, three bytes a pixel, no padding.
 #[derive(Debug, Clone, Copy)]
@@ -54,9 +61,8 @@ impl CropBox {
 #[derive(Debug, Default)]
 pub struct Resizer {
     inner: fir::Resizer,
-    #[cfg(target_arch = "x86_64")]
-    kernel: avx512::Kernel,
-    /// Rows that are resized, columns that are not yet.
+    kernel: Kernel,
+    /// Rows that the library has resized, columns that it has not yet.
     between: Vec<u8>,
 }
 
@@ -64,6 +70,16 @@ impl Resizer {
     /// A resizer without buffers; they grow with the first images.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// One with a kernel of [`ResizeKernel::available`], to compare them.
+    pub fn with_kernel(kernel: ResizeKernel) -> Self {
+        let has_it = ResizeKernel::available().contains(&kernel);
+        assert!(has_it, "this CPU has no {kernel}");
+        Self {
+            kernel: Kernel::of(kernel),
+            ..Self::default()
+        }
     }
 
     /// Writes the `crop` of `src`, resized to `dst_width` x `dst_height`, into `dst` (RGB8, rows from
@@ -86,12 +102,9 @@ impl Resizer {
         if crop.height == dst_height || crop.width == dst_width {
             return self.pass(src, crop, dst_width, dst_height, dst);
         }
-        #[cfg(target_arch = "x86_64")]
-        {
-            let (size, between) = ((dst_width, dst_height), &mut self.between);
-            if self.kernel.crop_resize(src, crop, size, between, dst) {
-                return Ok(());
-            }
+        let size = (dst_width, dst_height);
+        if self.kernel.crop_resize(src, crop, size, dst) {
+            return Ok(());
         }
         self.two_passes(src, crop, dst_width, dst_height, dst)
     }

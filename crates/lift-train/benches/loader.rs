@@ -4,7 +4,7 @@
 //! wall time that is shown is that of all cores.
 
 use std::{
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
     sync::{Arc, LazyLock},
 };
@@ -19,7 +19,7 @@ use lift_data::{
 };
 use lift_image::encode::Subsampling;
 use lift_image::{
-    CropBox, Resizer, RgbView,
+    CropBox, ResizeKernel, Resizer, RgbView,
     decode::{Decoder, Orientation},
 };
 use lift_loader::{Draws, Loader, View, image_rng, mda_crop};
@@ -45,9 +45,10 @@ fn main() {
     divan::main();
 }
 
-/// The largest square, and one of the size that crops have on average.
-#[divan::bench(args = [256, 190])]
-fn crop_resize(bencher: Bencher, side: u32) {
+/// The largest square, and one of the size that crops have on average, by each kernel that the CPU has.
+#[divan::bench(args = kernels_and_sides())]
+fn crop_resize(bencher: Bencher, case: &Case) {
+    let &Case(kernel, side) = case;
     let photo = photo(0);
     let source = RgbView {
         width: WIDTH,
@@ -60,7 +61,7 @@ fn crop_resize(bencher: Bencher, side: u32) {
         width: side,
         height: side,
     };
-    let mut resizer = Resizer::new();
+    let mut resizer = Resizer::with_kernel(kernel);
     let mut out = vec![0; (SIDE * SIDE * 3) as usize];
     bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
         resizer
@@ -68,6 +69,21 @@ fn crop_resize(bencher: Bencher, side: u32) {
             .expect("it fits");
         black_box(&out);
     });
+}
+
+struct Case(ResizeKernel, u32);
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.0, self.1)
+    }
+}
+
+fn kernels_and_sides() -> Vec<Case> {
+    let kernels = ResizeKernel::available().into_iter();
+    kernels
+        .flat_map(|kernel| [256, 190].map(|side| Case(kernel, side)))
+        .collect()
 }
 
 #[divan::bench]

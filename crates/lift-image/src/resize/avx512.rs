@@ -8,84 +8,51 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
-use std::collections::HashMap;
 
+use super::plans::Plans;
 use super::weights::Weights;
 use super::{CropBox, RgbView};
 
-/// Sizes that are kept: more than there are square crops of a short side of 256.
-const MOST_PLANS: usize = 400;
-
-/// The passes for all sizes so far.
-#[derive(Debug)]
+/// The passes for all sizes so far, and the rows between them.
+#[derive(Debug, Default)]
 pub(super) struct Kernel {
-    is_available: bool,
-    plans: HashMap<(u32, u32), ResizePlan>,
-}
-
-/// How so many inputs become so many outputs.
-#[derive(Debug)]
-struct ResizePlan {
-    weights: Weights,
-    /// `None` where 16 bytes need more than 128.
-    rows: Option<RowPlan>,
-}
-
-impl Default for Kernel {
-    fn default() -> Self {
-        let is_available = is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512vl")
-            && is_x86_feature_detected!("avx512vbmi")
-            && is_x86_feature_detected!("avx512vnni");
-        Self {
-            is_available,
-            plans: HashMap::new(),
-        }
-    }
+    across: Plans<Option<RowPlan>>,
+    down: Plans<Weights>,
+    /// Rows that are resized, columns that are not yet.
+    between: Vec<u8>,
 }
 
 impl Kernel {
-    /// Resizes if it can, and says whether it did. All sizes are checked; both sides of the crop change.
+    pub(super) fn is_available() -> bool {
+        is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512vbmi")
+            && is_x86_feature_detected!("avx512vnni")
+    }
+
+    /// Resizes if it can, and says whether it did. All sizes are checked; both sides of the crop change; the CPU has the five
+    /// extensions.
     pub(super) fn crop_resize(
         &mut self,
         src: RgbView<'_>,
         crop: CropBox,
         (width, height): (u32, u32),
-        between: &mut Vec<u8>,
         dst: &mut [u8],
     ) -> bool {
-        if !self.is_available {
-            return false;
-        }
-        if self.plans.len() + 2 > MOST_PLANS {
-            self.plans.clear();
-        }
-        let sizes = [(crop.width, width), (crop.height, height)];
-        for size in sizes {
-            self.plans
-                .entry(size)
-                .or_insert_with(|| ResizePlan::new(size));
-        }
-        let [across, down] = sizes.map(|size| &self.plans[&size]);
-        let Some(rows) = &across.rows else {
+        let across = self.across.of((crop.width, width), RowPlan::new);
+        let Some(across) = across else {
             return false;
         };
-        between.resize(width as usize * crop.height as usize * 3, 0);
+        let down = self.down.of((crop.height, height), Weights::new);
+        let bytes = width as usize * crop.height as usize * 3;
+        self.between.resize(bytes, 0);
         // SAFETY: the CPU has the five extensions.
         unsafe {
-            rows.run(src, crop, between);
-            lines(&down.weights, between, width as usize * 3, dst);
+            across.run(src, crop, &mut self.between);
+            lines(down, &self.between, width as usize * 3, dst);
         }
         true
-    }
-}
-
-impl ResizePlan {
-    fn new((from, to): (u32, u32)) -> Self {
-        let weights = Weights::new(from, to);
-        let rows = RowPlan::new(&weights);
-        Self { weights, rows }
     }
 }
 
@@ -107,7 +74,9 @@ struct RowPlan {
 }
 
 impl RowPlan {
-    fn new(weights: &Weights) -> Option<Self> {
+    /// `None` where 16 bytes need more than 128.
+    fn new(from: u32, to: u32) -> Option<Self> {
+        let weights = Weights::new(from, to);
         let row_bytes = weights.starts.len() * 3;
         let pairs = weights.taps / 2;
         let mut plan = Self {
