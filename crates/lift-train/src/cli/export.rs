@@ -31,7 +31,7 @@ pub(super) struct ExportArgs {
     /// What to make of it
     #[arg(long, value_enum)]
     format: Format,
-    /// Folder to write, which must be missing or empty, or the .onnx file [default: below RUN/export/]
+    /// Folder to write, which must be missing or empty, or a .onnx file [default: below RUN/export/]
     #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
     /// Its model: folder, file or org/name [default: the run's]
@@ -45,7 +45,7 @@ impl ExportArgs {
             Format::Folder => "folder",
             Format::Merged => "merged",
             Format::Peft => "peft",
-            Format::Onnx => "model.onnx",
+            Format::Onnx => "onnx",
         };
         let usual = || self.run.join("export").join(name);
         let settings = ExportSettings {

@@ -104,25 +104,59 @@ fn an_exported_graph_says_what_eval_says() {
     let exported = lift_train(&["export", &run, "--format", "onnx"]);
     assert_eq!(exported.status.code(), Some(0), "{}", stderr(&exported));
     assert!(exported.stdout.is_empty());
-    let file = dir.path().join("run/export/model.onnx");
+    let folder = dir.path().join("run/export/onnx");
     assert!(
-        stderr(&exported).starts_with(&format!("export: {}, ", file.display())),
+        stderr(&exported).starts_with(&format!("export: {}, ", folder.display())),
         "{}",
         stderr(&exported)
     );
-    // What is there is never written over, and the same run gives the same bytes.
+    let listed = fs::read_dir(&folder).unwrap();
+    let mut listed: Vec<_> = listed.map(|entry| entry.unwrap().file_name()).collect();
+    listed.sort();
+    let beside = [
+        "README.md",
+        "classes.json",
+        "model.onnx",
+        "preprocessor_config.json",
+    ];
+    assert_eq!(listed, beside);
+    // A file by name is the same bytes, with a card of its own; what is there is never written over.
+    let (second, card) = (path("second.onnx"), path("second.md"));
+    let to_file = ["export", &run, "--format", "onnx", "--out", &second];
+    for taken in [&second, &card] {
+        fs::write(taken, "mine").unwrap();
+        let refused = lift_train(&to_file);
+        assert_eq!(refused.status.code(), Some(1));
+        let message = format!(
+            "{taken}: exists, and an export replaces nothing\nhint: choose another --out, or remove it\n"
+        );
+        assert!(stderr(&refused).ends_with(&message), "{}", stderr(&refused));
+        assert_eq!(fs::read(taken).unwrap(), b"mine");
+        fs::remove_file(taken).unwrap();
+    }
     let again = lift_train(&["export", &run, "--format", "onnx"]);
     assert_eq!(again.status.code(), Some(1));
-    assert!(
-        stderr(&again).ends_with(
-            "model.onnx: exists, and an export replaces nothing\nhint: choose another --out, or remove it\n"
-        ),
-        "{}",
-        stderr(&again)
-    );
-    let second = path("second.onnx");
-    succeed(&["export", &run, "--format", "onnx", "--out", &second]);
-    assert!(fs::read(&file).unwrap() == fs::read(&second).unwrap());
+    assert!(stderr(&again).contains("export/onnx: exists and is not an empty folder"));
+    succeed(&to_file);
+    let model = fs::read(&second).unwrap();
+    assert!(fs::read(folder.join("model.onnx")).unwrap() == model);
+    let hash = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&model));
+    for (card, name) in [
+        (folder.join("README.md"), "model.onnx"),
+        (card.into(), "second.onnx"),
+    ] {
+        let text = fs::read_to_string(card).unwrap();
+        assert!(text.contains("library_name: onnx"), "{text}");
+        assert!(
+            text.contains(&format!("InferenceSession(\"{name}\"")),
+            "{text}"
+        );
+        let row = text
+            .lines()
+            .find(|line| line.starts_with(&format!("| {name} |")))
+            .unwrap();
+        assert!(row.ends_with(&format!("| `{hash}` |")), "{row} {hash}");
+    }
 
     let Some(python) = python() else { return };
     fs::rename(&second, dir.path().join("model.onnx")).unwrap();
@@ -184,7 +218,10 @@ fn an_exported_graph_says_what_eval_says() {
     let mut photo = format!("P6 {} {} 255\n", image.width, image.height).into_bytes();
     photo.extend(image.pixels);
     fs::write(dir.path().join("photo.jpg"), photo).unwrap();
-    let said = run_python(&python, &snippet("docs/export.md", "## ONNX"), dir.path());
+    let program = snippet("docs/export.md", "## ONNX");
+    let readme = fs::read_to_string(folder.join("README.md")).unwrap();
+    assert!(readme.contains(&program), "{readme}");
+    let said = run_python(&python, &program, dir.path());
     let first: Vec<&str> = said.lines().next().unwrap().split_whitespace().collect();
     let label: usize = rows[1][predicted].parse().unwrap();
     assert_eq!(first[1..].join(" "), names[label], "{said}");
@@ -198,8 +235,9 @@ fn an_exported_graph_says_what_eval_says() {
 fn what_cannot_be_exported_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).display().to_string();
-    let empty = path("empty");
+    let (empty, folder) = (path("empty"), path("folder.onnx"));
     fs::create_dir(&empty).unwrap();
+    fs::create_dir(&folder).unwrap();
     let output = lift_train(&["export", &empty, "--format", "onnx"]);
     assert_eq!(output.status.code(), Some(1));
     let said = stderr(&output);
@@ -229,11 +267,11 @@ fn what_cannot_be_exported_is_refused_by_name() {
     for (args, message) in [
         (
             &["--model", &vit][..],
-            "tuned.safetensors: classifier.weight has shape [100, 128], the model is 64 wide\nhint: export with the model",
+            "vit.safetensors: not the model that the run was started with",
         ),
         (
-            &["--out", &empty],
-            "empty: cannot write: there is a folder of that name",
+            &["--out", &folder],
+            "folder.onnx: cannot write: there is a folder of that name",
         ),
         (&["--model", &empty], "empty"),
     ] {

@@ -21,7 +21,7 @@ use super::{
 use crate::{error::Result, eval::Evaluation, place, report::Report};
 
 /// In which form the run is taken along.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Taken {
     /// A run with its model.
     Folder,
@@ -29,6 +29,8 @@ pub(super) enum Taken {
     Merged(Layout),
     /// An adapter for PEFT.
     Peft,
+    /// A graph in a file of this name.
+    Onnx(String),
 }
 
 /// What a card is made of.
@@ -47,13 +49,25 @@ pub(super) fn write(
     taken: Taken,
     staging: &Staging,
 ) -> Result<()> {
+    let text = text(source, tower, normalisation, taken, &staging.files()?);
+    staging.text("README.md", &text)
+}
+
+/// The card of what these files are.
+pub(super) fn text(
+    source: &Source,
+    tower: &VisionConfig,
+    normalisation: Normalisation,
+    taken: Taken,
+    files: &[Written],
+) -> String {
     let card = Card {
         source,
         tower,
         normalisation,
         taken,
     };
-    staging.text("README.md", &card.text(&staging.files()?))
+    card.text(files)
 }
 
 impl Card<'_> {
@@ -66,7 +80,7 @@ impl Card<'_> {
             tuner => format!("tuned with `{tuner}`"),
         };
         let sections = [
-            front_matter::front_matter(report, &base, self.taken),
+            front_matter::front_matter(report, &base, &self.taken),
             format!(
                 "# {}\n\nClassifies images as one of {}: {}, {what}, on the dataset {}. Made by `lift-train` {}, which implements \
                  LIFT+ (arXiv 2504.13282).\n\n\
@@ -81,7 +95,7 @@ impl Card<'_> {
             format!("## Results\n\n{}", results(report)),
             format!(
                 "## Use\n\n{}",
-                usage::usage(self.taken, &base, self.source.config.classifier)
+                usage::usage(&self.taken, &base, self.source.config.classifier)
             ),
             format!("## Data\n\n{}", self.data()),
             format!("## Model\n\n{}", self.model()),

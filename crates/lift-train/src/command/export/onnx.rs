@@ -1,96 +1,147 @@
-//! A run as one ONNX file, with what prepares images for it in the file's metadata.
+//! `--format onnx`: a run as one graph, with what prepares images for it in the file's metadata and the model card beside it.
 //!
-//! Nothing that is there is replaced.
+//! A folder as the other forms write it, or, where a file is named, that file and its card. Nothing that is there is replaced.
 
 use std::path::Path;
 
 use lift_loader::View;
-use lift_models::{Normalisation, hub};
+use lift_models::{Normalisation, VisionConfig};
 use lift_page::terminal;
 
-use super::ExportSettings;
+use super::{
+    beside,
+    card::{self, Taken},
+    source::{ExportSettings, Source},
+    staging::{Staging, Written},
+};
 use crate::{
     adjustment::Adjustment,
-    command::{load_tower, prepare_outputs},
+    command::prepare_outputs,
     error::{Error, Result},
     model::Parts,
-    onnx::{self, MOST_INLINE},
-    provenance::Provenance,
-    run::{self, Tuned},
+    onnx::{self, MOST_INLINE, graph::Graph},
 };
+
+/// The graph in a folder.
+const MODEL: &str = "model.onnx";
 
 /// Writes the graph of a run; tensors above 1.5 GiB lie in a file beside it.
 ///
 /// # Errors
 /// When the run or its model cannot be used, or a file is there already or cannot be written.
 pub fn export_onnx(settings: &ExportSettings) -> Result<()> {
-    let ExportSettings { run, out, model } = settings;
-    let config = run::read_config(run)?;
-    if let Some(reason) = run::without_report(run) {
-        return Err(Error::BadRun {
-            path: run.clone(),
-            reason,
-        });
+    let out = &settings.out;
+    if !is_graph(out) {
+        let exported = Exported::open(settings)?;
+        let staging = Staging::begin(out)?;
+        let bytes = exported.write(&staging.folder().join(MODEL))?;
+        let source = &exported.source;
+        beside::write_classes(source, &staging)?;
+        beside::write_preprocessing(&exported.tower, exported.normalisation, &staging)?;
+        staging.text("README.md", &exported.card(MODEL, &staging.files()?))?;
+        staging.publish()?;
+        say(out, bytes);
+        return Ok(());
     }
-    let mut tuned = Tuned::read(run)?;
-    require_free(out)?;
-    prepare_outputs(&[("out", out)])?;
+    let (data, card) = (onnx::data_path(out), out.with_extension("md"));
+    for path in [out, &data, &card] {
+        require_free(path)?;
+    }
+    prepare_outputs(&[("out", out), ("card", &card)])?;
+    let exported = Exported::open(settings)?;
+    let bytes = exported.write(out)?;
+    let files = [out, &data].into_iter().filter(|path| path.is_file());
+    let files: Vec<Written> = files.map(|path| Written::of(path)).collect::<Result<_>>()?;
+    let name = out.file_name().unwrap_or_default().to_string_lossy();
+    let text = exported.card(&name, &files);
+    lift_files::write(&card, &[text.as_bytes()]).map_err(Error::io(&card))?;
+    say(out, bytes);
+    Ok(())
+}
 
-    let model = hub::fetch(model.as_ref().unwrap_or(&config.model))?;
-    let visual = load_tower(&model, config.resolution)?;
-    let tensors = std::mem::take(&mut tuned.file.tensors);
-    let parts = Parts::take(visual, tensors, config.classifier, config.scale);
-    let parts = parts.map_err(|e| Error::BadRun {
-        path: run.join("tuned.safetensors"),
-        reason: format!("{e}\nhint: export with the model that the run was trained with"),
-    })?;
-    let classes = parts.classifier.weight.size()[0];
-    if classes != tuned.class_names.len() as i64 {
-        return Err(Error::BadRun {
-            path: run.join("tuned.safetensors"),
-            reason: format!(
-                "its classifier has {classes} rows for {} class names",
-                tuned.class_names.len()
-            ),
-        });
+/// Whether a file is asked for, and not a folder.
+fn is_graph(out: &Path) -> bool {
+    let extension = out.extension();
+    extension.is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"))
+}
+
+/// Refuses to replace a file; what else stands in the way is refused where it is written.
+fn require_free(path: &Path) -> Result<()> {
+    if !path.is_file() {
+        return Ok(());
     }
-    let normalisation = Normalisation::of_model(&model, parts.visual.usual_normalisation())?;
-    let adjustment = Adjustment::of_run(run)?;
-    let graph = onnx::graph(&parts, &normalisation, adjustment.as_ref());
-    let resolution = parts.visual.config().resolution as u32;
-    let mut metadata = metadata(run, &tuned, resolution, &normalisation)?;
-    metadata.extend(adjustment.map(|adjustment| ("adjustment", adjustment.said())));
-    let bytes = onnx::write(&graph, &metadata, out, MOST_INLINE)?;
+    Err(Error::BadRun {
+        path: path.into(),
+        reason: "exists, and an export replaces nothing\nhint: choose another --out, or remove it"
+            .into(),
+    })
+}
+
+fn say(out: &Path, bytes: usize) {
     terminal::say(format_args!(
         "export: {}, {:.1} MB",
         out.display(),
         bytes as f64 / 1e6
     ));
-    Ok(())
 }
 
-/// Refuses a model that is there, or the tensors of one.
-fn require_free(out: &Path) -> Result<()> {
-    let data = onnx::data_path(out);
-    match [out, &data].into_iter().find(|path| path.is_file()) {
-        None => Ok(()),
-        Some(path) => Err(Error::BadRun {
-            path: path.into(),
-            reason:
-                "exists, and an export replaces nothing\nhint: choose another --out, or remove it"
-                    .into(),
-        }),
+/// A run as a graph, before it is written.
+struct Exported {
+    source: Source,
+    tower: VisionConfig,
+    normalisation: Normalisation,
+    graph: Graph,
+    metadata: Vec<(&'static str, String)>,
+}
+
+impl Exported {
+    fn open(settings: &ExportSettings) -> Result<Self> {
+        let mut source = Source::open(settings)?;
+        let (tower, normalisation) = source.tower(&source.model)?;
+        let sizes = tower.config().clone();
+        let tensors = std::mem::take(&mut source.tuned.file.tensors);
+        let config = &source.config;
+        let parts = Parts::take(tower, tensors, config.classifier, config.scale);
+        let parts = parts.map_err(|e| source.does_not_fit(&e))?;
+        let (classes, names) = (
+            parts.classifier.weight.size()[0],
+            source.tuned.class_names.len(),
+        );
+        if classes != names as i64 {
+            let reason = format!("its classifier has {classes} rows for {names} class names");
+            return Err(source.bad_tuned(reason));
+        }
+        let adjustment = Adjustment::of_run(&source.run)?;
+        let graph = onnx::graph(&parts, &normalisation, adjustment.as_ref());
+        let mut metadata = metadata(&source, sizes.resolution as u32, &normalisation);
+        metadata.extend(adjustment.map(|adjustment| ("adjustment", adjustment.said())));
+        Ok(Self {
+            source,
+            tower: sizes,
+            normalisation,
+            graph,
+            metadata,
+        })
+    }
+
+    fn write(&self, path: &Path) -> Result<usize> {
+        onnx::write(&self.graph, &self.metadata, path, MOST_INLINE)
+    }
+
+    fn card(&self, name: &str, files: &[Written]) -> String {
+        let taken = Taken::Onnx(name.to_owned());
+        card::text(&self.source, &self.tower, self.normalisation, taken, files)
     }
 }
 
 /// What a program needs to prepare images and to name what comes out, and where the model is from.
 fn metadata(
-    run: &Path,
-    tuned: &Tuned,
+    source: &Source,
     resolution: u32,
     normalisation: &Normalisation,
-) -> Result<Vec<(&'static str, String)>> {
+) -> Vec<(&'static str, String)> {
     let json = |value: serde_json::Value| value.to_string();
+    let tuned = &source.tuned;
     let mut all = vec![
         ("format", "lift-onnx/1".to_owned()),
         ("lift_version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -103,9 +154,9 @@ fn metadata(
         ("mean", json(serde_json::json!(normalisation.mean))),
         ("std", json(serde_json::json!(normalisation.std))),
     ];
-    if let Some(provenance) = Provenance::read(run)? {
-        all.push(("data_hash", provenance.origins.shards));
-        all.push(("model_hash", provenance.origins.model));
+    if let Some(provenance) = &source.provenance {
+        all.push(("data_hash", provenance.origins.shards.clone()));
+        all.push(("model_hash", provenance.origins.model.clone()));
     }
-    Ok(all)
+    all
 }

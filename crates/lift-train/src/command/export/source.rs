@@ -93,10 +93,22 @@ impl Source {
             place.0,
             place.1,
         );
-        model.map_err(|e| Error::BadRun {
+        model.map_err(|e| self.does_not_fit(&e))
+    }
+
+    /// What was tuned does not go with the model.
+    pub fn does_not_fit(&self, e: &impl std::fmt::Display) -> Error {
+        self.bad_tuned(format!(
+            "{e}\nhint: export with the model that the run was trained with"
+        ))
+    }
+
+    /// The run's tensors cannot be used.
+    pub fn bad_tuned(&self, reason: String) -> Error {
+        Error::BadRun {
             path: self.run.join("tuned.safetensors"),
-            reason: format!("{e}\nhint: export with the model that the run was trained with"),
-        })
+            reason,
+        }
     }
 
     /// What the base is called where others read it: its name on the hub, or that of its folder or file; of a run that was taken

@@ -27,6 +27,18 @@ pub(super) struct Written {
     pub hash: String,
 }
 
+impl Written {
+    /// A file by its last name.
+    pub fn of(path: &Path) -> Result<Self> {
+        let name = path.file_name().unwrap_or_default();
+        Ok(Self {
+            name: name.to_string_lossy().into_owned(),
+            bytes: fs::metadata(path).map_err(Error::io(path))?.len(),
+            hash: file_hash::of_file(path)?,
+        })
+    }
+}
+
 impl Staging {
     /// Begins; `out` may be missing or an empty folder.
     pub fn begin(out: &Path) -> Result<Self> {
@@ -88,8 +100,7 @@ impl Staging {
                 let name = path.strip_prefix(&self.folder).unwrap_or(&path);
                 written.push(Written {
                     name: name.to_string_lossy().replace('\\', "/"),
-                    bytes: fs::metadata(&path).map_err(Error::io(&path))?.len(),
-                    hash: file_hash::of_file(&path)?,
+                    ..Written::of(&path)?
                 });
             }
         }

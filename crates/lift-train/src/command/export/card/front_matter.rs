@@ -11,7 +11,7 @@ use super::Taken;
 use crate::{command::export::source::Base, eval::Evaluation, report::Report};
 
 /// The head, with its two lines of dashes.
-pub(super) fn front_matter(report: &Report, base: &Base, taken: Taken) -> String {
+pub(super) fn front_matter(report: &Report, base: &Base, taken: &Taken) -> String {
     let mut lines = vec![
         "---".to_owned(),
         "license: unknown  # fill in: what the licences of the base model and of the images allow"
@@ -22,7 +22,7 @@ pub(super) fn front_matter(report: &Report, base: &Base, taken: Taken) -> String
         lines.push(format!("base_model: {}", json!(base.name)));
         let relation = match taken {
             Taken::Peft => "adapter",
-            Taken::Folder | Taken::Merged(_) => "finetune",
+            Taken::Folder | Taken::Merged(_) | Taken::Onnx(_) => "finetune",
         };
         lines.push(format!("base_model_relation: {relation}"));
     } else {
@@ -37,6 +37,7 @@ pub(super) fn front_matter(report: &Report, base: &Base, taken: Taken) -> String
         Taken::Merged(Layout::OpenAi) => Some("open_clip"),
         Taken::Merged(Layout::Timm) => Some("timm"),
         Taken::Peft => Some("peft"),
+        Taken::Onnx(_) => Some("onnx"),
     };
     lines.extend(library.map(|name| format!("library_name: {name}")));
     lines.push("tags:".into());

@@ -8,14 +8,20 @@ use super::Taken;
 use crate::{classifier::ClassifierKind, command::export::source::Base};
 
 /// The section's text.
-pub(super) fn usage(taken: Taken, base: &Base, kind: ClassifierKind) -> String {
+pub(super) fn usage(taken: &Taken, base: &Base, kind: ClassifierKind) -> String {
     let load = match taken {
         Taken::Folder => {
             return "The folder is a run of `lift-train` with its model beside it. It may be moved and renamed as a whole.\n\n\
-                ```sh\nlift-train eval --run FOLDER --shards SHARDS --tte five-crop\n```\n\n\
+                ```sh\nlift-train eval FOLDER --shards SHARDS --tte five-crop\n```\n\n\
                 `SHARDS` is what `lift-data build` made, with the same classes. `docs/run-format.md` of LIFT says what the tensors are, \
                 and how they are read from Python.\n"
                 .into();
+        }
+        Taken::Onnx(name) => {
+            let program = GRAPH.replace("model.onnx", name);
+            return format!(
+                "Bytes of RGB pixels in, logits and probabilities out:\n\n```python\n{program}```\n"
+            );
         }
         Taken::Merged(Layout::HuggingFace) => "from transformers import CLIPVisionModel\n\
              tower = CLIPVisionModel.from_pretrained(\".\").eval()\n"
@@ -65,6 +71,9 @@ pub(super) fn usage(taken: Taken, base: &Base, kind: ClassifierKind) -> String {
     };
     format!("```python\n{HEAD}{load}{PIXELS}    logits = {classifier}\n{TAIL}```\n")
 }
+
+/// Stands in `docs/export.md` too.
+const GRAPH: &str = include_str!("onnx.py");
 
 const HEAD: &str = "import json, numpy, torch
 from PIL import Image
