@@ -166,3 +166,23 @@ fn print(text: &str) -> Result<(), CliError> {
 fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
     terminal::print_json(value).map_err(CliError::Output)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_help_is_forty_lines_of_eighty_columns() {
+        let program = Cli::command();
+        let below: Vec<clap::Command> = program.get_subcommands().cloned().collect();
+        for command in below.into_iter().chain([program]) {
+            let mut command = command.max_term_width(100).term_width(80);
+            let text = command.render_help().to_string();
+            assert!(text.lines().count() <= 40, "{text}");
+            assert!(
+                text.lines().all(|line| line.chars().count() <= 80),
+                "{text}"
+            );
+        }
+    }
+}

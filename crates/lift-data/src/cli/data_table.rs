@@ -71,10 +71,10 @@ pub(super) struct DataTable {
     #[arg(long, value_parser = words(&Check::WORDS), hide_short_help = true)]
     pub(super) check: Option<Check>,
     /// Threads that decode and resize [default: all cores]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide_short_help = true)]
     pub(super) threads: Option<Threads>,
     /// Seed of the hold-outs, the long-tailed choice and the order [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide_short_help = true)]
     pub(super) seed: Option<u32>,
     /// Cut training to this largest class over smallest [default: all; CIFAR: 100]
     #[arg(long, value_name = "X")]
@@ -95,7 +95,7 @@ pub(super) struct DataTable {
     #[arg(long, value_name = "F")]
     pub(super) holdout: Option<Typed<Holdout>>,
     /// Bands: many above the first, few below the second [default: 100,20]
-    #[arg(long, value_name = "N,N")]
+    #[arg(long, value_name = "N,N", hide_short_help = true)]
     pub(super) bands: Option<Typed<BandEdges>>,
     /// Tables: the column with the path [default: path]
     #[arg(long, value_name = "NAME", hide_short_help = true)]
@@ -144,7 +144,7 @@ pub(super) struct DataTable {
     #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub(super) image_column: Option<String>,
     /// list: where paths start [default: the list's folder]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
     pub(super) root: Option<PathBuf>,
     /// Folder with a dataset's official lists [default: the source]
     #[arg(long, value_name = "DIR", hide_short_help = true)]
@@ -180,7 +180,7 @@ pub(super) struct DataTable {
     #[arg(long, value_name = "FILE")]
     pub(super) classnames: Option<PathBuf>,
     /// Leave out up to N bad images a split [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide_short_help = true)]
     pub(super) max_bad: Option<u64>,
     /// About how many MiB of images a shard gets [default: 256]
     #[arg(long, value_name = "MIB", hide_short_help = true)]

@@ -44,13 +44,13 @@ pub struct SplitArgs {
     #[arg(long, value_enum)]
     profile: Option<ProfileName>,
     /// Power of --profile pareto [default: 6, as ImageNet-LT]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", hide_short_help = true)]
     pareto_power: Option<f64>,
     /// Keep at most N training images a class
     #[arg(long, value_name = "N")]
     max_per_class: Option<u64>,
     /// Let the tail keep N training images a class, where it has them
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide_short_help = true)]
     min_per_class: Option<u64>,
     /// Seed of the choice [default: 0]
     #[arg(long, value_name = "N")]
@@ -59,49 +59,49 @@ pub struct SplitArgs {
     #[arg(long, value_name = "N,N")]
     bands: Option<Typed<BandEdges>>,
     /// list: where paths start [default: the list's folder]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
     root: Option<PathBuf>,
     /// Class names, one a line in label order
     #[arg(long, value_name = "FILE")]
     classnames: Option<PathBuf>,
     /// Take image files that lie outside of the source: behind links, or by a list's paths
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     follow_outside: bool,
     /// Lists: take images that are listed more than once
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     allow_repeats: bool,
     /// Tables: the column with the path [default: path]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
     path_column: Option<String>,
     /// Tables: the column with the label [default: label]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
     label_column: Option<String>,
     /// A single table: the column that says which split a row is of [default: split]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
     split_column: Option<String>,
     /// Take images of which this SQL condition is true: path, label, class, split, columns
     #[arg(long = "where", value_name = "SQL")]
     condition: Option<String>,
     /// A table that says more of the images, by --on
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     join: Option<PathBuf>,
     /// What --join is joined by, or OURS=THEIRS [default: path]
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", hide_short_help = true)]
     on: Option<String>,
     /// Leave out the images that a table names: flags.csv or duplicates.parquet of a report
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     exclude: Option<PathBuf>,
     /// At most N images a split, drawn: each class its share, at least one
     #[arg(long, value_name = "N")]
     limit: Option<NonZeroUsize>,
     /// Keep a column's values on one side of --holdout or --folds
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", hide_short_help = true)]
     group_by: Option<String>,
     /// Part training into N folds, of which --fold is the test split
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide_short_help = true)]
     folds: Option<u32>,
     /// Which of them, from 0
-    #[arg(long, value_name = "I")]
+    #[arg(long, value_name = "I", hide_short_help = true)]
     fold: Option<u32>,
     /// Print the summary as one JSON document on standard output
     #[arg(long)]
