@@ -37,6 +37,8 @@ pub enum View {
     },
     /// Short side to `resolution + resolution / 7`, centre crop.
     Center,
+    /// Short side to the resolution, centre crop: what the authors make a classifier's start from.
+    Fitted,
     /// Short side to `resolution + expand`; top left, top right, bottom left, bottom right, centre.
     FiveCrop {
         /// Pixels beyond the resolution.
@@ -65,7 +67,7 @@ impl View {
             Self::FiveCrop { .. } => 5,
             Self::TenCrop { .. } => 10,
             Self::RandomCrops { crops, .. } => crops,
-            Self::Random { .. } | Self::Classic { .. } | Self::Center => 1,
+            Self::Random { .. } | Self::Classic { .. } | Self::Center | Self::Fitted => 1,
         }
     }
 
@@ -76,6 +78,7 @@ impl View {
             | Self::TenCrop { expand }
             | Self::RandomCrops { expand, .. } => side + expand,
             Self::Random { .. } | Self::Classic { .. } | Self::Center => side + side / 7,
+            Self::Fitted => side,
         }
     }
 }
@@ -125,6 +128,7 @@ impl Cutter {
                 mirrored[0] = u8::from(classic::flips(&mut rng));
             }
             View::Center
+            | View::Fitted
             | View::FiveCrop { .. }
             | View::TenCrop { .. }
             | View::RandomCrops { .. } => {
@@ -163,7 +167,7 @@ fn crop_corners(view: View, width: u32, height: u32, side: u32, id: u64) -> Vec<
             let mut place = |room: u32| below(&mut rng, u64::from(room) + 1) as u32;
             (0..crops).map(|_| (place(right), place(bottom))).collect()
         }
-        View::Center | View::Random { .. } | View::Classic { .. } => vec![center],
+        View::Center | View::Fitted | View::Random { .. } | View::Classic { .. } => vec![center],
     }
 }
 

@@ -9,7 +9,7 @@ use tch::{Device, Kind, Tensor};
 use crate::{
     checkpoint::Weights,
     config::Activation,
-    hooks::{Hooks, MlpInput, Parameter, Place},
+    hooks::{Hooks, MlpInput, NoHooks, Parameter, Place},
 };
 
 /// The factor of QuickGELU, `x * sigmoid(1.702 x)`.
@@ -139,28 +139,143 @@ pub(crate) enum Mask {
     Causal,
 }
 
+/// Which tokens of a block's output are wanted. All look at all of its input; behind attention only these are computed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wanted<'a> {
+    /// All (b, n, d).
+    All,
+    /// The first (b, 1, d).
+    First,
+    /// One of each row (b, 1, d), at these places (b).
+    At(&'a Tensor),
+}
+
+impl Wanted<'_> {
+    /// These of tokens (b, n, d).
+    fn of(self, x: &Tensor) -> Tensor {
+        match self {
+            Self::All => x.shallow_clone(),
+            Self::First => x.narrow(1, 0, 1),
+            Self::At(places) => {
+                let (b, d) = (x.size()[0], x.size()[2]);
+                let at = places.view([b, 1, 1]).expand([b, 1, d], false);
+                x.gather(1, &at, false)
+            }
+        }
+    }
+
+    /// Which tokens these may look at where none may look behind itself, of n (1 or b, 1, m, p + n), p being others that stand
+    /// before all.
+    fn visible(self, p: i64, n: i64, device: Device) -> Tensor {
+        let places = |n: i64| Tensor::arange(n, (Kind::Int64, device));
+        let own = match self {
+            Self::All => places(n).view([1, 1, n, 1]),
+            Self::First => Tensor::zeros([1, 1, 1, 1], (Kind::Int64, device)),
+            Self::At(places) => places.view([-1, 1, 1, 1]),
+        };
+        places(p + n).view([1, 1, 1, p + n]).le_tensor(&(own + p))
+    }
+}
+
+/// What queries look at.
+enum Visible {
+    /// All keys.
+    All,
+    /// Those up to themselves, of as many.
+    Before,
+    /// These, true in (1 or b, 1, m, n).
+    These(Tensor),
+}
+
 impl Attention {
-    fn forward(&self, x: &Tensor, mask: Mask, at: &At<impl Hooks>) -> Tensor {
-        let qkv = at.linear(Place::Qkv, x, &self.in_proj_weight, &self.in_proj_bias);
-        let (b, n, d) = (x.size()[0], x.size()[1], x.size()[2]);
-        // (b, n, 3 d) -> 3 x (b, heads, n, d / heads). Unbound at once, so that their gradients are stacked in one pass;
-        // each taken on its own would fill a tensor of all three.
-        let qkv = qkv.view([b, n, 3, self.heads, d / self.heads]).unbind(2);
-        let [q, k, v] = [&qkv[0], &qkv[1], &qkv[2]].map(|one| one.transpose(1, 2));
-        let mixed = Tensor::scaled_dot_product_attention::<&Tensor>(
-            &q,
-            &k,
-            &v,
-            None,
-            0.0,
-            mask == Mask::Causal,
-            None,
-            false,
-        );
-        let mixed = mixed.transpose(1, 2).reshape([b, n, d]);
+    /// Normalised tokens (b, n, d) -> the wanted ones (b, m, d).
+    fn forward(&self, x: &Tensor, wanted: Wanted, mask: Mask, at: &At<impl Hooks>) -> Tensor {
+        let qkv = self.projected(x, wanted, at);
+        let visible = match (wanted, mask) {
+            (_, Mask::Full) => Visible::All,
+            (Wanted::All, Mask::Causal) => Visible::Before,
+            (_, Mask::Causal) => Visible::These(wanted.visible(0, x.size()[1], x.device())),
+        };
+        self.mixed(qkv, visible, at)
+    }
+
+    /// Of causal attention over tokens (b, n, d) that all stand behind the same ones (1, p, d), all normalised: those, and the
+    /// wanted ones (b, m, d). Keys and values of the former are computed once.
+    fn forward_behind(
+        &self,
+        before: &Tensor,
+        x: &Tensor,
+        wanted: Wanted,
+        at: &At<impl Hooks>,
+    ) -> [Tensor; 2] {
+        let [q_before, k_before, v_before] = self.projected(before, Wanted::All, at);
+        let [q, k, v] = self.projected(x, wanted, at);
+        let b = x.size()[0];
+        let behind =
+            |before: &Tensor, own| Tensor::cat(&[before.expand([b, -1, -1], false), own], 1);
+        let [k, v] = [behind(&k_before, k), behind(&v_before, v)];
+        let visible = wanted.visible(before.size()[1], x.size()[1], x.device());
+        let before = self.mixed([q_before, k_before, v_before], Visible::Before, at);
+        [before, self.mixed([q, k, v], Visible::These(visible), at)]
+    }
+
+    /// Queries (b, m, d), keys and values (b, n, d) -> outputs (b, m, d).
+    fn mixed(&self, qkv: [Tensor; 3], visible: Visible, at: &At<impl Hooks>) -> Tensor {
+        let (b, d) = (qkv[0].size()[0], qkv[0].size()[2]);
+        let [q, k, v] = qkv.map(|tokens| {
+            // (b, m, d) -> (b, heads, m, d / heads).
+            let by_head = [b, tokens.size()[1], self.heads, d / self.heads];
+            tokens.view(by_head).transpose(1, 2)
+        });
+        let (mask, is_causal) = match visible {
+            Visible::All => (None, false),
+            Visible::Before => (None, true),
+            Visible::These(mask) => (Some(mask), false),
+        };
+        let mixed = if q.size()[2] == 1 && q.device() == Device::Cpu {
+            of_one_query(&q, &k, &v, mask.as_ref())
+        } else {
+            Tensor::scaled_dot_product_attention(&q, &k, &v, mask, 0.0, is_causal, None, false)
+        };
+        let mixed = mixed.transpose(1, 2).reshape([b, -1, d]);
         let out = &self.out_proj;
         at.linear(Place::AttentionOut, &mixed, &out.weight, &out.bias)
     }
+
+    /// Queries of the wanted tokens (b, m, d), keys and values of all (b, n, d).
+    fn projected(&self, x: &Tensor, wanted: Wanted, at: &At<impl Hooks>) -> [Tensor; 3] {
+        let (weight, bias) = (&self.in_proj_weight, &self.in_proj_bias);
+        let d = x.size()[2];
+        if matches!(wanted, Wanted::All) || at.hooks.changes(at.layer, Place::Qkv) {
+            let qkv = at.linear(Place::Qkv, x, weight, bias);
+            // At once, so that their gradients are stacked in one pass; each taken on its own would fill a tensor of all
+            // three.
+            let mut parts = qkv.chunk(3, -1).into_iter();
+            let mut part = || parts.next().expect("there are three");
+            return [wanted.of(&part()), part(), part()];
+        }
+        let rows = |begin, length| {
+            let (weight, bias) = (
+                weight.narrow(0, begin, length),
+                bias.narrow(0, begin, length),
+            );
+            move |x: &Tensor| x.linear(&weight, Some(&bias))
+        };
+        let mut parts = rows(d, 2 * d)(x).chunk(2, -1).into_iter();
+        let mut part = || parts.next().expect("there are two");
+        [rows(0, d)(&wanted.of(x)), part(), part()]
+    }
+}
+
+/// Attention of one query (b, heads, 1, d) to keys and values (b, heads, n, d). libtorch's own on the CPU sums in an order that
+/// depends on the number of threads where there are fewer than four queries; the same weights must follow from any.
+fn of_one_query(q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>) -> Tensor {
+    let scale = 1.0 / (q.size()[3] as f64).sqrt();
+    let mut scores = (q * scale).matmul(&k.transpose(2, 3));
+    if let Some(mask) = mask {
+        scores = scores.masked_fill(&mask.logical_not(), f64::NEG_INFINITY);
+    }
+    scores.softmax(-1, Kind::Float).to_kind(v.kind()).matmul(v)
 }
 
 /// Two linears with the activation between.
@@ -231,10 +346,11 @@ impl Block {
         }
     }
 
-    /// (b, n, d) -> (b, n, d), with as many tokens as the hooks make of them.
+    /// (b, n, d) -> the wanted tokens (b, m, d), of as many as the hooks make of them.
     pub(crate) fn forward(
         &self,
         x: Tensor,
+        wanted: Wanted,
         mask: Mask,
         layer: usize,
         hooks: &impl Hooks,
@@ -242,14 +358,38 @@ impl Block {
         let at = At { layer, hooks };
         let x = hooks.tokens(layer, x);
         let normalised = at.norm(Place::Norm1, &self.ln_1, &x);
-        let x = &x + self.attn.forward(&normalised, mask, &at);
+        let x = wanted.of(&x) + self.attn.forward(&normalised, wanted, mask, &at);
+        self.behind_attention(x, &at)
+    }
+
+    /// Of a causal block without hooks, for tokens (b, n, d) that all stand behind the same ones (1, p, d): those, and the wanted
+    /// ones (b, m, d).
+    pub(crate) fn forward_behind(
+        &self,
+        [before, x]: [Tensor; 2],
+        wanted: Wanted,
+        layer: usize,
+    ) -> [Tensor; 2] {
+        let at = At {
+            layer,
+            hooks: &NoHooks,
+        };
+        let normalised = [&before, &x].map(|x| at.norm(Place::Norm1, &self.ln_1, x));
+        let [a, b] = self
+            .attn
+            .forward_behind(&normalised[0], &normalised[1], wanted, &at);
+        [before + a, wanted.of(&x) + b].map(|x| self.behind_attention(x, &at))
+    }
+
+    /// The block's second half: (b, m, d) -> (b, m, d).
+    fn behind_attention<H: Hooks>(&self, x: Tensor, at: &At<H>) -> Tensor {
         let normalised = at.norm(Place::Norm2, &self.ln_2, &x);
-        let output = self.mlp.forward(&normalised, &at);
+        let output = self.mlp.forward(&normalised, at);
         let input = MlpInput {
             tokens: &x,
             standardised: self.ln_2.is_folded.then_some((&normalised, self.ln_2.eps)),
         };
-        &x + hooks.mlp(layer, input, output)
+        &x + at.hooks.mlp(at.layer, input, output)
     }
 
     /// One of the block's own tensors.

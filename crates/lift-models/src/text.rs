@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::{
-    block::{Block, BlockConfig, LayerNorm, Mask},
+    block::{Block, BlockConfig, LayerNorm, Mask, Wanted},
     checkpoint::Weights,
     config::TextConfig,
     hooks::NoHooks,
@@ -67,17 +67,43 @@ impl TextTower {
     /// Token embeddings (b, n, d), n at most the context length, and the place of each text's end token (b) -> features
     /// (b, d) there, fp32.
     pub fn features_at(&self, tokens: &Tensor, ends: &Tensor) -> Tensor {
-        let (b, n) = (tokens.size()[0], tokens.size()[1]);
-        let mut x = tokens + self.positional_embedding.narrow(0, 0, n);
+        let mut x = tokens + self.positions(0, tokens.size()[1]);
         for (layer, block) in self.resblocks.iter().enumerate() {
-            x = block.forward(x, Mask::Causal, layer, &NoHooks);
+            x = block.forward(x, self.wanted(layer, ends), Mask::Causal, layer, &NoHooks);
         }
-        let end = ends
-            .view([b, 1, 1])
-            .expand([b, 1, self.config.width], false);
+        self.at_end(&x)
+    }
+
+    /// As [`TextTower::features_at`] of texts that begin alike: the tokens before which none differs (p, d), and those behind
+    /// them (b, n, d), among which the ends (b) are counted. What the former are for the latter is computed once.
+    pub fn features_behind(&self, before: &Tensor, tokens: &Tensor, ends: &Tensor) -> Tensor {
+        let (p, n) = (before.size()[0], tokens.size()[1]);
+        let before = before.unsqueeze(0) + self.positions(0, p);
+        let mut x = [before, tokens + self.positions(p, n)];
+        for (layer, block) in self.resblocks.iter().enumerate() {
+            x = block.forward_behind(x, self.wanted(layer, ends), layer);
+        }
+        self.at_end(&x[1])
+    }
+
+    fn positions(&self, begin: i64, length: i64) -> Tensor {
+        self.positional_embedding.narrow(0, begin, length)
+    }
+
+    /// Behind the last block only the end tokens are looked at.
+    fn wanted<'a>(&self, layer: usize, ends: &'a Tensor) -> Wanted<'a> {
+        if layer + 1 == self.resblocks.len() {
+            Wanted::At(ends)
+        } else {
+            Wanted::All
+        }
+    }
+
+    /// End tokens (b, 1, d) behind the last block -> features (b, d), fp32.
+    fn at_end(&self, x: &Tensor) -> Tensor {
         // Cast before the LayerNorm: its fp32 result would be rounded back to the kind that comes in.
         self.ln_final
-            .forward(&x.gather(1, &end, false).squeeze_dim(1).to_kind(Kind::Float))
+            .forward(&x.squeeze_dim(1).to_kind(Kind::Float))
     }
 
     /// Features (b, d) -> embeddings in the joint space (b, e), not normalised.

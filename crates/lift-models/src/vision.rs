@@ -9,7 +9,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::{
-    block::{Block, BlockConfig, LayerNorm, Mask},
+    block::{Block, BlockConfig, LayerNorm, Mask, Wanted},
     checkpoint::Weights,
     config::VisionConfig,
     error::{Error, Result},
@@ -173,9 +173,14 @@ impl VisionTower {
             .reshape([b, side * side, 3 * p * p])
     }
 
-    /// One block: tokens (b, n, d) -> (b, n, d), with as many tokens as the hooks make of them.
+    /// One block: tokens (b, n, d) -> (b, n, d), with as many tokens as the hooks make of them; of the last block, behind
+    /// which nothing else is looked at, the class token (b, 1, d).
     pub fn block(&self, layer: usize, x: Tensor, hooks: &impl Hooks) -> Tensor {
-        self.resblocks[layer].forward(x, Mask::Full, layer, hooks)
+        let wanted = match layer + 1 == self.resblocks.len() {
+            true => Wanted::First,
+            false => Wanted::All,
+        };
+        self.resblocks[layer].forward(x, wanted, Mask::Full, layer, hooks)
     }
 
     /// Tokens (b, n, d) after the last block -> class-token features (b, d) after the last LayerNorm, fp32.

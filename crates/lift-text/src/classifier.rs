@@ -2,7 +2,7 @@
 //!
 //! `w = normalize(normalize(t P_text) P_image^T)`, one row a class: the transpose of the image projection brings the
 //! text embedding into the space of the class-token feature (semantic-aware initialisation, arXiv 2309.10019). Several
-//! texts of a class are ensembled: each normalised, their mean normalised. Memory holds one batch of texts and one vector
+//! texts of a class are ensembled: each normalised, their mean normalised. Memory holds [`TOGETHER`] texts and one vector
 //! a class, however many texts there are.
 
 use std::path::Path;
@@ -22,6 +22,9 @@ use crate::{
     findings::{Findings, shown},
     prompts::Prompts,
 };
+
+/// Texts that are sorted by length together: a batch is as wide as its longest text.
+const TOGETHER: usize = 1024;
 
 /// How the rows are made.
 #[derive(Clone, Debug)]
@@ -71,6 +74,7 @@ pub fn build_head(
         terminal::say(table.trim_end());
     }
     require_texts(&findings, classes, options)?;
+    clip.text.fold();
     clip.text.convert(options.device, Kind::Float);
     let proj = clip.image_projection().to_device(options.device);
     let image_tower = clip.visual.named_tensors();
@@ -92,24 +96,39 @@ pub fn build_head(
     let total = options.prompts.count(classes.len()) as u64;
     let progress = Reporting::Stderr.start_of("encode", "texts", total);
     loop {
-        let (labels, batch): (Vec<i64>, Vec<String>) = texts.by_ref().take(at_once).unzip();
-        if batch.is_empty() {
+        let (labels, some): (Vec<i64>, Vec<String>) = texts.by_ref().take(TOGETHER).unzip();
+        if some.is_empty() {
             break;
         }
-        let ids = token_ids(&tokenizer, &batch, &clip.config.text)?;
-        let embeds = halving(&mut at_once, "texts", |at_once| {
-            let parts = ids.split(at_once as i64, 0);
-            let embed = |ids| clip.text.embed(&clip.text.features(ids));
-            Tensor::cat(&parts.iter().map(embed).collect::<Vec<_>>(), 0)
-        })
-        .map_err(|refused| {
-            let hint = "a smaller --model takes less";
-            let there = there(options.device, options.max_memory, total_bytes());
-            refused.error(options.device, there, one, hint)
-        })?;
+        let ids = token_ids(&tokenizer, &some, &clip.config.text)?;
+        let mut by_length: Vec<i64> = (0..ids.len() as i64).collect();
+        by_length.sort_by_key(|&text| ids[text as usize].len());
+        let mut embeds = Vec::new();
+        let mut rest = &by_length[..];
+        while !rest.is_empty() {
+            let (batch, others) = rest.split_at(at_once.min(rest.len()));
+            let ids: Vec<&[i64]> = batch.iter().map(|&text| &ids[text as usize][..]).collect();
+            let ids = padded(&ids);
+            let found = halving(&mut at_once, "texts", |at_once| {
+                let parts = ids.split(at_once as i64, 0);
+                let embed = |ids| clip.text.embed(&clip.text.features(ids));
+                Tensor::cat(&parts.iter().map(embed).collect::<Vec<_>>(), 0)
+            });
+            embeds.push(found.map_err(|refused| {
+                let hint = "a smaller --model takes less";
+                let there = there(options.device, options.max_memory, total_bytes());
+                refused.error(options.device, there, one, hint)
+            })?);
+            progress.advance(batch.len() as u64);
+            rest = others;
+        }
+        // Summed in their own order, whatever batches they were in.
+        let place = Tensor::from_slice(&by_length)
+            .argsort(0, false)
+            .to_device(options.device);
+        let embeds = Tensor::cat(&embeds, 0).index_select(0, &place);
         let labels = Tensor::from_slice(&labels).to_device(options.device);
         let _ = sums.index_add_(0, &labels, &normalize(&embeds));
-        progress.advance(batch.len() as u64);
     }
     progress.finish();
     let text_embeds = normalize(&sums);
@@ -180,7 +199,7 @@ fn require_rows(head: &Head, options: &ClassifierOptions) -> Result<(), Error> {
     }
 }
 
-/// Ids (b, n), n the longest text of the batch; shorter ones are filled with zeros after their end token.
+/// Ids of each text.
 ///
 /// # Errors
 /// When the tokenizer gives ids that are not the model's.
@@ -188,7 +207,7 @@ fn token_ids(
     tokenizer: &Tokenizer,
     texts: &[String],
     config: &TextConfig,
-) -> Result<Tensor, lift_models::Error> {
+) -> Result<Vec<Vec<i64>>, lift_models::Error> {
     let encode = |text: &String| {
         let ids = tokenizer.encode(text, config.context_length as usize)?;
         config
@@ -201,12 +220,15 @@ fn token_ids(
         })?;
         Ok(ids)
     };
-    let rows = texts.iter().map(encode);
-    let rows = rows.collect::<Result<Vec<_>, lift_models::Error>>()?;
-    let longest = rows.iter().map(Vec::len).max().unwrap_or(1);
+    texts.iter().map(encode).collect()
+}
+
+/// Ids (b, n), n the longest text of the batch; shorter ones are filled with zeros after their end token.
+fn padded(rows: &[&[i64]]) -> Tensor {
+    let longest = rows.iter().map(|ids| ids.len()).max().unwrap_or(1);
     let mut flat = vec![0i64; rows.len() * longest];
-    for (row, ids) in flat.chunks_mut(longest).zip(&rows) {
+    for (row, ids) in flat.chunks_mut(longest).zip(rows) {
         row[..ids.len()].copy_from_slice(ids);
     }
-    Ok(Tensor::from_slice(&flat).view([rows.len() as i64, longest as i64]))
+    Tensor::from_slice(&flat).view([rows.len() as i64, longest as i64])
 }
