@@ -70,6 +70,7 @@ fn a_folded_model_has_the_logits_and_gradients_of_a_plain_one() {
             tuner,
             joint: Default::default(),
             classifier,
+            beside: None,
             recomputes: false,
         };
         let (expected, gradients) = logits_and_gradients(&plain, &images);

@@ -34,7 +34,7 @@ fn joint(phrase: &str, position: ContextPosition) -> Joint {
         clip.text,
         &tokenizer,
         names.as_slice(),
-        words,
+        (words, true),
         position,
         place,
     );
@@ -73,6 +73,28 @@ fn the_words_of_a_phrase_make_lift_texts_prompts() {
     }
 }
 
+/// The authors learn "a photo of a" and the full stop behind the name: five vectors.
+#[test]
+fn the_full_stop_of_a_phrase_is_learned() {
+    let tokenizer = Tokenizer::of_model(&demo_model()).unwrap();
+    let clip = Clip::load(&demo_model()).unwrap();
+    let stop = tokenizer.encode(".", 77).unwrap()[1];
+    let stop = clip.text.token_embedding.get(stop);
+    for phrase in ["a photo of a", "a photo of a."] {
+        let context = Context::of_phrase(phrase, &clip.text, &tokenizer).unwrap();
+        assert_eq!(context.words(), 5, "{phrase}");
+        assert_eq!(context.vectors().get(4), stop);
+    }
+    // And it ends the prompt: another vector there changes every text.
+    let joint = joint("a photo of a", ContextPosition::End);
+    let before = texts(&joint);
+    let _ = tch::no_grad(|| joint.context().unwrap().vectors().get(4).fill_(0.5));
+    let moved = (texts(&joint) - &before)
+        .abs()
+        .amax([1i64].as_slice(), false);
+    assert!(moved.min().double_value(&[]) > 1e-4);
+}
+
 #[test]
 fn the_gradient_of_learned_words_is_that_of_finite_differences() {
     tch::manual_seed(1);
@@ -105,15 +127,41 @@ fn the_gradient_of_learned_words_is_that_of_finite_differences() {
     );
 }
 
+/// Where memory is short the texts are encoded in chunks, and twice: the same texts and the same gradient.
+#[test]
+fn chunks_of_texts_have_the_gradient_of_all() {
+    tch::manual_seed(2);
+    let gradient = |joint: &Joint| {
+        let context = joint.context().unwrap();
+        let texts = texts(joint);
+        let weight = Tensor::arange(texts.numel() as i64, FLOAT_CPU).sin();
+        context.backward(&weight.view_as(&texts));
+        (texts, context.vectors().grad())
+    };
+    for position in [ContextPosition::End, ContextPosition::Front] {
+        let whole = gradient(&joint("a photo of a", position));
+        let chunked = joint("a photo of a", position);
+        // Bytes for a few texts.
+        chunked.context().unwrap().keep_to(1 << 20);
+        let chunked = gradient(&chunked);
+        assert!(largest_difference(&whole.0, &chunked.0) < 1e-5);
+        let scale = whole.1.abs().max().double_value(&[]);
+        assert!(scale > 1e-2);
+        assert!(largest_difference(&whole.1, &chunked.1) < 1e-4 * scale);
+    }
+}
+
 #[test]
 fn class_texts_as_they_are_judge_as_zero_shot_does() {
     let dir = tempfile::tempdir().unwrap();
     let run = shapes_run(dir.path());
     let head = Head::read(run.head.as_deref().unwrap()).unwrap();
+    assert!((head.logit_scale - 25.0).abs() > 1.0 && (head.logit_scale - 100.0).abs() > 1.0);
     let config = TrainConfig {
         epochs: 0,
         classifier: ClassifierKind::Text,
-        scale: head.logit_scale,
+        // Class texts have the model's own.
+        scale: None,
         tuner: Tuners::default(),
         tte: Tte::None,
         ..run

@@ -1,7 +1,7 @@
 //! lift-train against the authors' modules: six steps of training from the same initial tensors.
 //!
-//! The runs go through the code of `lift-train parity`; its tolerances are those of the goldens' page (losses 1e-4
-//! relative, logits 1e-3 absolute).
+//! The runs go through the code of `lift-train parity`, whose tolerances are those of the goldens' page (losses 1e-4
+//! relative, logits 1e-3 absolute), and of each tensor's update. `parity/tests.rs` proves that wrong runs fail.
 
 use std::path::Path;
 
@@ -51,7 +51,14 @@ fn replay_golden(golden: &Path, name: &str, precision: Precision) -> Parity {
     };
     let inputs = golden.join("train-inputs.safetensors");
     let run = golden.join(format!("tuners/{name}.safetensors"));
-    replay(&golden.join(model), &inputs, &run, Device::Cpu, precision).unwrap()
+    replay(
+        &golden.join(model),
+        &inputs,
+        &run,
+        (Device::Cpu, precision),
+        1,
+    )
+    .unwrap()
 }
 
 #[test]
@@ -69,13 +76,6 @@ fn every_run_trains_as_the_authors() {
         for deviation in &parity.deviations {
             line += &format!("  {} {:.1e}", deviation.what, deviation.largest);
             assert!(deviation.is_within(), "{name}: {deviation:?}");
-            // Of what parity only shows, and tighter than what it allows for final tensors.
-            let tight = match deviation.what {
-                "gradient norms" => 1e-3,
-                "final tensors" => 1e-4,
-                _ => continue,
-            };
-            assert!(deviation.largest <= tight, "{name}: {deviation:?}");
         }
         println!("{line}");
     }
@@ -105,29 +105,29 @@ fn the_list_of_runs_is_whole() {
     assert_eq!(names, listed);
 }
 
-/// What is tuned is a copy: the tower itself keeps its values and has no gradient.
-/// In 16 bits a run stays as near as its precision lets it, and no nearer: the wider tolerance is needed.
+/// In 16 bits a run stays as near to fp32 as its precision lets it, and no nearer: the wider tolerance is needed.
 #[test]
-fn runs_in_16_bits_stay_near_the_authors() {
+fn runs_in_16_bits_stay_near_fp32() {
     let Some(golden) = shared("golden") else {
         return;
     };
     tch::set_num_threads(1);
-    for name in ["adaptformer", "lora", "timm-adaptformer-class-mean"] {
+    for (name, _) in RUNS {
         for precision in [Precision::Bf16, Precision::Fp16] {
             let parity = replay_golden(&golden, name, precision);
             let mut line = format!("{name:<32} {precision}");
-            for deviation in &parity.deviations {
+            for deviation in &parity.from_fp32 {
                 line += &format!("  {} {:.1e}", deviation.what, deviation.largest);
             }
             println!("{line}");
             assert!(parity.is_within(), "{line}");
-            let exact = parity.deviations.iter().all(|d| d.largest < 1e-4);
+            let exact = parity.from_fp32.iter().all(|d| d.largest < 1e-4);
             assert!(!exact, "{line}");
         }
     }
 }
 
+/// What is tuned is a copy: the tower itself keeps its values and has no gradient.
 #[test]
 fn the_tower_is_not_touched() {
     let (Some(model), Some(run)) = (

@@ -1,7 +1,8 @@
 //! `adjust.toml` of a run: what is added to its logits, and what they are divided by, chosen after training.
 //!
 //! The adjusted logits are `(z + b) / T`, b one number a class (Menon et al. 2021, arXiv 2007.07314, section 3) and T the
-//! temperature (Guo et al. 2017). How they are chosen is `lift-train adjust`'s business; here they are kept, read back and
+//! temperature (Guo et al. 2017); where class texts are kept beside it, in [`TEXTS`], z has their zero-shot logits in it (Zhu et
+//! al. 2023, arXiv 2310.08106). How they are chosen is `lift-train adjust`'s business; here they are kept, read back and
 //! applied, to logits of any source. Invariant: what is read belongs to the run's tuned tensors, byte for byte, and has a
 //! finite number for each of its classes.
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::{
+    config::start::TUNED,
     error::{Error, Result},
     file_hash::of_file,
 };
@@ -24,8 +26,10 @@ use crate::{
 /// Its name in the run's folder.
 pub const FILE: &str = "adjust.toml";
 
+/// The class texts whose zero-shot logits are added, a classifier file.
+pub const TEXTS: &str = "adjust-texts.safetensors";
+
 const FORMAT: &str = "lift-adjust/1";
-const TUNED: &str = "tuned.safetensors";
 
 /// Whether an evaluation obeys what is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +56,9 @@ pub struct Adjustment {
     pub temperature: f64,
     /// What is added to the logit of each class before, in label order; their mean is 0.
     pub bias: Vec<f64>,
+    /// Hash of the class texts whose zero-shot logits are added; none: none are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub texts: Option<String>,
     /// How it was chosen.
     pub chosen: Chosen,
 }
@@ -93,6 +100,9 @@ pub struct Adjusted {
     pub temperature: f64,
     /// The split that it was chosen on.
     pub split: Split,
+    /// Whether zero-shot logits were added.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub with_text: bool,
 }
 
 impl Adjustment {
@@ -113,6 +123,7 @@ impl Adjustment {
             temperature: rounded(temperature),
             // Adding zero makes one zero of two.
             bias: bias.iter().map(|b| rounded(b - mean) + 0.0).collect(),
+            texts: None,
             chosen,
         }
     }
@@ -144,6 +155,12 @@ impl Adjustment {
                 "it was chosen for another {TUNED} than the run has"
             )));
         }
+        if let Some(texts) = &found.texts {
+            let path = run.join(TEXTS);
+            if !path.is_file() || &of_file(&path)? != texts {
+                return Err(bad(format!("{TEXTS} is not what it was chosen with")));
+            }
+        }
         let classes = TensorFile::read(&tuned)?.metadata;
         let names = classes.get("class_names").map(String::as_str);
         let names: Vec<String> = serde_json::from_str(names.unwrap_or("[]")).unwrap_or_default();
@@ -161,12 +178,21 @@ impl Adjustment {
         Ok(Some(found))
     }
 
-    /// Keeps it in a run's folder, in place of one that was there; its path.
+    /// Keeps it in a run's folder, in place of one that was there, with the classifier file whose texts it adds; its path.
     ///
     /// # Errors
-    /// When the folder cannot be written.
-    pub fn write(&self, run: &Path) -> Result<PathBuf> {
+    /// When that file cannot be read, or the folder cannot be written.
+    pub fn write(&mut self, run: &Path, texts: Option<&Path>) -> Result<PathBuf> {
         let path = run.join(FILE);
+        let kept = run.join(TEXTS);
+        self.texts = match texts {
+            None => None,
+            Some(file) => {
+                let bytes = fs::read(file).map_err(Error::io(file))?;
+                atomic::write(&kept, &bytes)?;
+                Some(of_file(&kept)?)
+            }
+        };
         let text = toml::to_string(self).expect("an adjustment is plain data");
         atomic::write(&path, text.as_bytes())?;
         Ok(path)
@@ -182,6 +208,10 @@ impl Adjustment {
             return Ok(false);
         }
         fs::remove_file(&path).map_err(Error::io(&path))?;
+        let texts = run.join(TEXTS);
+        if texts.exists() {
+            fs::remove_file(&texts).map_err(Error::io(&texts))?;
+        }
         Ok(true)
     }
 
@@ -203,8 +233,12 @@ impl Adjustment {
     /// In a few words: what it does, and on what it was chosen.
     pub fn said(&self) -> String {
         let chosen = &self.chosen;
+        let text = match self.texts {
+            None => "",
+            Some(_) => "zero-shot logits added, ",
+        };
         format!(
-            "tau {}, temperature {}, for {} frequencies, chosen on {} by {}",
+            "{text}tau {}, temperature {}, for {} frequencies, chosen on {} by {}",
             chosen.tau, self.temperature, chosen.prior, chosen.split, chosen.monitor
         )
     }
@@ -216,6 +250,7 @@ impl Adjustment {
             prior: self.chosen.prior.clone(),
             temperature: self.temperature,
             split: self.chosen.split,
+            with_text: self.texts.is_some(),
         }
     }
 }
@@ -274,11 +309,29 @@ mod tests {
     }
 
     #[test]
+    fn class_texts_are_kept_beside_it_and_go_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let run_dir = dir.path().join("run");
+        fs::create_dir(&run_dir).unwrap();
+        let texts = dir.path().join("head.safetensors");
+        fs::write(&texts, "texts").unwrap();
+        let mut kept = adjustment(run(&run_dir));
+        kept.write(&run_dir, Some(&texts)).unwrap();
+        assert!(kept.said().starts_with("zero-shot logits added, tau 0.5"));
+        assert_eq!(Adjustment::of_run(&run_dir).unwrap(), Some(kept.clone()));
+        fs::write(run_dir.join(TEXTS), "others").unwrap();
+        let message = Adjustment::of_run(&run_dir).unwrap_err().to_string();
+        assert!(message.contains("adjust-texts.safetensors is not what it was chosen with"));
+        assert!(Adjustment::remove(&run_dir).unwrap());
+        assert!(!run_dir.join(TEXTS).exists());
+    }
+
+    #[test]
     fn what_is_kept_is_read_back_and_belongs_to_the_run() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(Adjustment::of_run(dir.path()).unwrap(), None);
-        let kept = adjustment(run(dir.path()));
-        let path = kept.write(dir.path()).unwrap();
+        let mut kept = adjustment(run(dir.path()));
+        let path = kept.write(dir.path(), None).unwrap();
         assert_eq!(Adjustment::of_run(dir.path()).unwrap(), Some(kept.clone()));
 
         let says = |text: String| {

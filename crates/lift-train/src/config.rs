@@ -1,6 +1,7 @@
 //! Settings: preset < `[train]` table of a recipe < flags, resolved once into a [`TrainConfig`].
 
 mod args;
+pub mod start;
 
 use std::path::PathBuf;
 
@@ -10,19 +11,22 @@ use serde::{Deserialize, Serialize};
 use tch::Device;
 
 pub use args::{TrainArgs, precision, required};
+pub use start::Start;
+use start::TUNED;
 
 use crate::{
     classifier::ClassifierKind,
     error::{Error, Result},
     eval::{EvalView, Tte},
     footprint::{AHEAD, Steps, of_steps, parts},
-    head_init::HeadInit,
+    head_init::IMAGES_A_CLASS,
     joint::ContextPosition,
     loss::LossKind,
     model::TunedModel,
-    optim::{OptimSettings, OptimiserKind, ScheduleKind},
+    optim::{OptimSettings, OptimiserKind, Schedule, ScheduleKind},
     passes::Passing,
     preset::Preset,
+    step::StepSettings,
     tuner::{AftPlace, Layers, LoraTarget, TunerKind, TunerOptions, Tuners, USUAL_LENGTH},
     validation::{Kept, Monitor, ValEvery},
 };
@@ -42,9 +46,12 @@ pub struct TrainConfig {
     /// Classifier file; none where `init` makes the classifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<PathBuf>,
-    /// What the classifier starts from.
+    /// What the classifier, or all that is tuned, starts from.
     #[serde(default)]
-    pub init: HeadInit,
+    pub init: Start,
+    /// Images of a class that `init` looks at, at most; 0: all.
+    #[serde(default = "images_a_class")]
+    pub init_images: usize,
     /// The run's folder.
     pub out: PathBuf,
     /// Where the other values come from.
@@ -75,6 +82,9 @@ pub struct TrainConfig {
     /// Phrase that they start from; none: random words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub coop_init: Option<String>,
+    /// Whether the modules stay as they start, and the classifier alone is tuned.
+    #[serde(default)]
+    pub freeze_modules: bool,
     /// Whether the blocks are computed again for the backward pass.
     #[serde(default)]
     pub activation_checkpointing: bool,
@@ -114,8 +124,9 @@ pub struct TrainConfig {
     pub weight_decay: f64,
     /// Strength of the logit adjustment.
     pub tau: f64,
-    /// Factor on the cosines of the classifier.
-    pub scale: f64,
+    /// Factor on the cosines of the classifier; none until the classifier is known: class texts have the model's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<f64>,
     /// What is done to training images.
     #[serde(default)]
     pub augment: Augmentation,
@@ -162,6 +173,9 @@ pub struct TrainConfig {
     /// Where training shards are while they are read.
     #[serde(default)]
     pub cache: Cache,
+    /// Whether the tower's features are computed in each epoch, even where no step changes them.
+    #[serde(default)]
+    pub no_feature_cache: bool,
     /// When accuracy on the `val` split is measured; none: each epoch where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub val_every: Option<ValEvery>,
@@ -205,6 +219,7 @@ impl TrainConfig {
                 1.0,
                 1e6,
             ),
+            ("init-images", self.init_images as f64, 0.0, 1e9),
             ("threads", self.threads as f64, 0.0, 1024.0),
             ("prefetch", self.prefetch.unwrap_or(1) as f64, 1.0, 1024.0),
             (
@@ -239,7 +254,7 @@ impl TrainConfig {
             ("momentum", self.momentum, 0.0, 1.0),
             ("weight-decay", self.weight_decay, 0.0, 1e6),
             ("tau", self.tau, 0.0, 1e6),
-            ("scale", self.scale, f64::MIN_POSITIVE, 1e6),
+            ("scale", self.scale.unwrap_or(1.0), f64::MIN_POSITIVE, 1e6),
             (
                 "aft-ratio",
                 self.aft_ratio.unwrap_or(1.0),
@@ -266,6 +281,11 @@ impl TrainConfig {
         let in_blocks = |kind: &TunerKind| !kind.is_between_towers();
         if self.layers != Layers::All && !kinds.iter().any(in_blocks) {
             return Err(without("layers"));
+        }
+        if self.freeze_modules && self.init.run().is_none() {
+            return Err(Error::Usage(
+                "--freeze-modules keeps modules as they start, and fresh ones change nothing\nhint: start from a run, --init RUN".into(),
+            ));
         }
         self.check_two_towers(&kinds)?;
         self.check_validation()?;
@@ -334,9 +354,9 @@ impl TrainConfig {
             }
             _ => {}
         }
-        if is_text && self.init != HeadInit::Head {
+        if is_text && self.init != Start::default() {
             return refuse(format!(
-                "--init {} makes a classifier, and --classifier text has class texts instead\nhint: give --head",
+                "--init {} gives a classifier, and --classifier text has class texts instead\nhint: give --head",
                 self.init
             ));
         }
@@ -354,6 +374,12 @@ impl TrainConfig {
             );
         }
         Ok(())
+    }
+
+    /// The file that training starts from, of those that are hashed: the classifier's, or what a run has tuned.
+    pub fn start_file(&self) -> Option<PathBuf> {
+        let of_run = self.init.run().map(|run| run.join(TUNED));
+        self.head.clone().or(of_run)
     }
 
     /// The settings with what follows from the device where nothing was said.
@@ -425,6 +451,26 @@ impl TrainConfig {
         }
     }
 
+    /// What decides the steps of `model`, of which there are so many in all epochs together.
+    pub(crate) fn step_settings(&self, model: &TunedModel, steps: usize) -> StepSettings {
+        StepSettings {
+            optim: self.optim_settings(),
+            schedule: Schedule {
+                kind: self.schedule,
+                warmup: self.warmup,
+                epochs: self.epochs,
+                steps,
+            },
+            loss: self.loss,
+            tau: self.tau,
+            scale: self.scale(),
+            label_smoothing: self.label_smoothing,
+            parts: self.accumulate,
+            footprint: of_steps(self.steps(), model, self.batch_size),
+            max_memory: self.max_memory,
+        }
+    }
+
     /// How many images a step has when there are so many training images: the first of an epoch, which is the largest.
     pub(crate) fn images_a_step(&self, rows: usize) -> usize {
         self.batch_size.min(rows)
@@ -443,6 +489,11 @@ impl TrainConfig {
     /// Kind of the frozen weights; fp32 where it was neither said nor resolved.
     pub fn precision(&self) -> Precision {
         self.precision.unwrap_or_default()
+    }
+
+    /// Factor on the cosines of the classifier; the usual one where the classifier was not asked.
+    pub fn scale(&self) -> f64 {
+        self.scale.unwrap_or(self.classifier.usual_scale())
     }
 
     /// How test images are looked at after training.
@@ -501,6 +552,10 @@ pub fn check_ranges(values: &[(&str, f64, f64, f64)]) -> Result<()> {
         ))),
         None => Ok(()),
     }
+}
+
+fn images_a_class() -> usize {
+    IMAGES_A_CLASS
 }
 
 fn one_part() -> usize {

@@ -34,7 +34,8 @@ pub struct Origins {
     /// Of the validation shards' manifest, where the run looks at them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub val: Option<String>,
-    /// Of the classifier file; in a checkpoint also of one that the run made itself.
+    /// Of the classifier file, or of what another run had tuned, whichever it starts from; in a checkpoint also of a classifier
+    /// file that the run made itself.
     pub head: Option<String>,
     /// Of the image tower's shape and tensors as they are read, whatever file they come from.
     pub model: String,
@@ -60,7 +61,7 @@ impl Origins {
             shards: of_split(config, Split::Train)?,
             test: of_split_if_there(config, Split::Test)?,
             val: of_split_if_there(config, Split::Val)?,
-            head: config.head.as_deref().map(of_file).transpose()?,
+            head: config.start_file().as_deref().map(of_file).transpose()?,
             model: of_tower(tower)?,
             normalisation: Some(of_normalisation(&config.model, tower)?),
             text: text.map(of_text).transpose()?,
@@ -77,7 +78,7 @@ impl Origins {
             let found = of_split_if_there(config, split)?;
             require_known(known, &found, &config.shards, &format!("{split} shards"))?;
         }
-        match &config.head {
+        match &config.start_file() {
             Some(path) => require_known(&self.head, &Some(of_file(path)?), path, HEAD),
             None => Ok(()),
         }
@@ -114,7 +115,7 @@ impl Origins {
         require(&self.model, &found.model, model, "model")?;
         require_known(&self.normalisation, &found.normalisation, model, CONSTANTS)?;
         require_known(&self.text, &found.text, model, "text tower and tokenizer")?;
-        match &config.head {
+        match &config.start_file() {
             Some(path) => require_known(&self.head, &found.head, path, HEAD),
             None => Ok(()),
         }

@@ -1,8 +1,9 @@
 //! What a classifier starts from when no classifier file is given: class means, linear probing, random rows.
 //!
-//! Features are the frozen tower's class tokens of training images in the plain centre crop. They are computed once and
-//! in bounded memory: class means keep sums, linear probing keeps all features up to [`PROBE_BYTES`]. What comes out
-//! has rows of length one and is a [`Head`], so that it can be written and used again.
+//! As the authors do it: features are the frozen tower's class tokens of at most [`IMAGES_A_CLASS`] training images a class, whose
+//! short side becomes the resolution. They are computed once and in bounded memory: class means keep sums, linear probing
+//! keeps all features up to [`PROBE_BYTES`]. What comes out has rows of length one and is a [`Head`], so that it can be written
+//! and used again.
 
 mod lbfgs;
 mod probe;
@@ -28,8 +29,8 @@ use lift_loader::{Draw, Draws, View, rows_by_class, sample};
 pub use lbfgs::{Minimum, minimise};
 pub use probe::{LOGITS_A_PIECE, Probe, Probed};
 
-/// Images of a class that its mean is taken over (LIFT+).
-pub const IMAGES_A_MEAN: usize = 100;
+/// Images of a class that are looked at, unless another number is given (LIFT+); 0 is all of them.
+pub const IMAGES_A_CLASS: usize = 100;
 
 /// The most that linear probing keeps of features.
 pub const PROBE_BYTES: u64 = 8 << 30;
@@ -41,9 +42,9 @@ pub enum HeadInit {
     /// The rows of a classifier file.
     #[default]
     Head,
-    /// The mean of each class's features, of at most 100 images, all of length one.
+    /// The mean of each class's features.
     ClassMean,
-    /// Logistic regression on the features of all training images, classes balanced by weights.
+    /// Logistic regression on the features, classes balanced by weights.
     LinearProbe,
     /// Random directions.
     Random,
@@ -82,18 +83,14 @@ impl fmt::Display for HeadInit {
 }
 
 impl HeadInit {
-    /// What a plan says of it for a tower of this width; nothing for a classifier file.
-    pub fn plan(self, manifest: &Manifest, width: i64) -> Option<String> {
-        let counts = &manifest.class_counts;
+    /// What a plan says of it for a tower of this width and so many images a class; nothing for a classifier file.
+    pub fn plan(self, manifest: &Manifest, width: i64, a_class: usize) -> Option<String> {
+        let images = looked_at(manifest, a_class);
         match self {
             Self::Head => None,
-            Self::ClassMean => {
-                let images: u64 = counts.iter().map(|&n| n.min(IMAGES_A_MEAN as u64)).sum();
-                Some(format!("class means over {}", plain(images, "image")))
-            }
+            Self::ClassMean => Some(format!("class means over {}", plain(images, "image"))),
             Self::LinearProbe => {
                 let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-                let images = manifest.rows;
                 Some(format!(
                     "linear probing on {}, {:.1} MiB of features (at most {:.0})",
                     plain(images, "image"),
@@ -113,25 +110,26 @@ impl HeadInit {
         self,
         shards: &Path,
         manifest: &Manifest,
-        width: i64,
+        (width, a_class): (i64, usize),
         limit: Option<MemorySize>,
     ) -> Result<()> {
         if matches!(self, Self::ClassMean | Self::LinearProbe) {
             require_images(shards, manifest, &format!("--init {self}"))?;
         }
         let shards = shards.display();
-        let bytes = feature_bytes(manifest.rows, width);
+        let images = looked_at(manifest, a_class);
+        let bytes = feature_bytes(images, width);
         if self == Self::LinearProbe && bytes > PROBE_BYTES {
             return Err(Error::Config(format!(
-                "{shards}: linear probing would keep {bytes} bytes of features, the limit is {PROBE_BYTES}\nhint: --init class-mean keeps none"
+                "{shards}: linear probing would keep {bytes} bytes of features, the limit is {PROBE_BYTES}\nhint: --init-images takes fewer a class, --init class-mean keeps none"
             )));
         }
-        let bytes = probe_bytes(manifest, width);
+        let bytes = probe_bytes(manifest, images, width);
         if let (Self::LinearProbe, Some(limit)) = (self, limit)
             && bytes > limit.bytes
         {
             return Err(Error::Config(format!(
-                "{shards}: linear probing takes {} for features and its search, --max-memory is {limit}\nhint: --init class-mean keeps no features",
+                "{shards}: linear probing takes {} for features and its search, --max-memory is {limit}\nhint: --init-images takes fewer a class, --init class-mean keeps no features",
                 MemorySize { bytes }
             )));
         }
@@ -139,14 +137,25 @@ impl HeadInit {
     }
 }
 
+/// How many training images are looked at, with so many a class at most.
+fn looked_at(manifest: &Manifest, a_class: usize) -> u64 {
+    let counts = manifest.class_counts.iter();
+    counts.map(|&n| n.min(most(a_class) as u64)).sum()
+}
+
+/// 0 stands for all.
+fn most(a_class: usize) -> usize {
+    if a_class == 0 { usize::MAX } else { a_class }
+}
+
 fn feature_bytes(images: u64, width: i64) -> u64 {
     images * width as u64 * 4
 }
 
 /// What linear probing keeps: the features, and doubles for each weight and bias of the classifier in its search.
-fn probe_bytes(manifest: &Manifest, width: i64) -> u64 {
+fn probe_bytes(manifest: &Manifest, images: u64, width: i64) -> u64 {
     let weights = manifest.num_classes() as u64 * (width as u64 + 1);
-    feature_bytes(manifest.rows, width) + weights * 8 * lbfgs::TENSORS
+    feature_bytes(images, width) + weights * 8 * lbfgs::TENSORS
 }
 
 /// What rows are computed from.
@@ -161,7 +170,9 @@ pub struct Source<'a> {
     pub normalisation: Normalisation,
     /// How images are passed.
     pub passing: Passing,
-    /// Of random rows, and of the images that class means are taken over.
+    /// Images of a class that are looked at, at most; 0: all.
+    pub images_a_class: usize,
+    /// Of random rows, and of the images that are looked at.
     pub seed: u64,
 }
 
@@ -185,17 +196,20 @@ impl Source<'_> {
     /// When it is [`HeadInit::Head`], an image cannot be loaded, memory does not suffice, or a feature is not finite.
     pub fn head(&self, init: HeadInit) -> Result<Head> {
         let seed = self.seed;
+        let of = match self.images_a_class {
+            0 => "all training images".to_owned(),
+            most => format!(
+                "at most {} a class, seed {seed}",
+                plain(most as u64, "training image")
+            ),
+        };
         let (weight, template) = match init {
             HeadInit::Head => {
                 let reason = "a classifier file is made by `lift-text classifier`";
                 return Err(Error::Usage(format!("--init head makes nothing: {reason}")));
             }
-            HeadInit::ClassMean => {
-                let how =
-                    format!("class means of at most {IMAGES_A_MEAN} training images, seed {seed}");
-                (self.class_means()?, how)
-            }
-            HeadInit::LinearProbe => (self.probed()?, "linear probing".into()),
+            HeadInit::ClassMean => (self.class_means()?, format!("class means of {of}")),
+            HeadInit::LinearProbe => (self.probed()?, format!("linear probing on {of}")),
             HeadInit::Random => {
                 let classes = self.train.manifest().num_classes() as i64;
                 let shape = [classes, self.tower.config().width];
@@ -210,29 +224,25 @@ impl Source<'_> {
         })
     }
 
-    /// The mean of each class's features (K, d): each of length one, and their mean too.
+    /// The mean of each class's features (K, d), of length one; the features have their own.
     fn class_means(&self) -> Result<Tensor> {
-        let rows = sample(&rows_by_class(&self.labels()), IMAGES_A_MEAN, self.seed);
         let classes = self.train.manifest().num_classes() as i64;
-        // Summed on the CPU, one image after the other: the same bits on every run.
-        let shape = [classes, self.tower.config().width];
-        let mut sums = Tensor::zeros(shape, (Kind::Double, Device::Cpu));
-        self.each_batch(rows, |features, labels| {
-            let features = normalize(&features.to_kind(Kind::Double));
-            let _ = sums.index_add_(0, &Tensor::from_slice(labels), &features);
+        let mut sums = ClassSums::new(classes, self.tower.config().width);
+        self.each_batch(self.rows(), |features, labels| {
+            sums.add(features, labels);
         })?;
-        Ok(normalize(&sums))
+        Ok(sums.means())
     }
 
-    /// The rows (K, d) of a logistic regression on all training images, of length one.
+    /// The rows (K, d) of a logistic regression, of length one.
     fn probed(&self) -> Result<Tensor> {
-        let rows = self.labels().len();
+        let rows = self.rows();
         let width = self.tower.config().width;
         let classes = self.train.manifest().num_classes() as i64;
         let device = self.tower.device();
-        let features = Tensor::zeros([rows as i64, width], (Kind::Float, Device::Cpu));
-        let mut all_labels: Vec<i64> = Vec::with_capacity(rows);
-        self.each_batch((0..rows).collect(), |batch, labels| {
+        let features = Tensor::zeros([rows.len() as i64, width], (Kind::Float, Device::Cpu));
+        let mut all_labels: Vec<i64> = Vec::with_capacity(rows.len());
+        self.each_batch(rows, |batch, labels| {
             let begin = all_labels.len() as i64;
             let mut place = features.narrow(0, begin, labels.len() as i64);
             place.copy_(batch);
@@ -254,8 +264,14 @@ impl Source<'_> {
         Ok(normalize(&probed.weight))
     }
 
-    fn labels(&self) -> Vec<u32> {
-        self.train.rows().iter().map(|row| row.label).collect()
+    /// The images that are looked at.
+    fn rows(&self) -> Vec<usize> {
+        let labels: Vec<u32> = self.train.rows().iter().map(|row| row.label).collect();
+        sample(
+            &rows_by_class(&labels),
+            most(self.images_a_class),
+            self.seed,
+        )
     }
 
     /// As many logits of linear probing at once as the limit leaves room for.
@@ -263,7 +279,9 @@ impl Source<'_> {
         let Some(limit) = self.passing.max_memory else {
             return LOGITS_A_PIECE;
         };
-        let kept = probe_bytes(self.train.manifest(), self.tower.config().width);
+        let manifest = self.train.manifest();
+        let images = looked_at(manifest, self.images_a_class);
+        let kept = probe_bytes(manifest, images, self.tower.config().width);
         let fixed = of_passes(self.tower, 0, 0).fixed;
         // Logits, their softmax and the gradient, each of four bytes and for a moment twice.
         let logits = limit.bytes.saturating_sub(kept + fixed) / (4 * 5);
@@ -278,7 +296,7 @@ impl Source<'_> {
             Arc::clone(&self.train),
             self.tower,
             &transfer,
-            (View::Center, "the classifier's start"),
+            (View::Fitted, "the classifier's start"),
             of_passes(self.tower, 0, width),
             self.passing,
         )?;
@@ -300,3 +318,28 @@ impl Source<'_> {
         Ok(())
     }
 }
+
+/// Sums of features by class, on the CPU, one image after the other: the same bits on every run.
+struct ClassSums(Tensor);
+
+impl ClassSums {
+    fn new(classes: i64, width: i64) -> Self {
+        Self(Tensor::zeros([classes, width], (Kind::Double, Device::Cpu)))
+    }
+
+    /// Of features (b, d) with these labels.
+    fn add(&mut self, features: &Tensor, labels: &[i64]) {
+        let labels = Tensor::from_slice(labels);
+        let _ = self
+            .0
+            .index_add_(0, &labels, &features.to_kind(Kind::Double));
+    }
+
+    /// (K, d), of length one, which a sum's direction decides as its mean's does.
+    fn means(&self) -> Tensor {
+        normalize(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,7 @@ pub mod config;
 pub mod consistency;
 pub mod error;
 pub mod eval;
+pub mod features;
 mod figures;
 pub mod file_hash;
 pub mod fingerprint;
@@ -52,6 +53,9 @@ pub mod step;
 pub mod stop;
 pub mod sweep;
 pub mod tensorboard;
+#[cfg(test)]
+#[path = "../../../tests/src/shared_folder.rs"]
+mod testing;
 pub mod train;
 pub mod transfer;
 pub mod tuner;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lift_files::memory::total_bytes;
 use lift_models::{
-    VisionTower,
+    NoHooks, VisionTower,
     memory::{MemorySize, there},
     out_of_memory::Refused,
 };
@@ -63,6 +63,8 @@ pub struct TunedModel {
     pub joint: Joint,
     /// On the class token, or of class texts.
     pub classifier: Classifier,
+    /// Class texts whose logits of the model before tuning are added to the tuned ones, in evaluations.
+    pub beside: Option<Classifier>,
     /// Whether training computes the blocks again for the backward pass, and keeps only what enters them.
     pub recomputes: bool,
 }
@@ -85,6 +87,7 @@ impl TunedModel {
             tuner,
             joint: Joint::default(),
             classifier,
+            beside: None,
             recomputes: false,
         }
     }
@@ -119,14 +122,47 @@ impl TunedModel {
         self.classifier = classifier;
     }
 
-    /// Normalised images (b, 3, r, r), or their patches, -> logits (b, K), fp32.
+    /// Lets the modules stay as they are: training tunes the classifier alone.
+    pub fn freeze_modules(&mut self) {
+        for (_, tensor) in self.modules() {
+            let _ = tensor.set_requires_grad(false);
+        }
+        // Nothing in the tower has a gradient for which it would be computed again.
+        self.recomputes = false;
+    }
+
+    /// Whether no step changes what the tower gives.
+    pub fn tower_is_frozen(&self) -> bool {
+        let tensors = self.tuner.named_tensors();
+        tensors.iter().all(|(_, tensor)| !tensor.requires_grad())
+    }
+
+    /// Normalised images (b, 3, r, r), or their patches, or features that the tower gave before (b, d), -> logits (b, K), fp32.
     pub fn forward(&self, images: &Tensor) -> Tensor {
-        self.classify(&self.visual.features(images, &self.tuner))
+        let features = match images.dim() {
+            2 => images.shallow_clone(),
+            _ => self.visual.features(images, &self.tuner),
+        };
+        let logits = self.classify(&features);
+        let Some(texts) = &self.beside else {
+            return logits;
+        };
+        let frozen = match self.tuner.kinds().is_empty() {
+            true => features,
+            false => self.visual.features(images, &NoHooks),
+        };
+        logits + texts.forward(&self.visual.embed(&frozen))
+    }
+
+    /// Adds the zero-shot logits of class texts from here on.
+    pub fn add_text_logits(&mut self, mut texts: Classifier) {
+        texts.to_device(self.visual.device());
+        self.beside = Some(texts);
     }
 
     /// As [`TunedModel::forward`], with what [`Pass::backward`] needs.
     pub fn forward_to_train(&self, images: &Tensor) -> Pass {
-        if !self.recomputes {
+        if !self.recomputes || images.dim() == 2 {
             return Pass {
                 logits: self.forward(images),
                 recorded: None,
@@ -171,11 +207,14 @@ impl TunedModel {
     /// When memory does not suffice for one text at once.
     pub fn bring_texts_up(&mut self, limit: Option<MemorySize>) -> Result<()> {
         let device = self.visual.device();
-        Ok(self.update_texts().map_err(|refused| {
+        self.update_texts().map_err(|refused| {
             let work = "the class texts with one text at once";
             let hint = "a smaller --model takes less";
             refused.error(device, there(device, limit, total_bytes()), work, hint)
-        })?)
+        })?;
+        // No step comes next that would pass a gradient back.
+        self.joint.context().inspect(|context| context.let_go());
+        Ok(())
     }
 
     /// Passes the gradient that a step left at the class texts back to learned words.

@@ -101,12 +101,13 @@ pub struct Optimiser {
 }
 
 impl Optimiser {
-    /// Over what is tuned of `model`, whose tensors become views of the optimiser's memory.
+    /// Over what is tuned of `model` and not frozen, whose tensors become views of the optimiser's memory.
     pub fn new(model: &TunedModel, settings: OptimSettings) -> Self {
         let group = |name, lr, tensors: Vec<(String, Tensor)>| {
             // By name: fresh modules and those of a checkpoint may come in another order.
             let tensors: BTreeMap<String, Tensor> = tensors.into_iter().collect();
-            let tensors: Vec<Tensor> = tensors.into_values().collect();
+            let tensors = tensors.into_values().filter(Tensor::requires_grad);
+            let tensors: Vec<Tensor> = tensors.collect();
             let decay = settings.weight_decay;
             (!tensors.is_empty()).then(|| Group {
                 name,

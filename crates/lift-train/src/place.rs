@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use lift_models::hub;
 
 use crate::{
-    config::TrainConfig,
+    config::{Start, TrainConfig},
     error::{Error, Result},
 };
 
@@ -34,6 +34,10 @@ pub fn absolute(config: &TrainConfig) -> Result<TrainConfig> {
             absolute(&config.model)?
         },
         head: config.head.as_deref().map(absolute).transpose()?,
+        init: match config.init.run() {
+            Some(run) => Start::Run(absolute(run)?),
+            None => config.init.clone(),
+        },
         out: absolute(&config.out)?,
         ..config.clone()
     })
@@ -51,6 +55,10 @@ pub fn found_from(run: &Path, config: TrainConfig) -> TrainConfig {
         shards: run.join(&config.shards),
         model,
         head: config.head.map(|head| run.join(head)),
+        init: match config.init {
+            Start::Run(from) => Start::Run(run.join(from)),
+            init => init,
+        },
         out: run.to_owned(),
         ..config
     }
@@ -63,6 +71,11 @@ pub fn portable(config: &TrainConfig, has_head: bool) -> TrainConfig {
         shards: SHARDS.into(),
         model: MODEL.into(),
         head: has_head.then(|| PathBuf::from(HEAD)),
+        // What a run started from does not travel.
+        init: match &config.init {
+            Start::Run(_) => Start::default(),
+            init => init.clone(),
+        },
         out: ".".into(),
         ..config.clone()
     }
@@ -101,6 +114,13 @@ mod tests {
         assert_eq!(found.head, Some(run.join("start.safetensors")));
         assert_eq!((found.shards, found.out), (run.join("shards"), run.into()));
         assert_eq!(portable(&config("models/clip"), false).head, None);
+        let of_run = TrainConfig {
+            init: Start::Run("runs/other".into()),
+            ..config("models/clip")
+        };
+        assert_eq!(portable(&of_run, false).init, Start::default());
+        let found = found_from(run, of_run).init;
+        assert_eq!(found, Start::Run(run.join("runs/other")));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use lift_models::device_name;
+use lift_models::{device_name, memory::MemorySize};
 use lift_page::number::plain;
 use lift_shards::manifest::Manifest;
 use tch::Device;
@@ -10,6 +10,7 @@ use tch::Device;
 use crate::{
     config::TrainConfig,
     error::Result,
+    features,
     footprint::of_steps,
     loss::LossKind,
     model::{ParameterCounts, TunedModel},
@@ -36,6 +37,7 @@ pub struct Plan {
     parts: usize,
     start: Option<String>,
     cache: Option<String>,
+    features: Option<String>,
     warnings: Vec<String>,
 }
 
@@ -70,8 +72,15 @@ impl Plan {
             device: device_name(device),
             bytes: of_steps(config.steps(), model, images_a_step).bytes(part),
             parts: config.accumulate.min(images_a_step.max(1)),
-            start: config.init.plan(manifest, model.visual.config().width),
+            start: start(config, model, manifest),
             cache: config.cache.plan(manifest.bytes())?,
+            features: features::bytes(config, model, manifest.rows).map(|bytes| {
+                format!(
+                    "of {}, computed once before the first step, {} on disk until the last",
+                    plain(manifest.rows, "image"),
+                    MemorySize { bytes }
+                )
+            }),
             warnings: warnings(config, model, manifest, &layers),
         })
     }
@@ -123,13 +132,35 @@ impl fmt::Display for Plan {
         for warning in &self.warnings {
             writeln!(f, "{:<8} {warning}", "warning")?;
         }
-        for (name, line) in [("cache", &self.cache), ("start", &self.start)] {
+        let lines = [
+            ("cache", &self.cache),
+            ("features", &self.features),
+            ("start", &self.start),
+        ];
+        for (name, line) in lines {
             if let Some(line) = line {
                 writeln!(f, "{name:<8} {line}")?;
             }
         }
         Ok(())
     }
+}
+
+/// What it starts from, where that is no classifier file.
+fn start(config: &TrainConfig, model: &TunedModel, manifest: &Manifest) -> Option<String> {
+    if let Some(run) = config.init.run() {
+        let frozen = if config.freeze_modules {
+            ", its modules frozen"
+        } else {
+            ""
+        };
+        return Some(format!("the run {}{frozen}", run.display()));
+    }
+    let width = model.visual.config().width;
+    config
+        .init
+        .makes()?
+        .plan(manifest, width, config.init_images)
 }
 
 /// What can be done, and is hardly meant.

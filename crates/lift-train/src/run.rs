@@ -14,9 +14,8 @@ use lift_shards::atomic;
 
 use crate::{
     checkpoint,
-    config::TrainConfig,
+    config::{TrainConfig, start::TUNED},
     error::{Error, Result},
-    head_init::HeadInit,
     model::TunedModel,
     place,
     provenance::FILE as PROVENANCE,
@@ -57,6 +56,21 @@ pub fn write_config(config: &TrainConfig) -> Result<()> {
     Ok(atomic::write(&out.join(CONFIG), text.as_bytes())?)
 }
 
+/// The settings of a finished run.
+///
+/// # Errors
+/// When the folder has none.
+pub fn finished_config(run: &Path) -> Result<TrainConfig> {
+    let config = read_config(run)?;
+    match without_report(run) {
+        Some(reason) => Err(Error::BadRun {
+            path: run.into(),
+            reason,
+        }),
+        None => Ok(config),
+    }
+}
+
 /// Refuses a folder that a run cannot begin in: it may be missing, empty, or hold what a run leaves that ended before
 /// its first checkpoint.
 ///
@@ -95,7 +109,7 @@ fn is_of_the_beginning(path: &Path, config: &TrainConfig) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     match name.as_ref() {
         CONFIG | PROVENANCE => true,
-        MADE_HEAD => config.init != HeadInit::Head,
+        MADE_HEAD => config.init.makes().is_some(),
         // Event files hold no step where the log holds none.
         "tensorboard" => config.tensorboard,
         "metrics.jsonl" => fs::metadata(path).is_ok_and(|file| file.len() == 0),
@@ -228,7 +242,7 @@ impl Tuned {
     /// # Errors
     /// When the folder cannot be written.
     pub fn write(self, run: &Path) -> Result<()> {
-        self.write_as(&run.join("tuned.safetensors"))
+        self.write_as(&run.join(TUNED))
     }
 
     /// As [`Tuned::write`], to this file.
@@ -260,7 +274,7 @@ impl Tuned {
     /// # Errors
     /// When it is missing, damaged, not written by a run, or has values that are not finite.
     pub fn read(run: &Path) -> Result<Self> {
-        let path = run.join("tuned.safetensors");
+        let path = run.join(TUNED);
         let mut file = TensorFile::read(&path)?;
         let bad = |reason: String| Error::BadRun {
             path: path.clone(),

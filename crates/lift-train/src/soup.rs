@@ -13,7 +13,7 @@ use std::{
 use tch::{Kind, Tensor};
 
 use crate::{
-    config::TrainConfig,
+    config::{TrainConfig, start::TUNED},
     error::{Error, Result},
     file_hash::of_file,
     provenance::Provenance,
@@ -46,7 +46,7 @@ impl Ingredient {
             config: run::read_config(run)?,
             provenance: Provenance::read(run)?,
             tuned: Tuned::read(run)?,
-            hash: of_file(&run.join("tuned.safetensors"))?,
+            hash: of_file(&run.join(TUNED))?,
         })
     }
 
@@ -114,8 +114,8 @@ pub fn require_alike(ingredients: &[Ingredient]) -> Result<()> {
             let [b, a] = [b.classifier, a.classifier].map(|kind| kind.to_string());
             return of("its classifier is", b, a);
         }
-        if a.scale != b.scale {
-            return of("its scale is", b.scale.to_string(), a.scale.to_string());
+        if a.scale() != b.scale() {
+            return of("its scale is", b.scale().to_string(), a.scale().to_string());
         }
         if a.resolution != b.resolution {
             let said = |r: Option<u32>| r.map_or("the model's".to_owned(), |r| r.to_string());

@@ -9,13 +9,35 @@ use lift_shards::split::{Band, BandEdges};
 use tch::{Device, Kind, Tensor};
 
 use crate::{
-    config::TrainConfig,
     error::Result,
-    footprint::{of_steps, step_error},
-    loss::Loss,
+    footprint::step_error,
+    loss::{Loss, LossKind},
     model::TunedModel,
-    optim::{Optimiser, Schedule},
+    optim::{OptimSettings, Optimiser, Schedule},
 };
+
+/// What decides a step besides the model, its images and their classes.
+#[derive(Clone, Copy, Debug)]
+pub struct StepSettings {
+    /// Of the update.
+    pub optim: OptimSettings,
+    /// The learning rate over time.
+    pub schedule: Schedule,
+    /// Which loss.
+    pub loss: LossKind,
+    /// Strength of the logit adjustment.
+    pub tau: f64,
+    /// Factor on the cosines of the classifier.
+    pub scale: f64,
+    /// Share of a label that is spread over all classes.
+    pub label_smoothing: f64,
+    /// Parts that the images of a step are passed in.
+    pub parts: usize,
+    /// How much memory a step is expected to take.
+    pub footprint: Footprint,
+    /// How much it may take; none: what there is.
+    pub max_memory: Option<MemorySize>,
+}
 
 /// What steps need besides the model and their images.
 #[derive(Debug)]
@@ -23,11 +45,7 @@ pub struct Step {
     /// The rule, with its state.
     pub optimiser: Optimiser,
     loss: Loss,
-    schedule: Schedule,
-    parts: usize,
-    label_smoothing: f64,
-    footprint: Footprint,
-    max_memory: Option<MemorySize>,
+    settings: StepSettings,
     /// (K, 3): 1 at the band of each class.
     bands: Tensor,
 }
@@ -42,34 +60,27 @@ pub struct Seen {
 }
 
 impl Step {
-    /// Steps of `model` on images whose classes have these counts and bands; `steps` are there in all epochs together.
+    /// Steps of `model` on images whose classes have these counts and bands.
     pub fn new(
         model: &TunedModel,
-        config: &TrainConfig,
+        settings: StepSettings,
         (train_counts, edges): (&[u64], BandEdges),
-        steps: usize,
     ) -> Self {
         let device = model.visual.device();
+        let StepSettings {
+            loss, tau, scale, ..
+        } = settings;
         Self {
-            optimiser: Optimiser::new(model, config.optim_settings()),
-            loss: Loss::new(config.loss, train_counts, config.tau, config.scale, device),
-            schedule: Schedule {
-                kind: config.schedule,
-                warmup: config.warmup,
-                epochs: config.epochs,
-                steps,
-            },
-            parts: config.accumulate,
-            label_smoothing: config.label_smoothing,
-            footprint: of_steps(config.steps(), model, config.batch_size),
-            max_memory: config.max_memory,
+            optimiser: Optimiser::new(model, settings.optim),
+            loss: Loss::new(loss, train_counts, tau, scale, device),
+            settings,
             bands: bands(train_counts, edges, device),
         }
     }
 
     /// The learning rate of a group that begins with `lr`, at this time.
     pub fn lr(&self, lr: f64, epoch: usize, step: usize) -> f64 {
-        self.schedule.lr(lr, epoch, step)
+        self.settings.schedule.lr(lr, epoch, step)
     }
 
     /// Step number `step` (from 0 over all epochs) on images (b, 3, r, r) or their patches, with labels (b), both on the
@@ -86,13 +97,13 @@ impl Step {
         step: usize,
     ) -> Result<Seen> {
         let images = labels.size()[0] as usize;
-        let part = images.div_ceil(self.parts);
+        let part = images.div_ceil(self.settings.parts);
         let work = || self.gradients(model, pixels, labels, part as i64);
         let seen = caught(work).flatten().map_err(|refused| {
-            let (at, limit) = (labels.device(), self.max_memory);
-            step_error(refused, at, self.footprint, [images, part], limit)
+            let (at, limit) = (labels.device(), self.settings.max_memory);
+            step_error(refused, at, self.settings.footprint, [images, part], limit)
         })?;
-        self.optimiser.step(&self.schedule, epoch, step)?;
+        self.optimiser.step(&self.settings.schedule, epoch, step)?;
         Ok(seen)
     }
 
@@ -107,11 +118,11 @@ impl Step {
         self.optimiser.zero_grad();
         model.update_texts()?;
         let images = labels.size()[0] as f64;
-        let whole = (self.parts > 1).then(|| self.loss.weight(labels));
+        let whole = (self.settings.parts > 1).then(|| self.loss.weight(labels));
         let mut seen: Option<Seen> = None;
         for (pixels, labels) in pixels.split(part, 0).iter().zip(labels.split(part, 0)) {
             let pass = model.forward_to_train(pixels);
-            let smoothing = self.label_smoothing;
+            let smoothing = self.settings.label_smoothing;
             let hits = self.hits(&pass.logits, &labels);
             let loss = self.loss.forward_smoothed(&pass.logits, &labels, smoothing);
             // Parts of a step: their losses' weighted mean is the step's.

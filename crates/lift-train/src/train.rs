@@ -2,7 +2,7 @@
 
 mod log;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use lift_models::{Precision, is_finite, libtorch};
 use lift_page::{number::plain, progress::Reporting};
@@ -15,6 +15,7 @@ use crate::{
     checkpoint::{Checkpoint, CheckpointWriter, Position, States},
     config::TrainConfig,
     error::{Error, Result},
+    features::{Features, KeptFeed},
     figures::Figures,
     model::TunedModel,
     optim::LossScaler,
@@ -23,7 +24,7 @@ use crate::{
     step::Step,
     stop::Stop,
     tensorboard::EventFile,
-    transfer::{Input, Transfer},
+    transfer::{self, Input, Transfer},
     validation::{Kept, Validated, Validation, copied},
 };
 use lift_loader::{Augmentation, Draws, Loader, View};
@@ -39,6 +40,31 @@ pub struct Data<'a> {
     pub transfer: &'a Transfer,
     /// Looks at others, where there are any.
     pub validation: Option<&'a Validation>,
+    /// What the tower gives for them, where no step changes it.
+    pub features: Option<&'a Features>,
+}
+
+/// Where an epoch's batches come from.
+enum Feed<'a> {
+    Loaded(transfer::Feed),
+    Kept(KeptFeed<'a>),
+}
+
+impl Feed<'_> {
+    fn next(&mut self) -> Option<Result<Input>> {
+        match self {
+            Self::Loaded(feed) => feed.next(),
+            Self::Kept(feed) => feed.next(),
+        }
+    }
+
+    /// How long the device waited for batches since this was asked last.
+    fn take_waited(&mut self) -> Duration {
+        match self {
+            Self::Loaded(feed) => feed.take_waited(),
+            Self::Kept(_) => Duration::ZERO,
+        }
+    }
 }
 
 /// What training ends with, besides the model.
@@ -72,13 +98,14 @@ pub fn train(
         loader,
         transfer,
         validation,
+        features,
     } = data;
     let device = model.visual.device();
     let rows = reader.len();
     let manifest = reader.manifest();
     let counts = (manifest.class_counts.as_slice(), manifest.bands);
     let steps = rows.div_ceil(config.batch_size) * config.epochs;
-    let mut step = Step::new(model, config, counts, steps);
+    let mut step = Step::new(model, config.step_settings(model, steps), counts);
     let labels: Vec<u32> = reader.rows().iter().map(|row| row.label).collect();
     let mut at = Position::default();
     let is_new = from.is_none();
@@ -125,7 +152,11 @@ pub fn train(
             Some(window) => Draws::windowed(rows, window, seed, epoch),
             None => config.sampler.draws(&labels, seed, epoch, config.epochs),
         };
-        let mut feed = transfer.feed(loader, draws.skip(at.rows_done), view)?;
+        let draws = draws.skip(at.rows_done);
+        let mut feed = match features {
+            Some(features) => Feed::Kept(features.feed(draws, config.batch_size)),
+            None => Feed::Loaded(transfer.feed(loader, draws, view)?),
+        };
         let mut window = Window::open(&at.window, device);
         while at.rows_done < rows {
             let Input {

@@ -48,6 +48,8 @@ mod runtime;
 mod soup;
 #[path = "cli/splits.rs"]
 mod splits;
+#[path = "cli/start_run.rs"]
+mod start_run;
 #[path = "cli/streams.rs"]
 mod streams;
 #[path = "cli/tensorboard.rs"]

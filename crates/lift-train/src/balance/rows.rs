@@ -81,6 +81,11 @@ impl Rows {
         })
     }
 
+    /// What is added with zero-shot logits, so that CLIP's label prior is not in them (K); none without them.
+    pub fn text_bias(&self) -> Option<&[f64]> {
+        self.text.as_ref().map(|text| text.bias.as_slice())
+    }
+
     /// The run's own logits.
     pub fn own(&self) -> &LogitsFile {
         &self.own

@@ -51,7 +51,10 @@ pub(super) struct AdjustArgs {
     /// Logits of images without labels, for --prior estimate; labels in the file are not looked at
     #[arg(long, value_name = "FILE")]
     unlabelled: Option<PathBuf>,
-    /// Add zero-shot logits of the same images, without CLIP's label prior; shown, not kept
+    /// Add zero-shot logits of these class texts (a classifier file), without CLIP's label prior
+    ///
+    /// Generalised Logit Adjustment (Zhu et al. 2023). The model before tuning is computed as well from then on, for each image. Logits
+    /// that `zero-shot --logits` wrote are taken too, and what comes of them is shown and not kept.
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     toward_text: Option<PathBuf>,
     /// What logits are divided by [default: fitted on the split]

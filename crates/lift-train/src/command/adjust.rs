@@ -19,8 +19,9 @@ use lift_shards::{
 };
 
 use super::{
+    HeadFile,
     choosing::require_choosable,
-    evaluation::{EvalSettings, eval},
+    evaluation::{EvalSettings, eval, zero_shot},
 };
 use crate::{
     adjustment::{Adjusting, Adjustment, Chosen},
@@ -31,8 +32,9 @@ use crate::{
         prior,
         rows::Rows,
     },
-    config::TrainConfig,
+    config::{TrainConfig, start::TUNED},
     error::{Error, Result},
+    eval::EvalView,
     file_hash::of_file,
     logits::{About, LogitsFile},
     loss::LossKind,
@@ -73,7 +75,7 @@ pub struct AdjustSettings {
     pub monitor: Option<Monitor>,
     /// How often classes come.
     pub prior: Prior,
-    /// Zero-shot logits of the same images, to be added.
+    /// Class texts whose zero-shot logits are added, a classifier file; or such logits of the same images.
     pub text: Option<PathBuf>,
     /// What logits are divided by; none: fitted.
     pub temperature: Option<f64>,
@@ -113,11 +115,19 @@ pub fn adjust(settings: &AdjustSettings) -> Result<Found> {
     for label in file.labels()? {
         images[label as usize] += 1;
     }
+    let texts = settings
+        .text
+        .as_deref()
+        .filter(|path| is_classifier_file(path));
     let rows = match &settings.text {
         None => Rows::new(file),
         Some(path) => {
             let alike = prior::weights(&prior::uniform(about.num_classes), &images);
-            Rows::new(file).with_text(LogitsFile::open(path)?, &alike)?
+            let of_text = match texts {
+                Some(texts) => computed_of_text(settings, &config, texts, &about)?,
+                None => LogitsFile::open(path)?,
+            };
+            Rows::new(file).with_text(of_text, &alike)?
         }
     };
 
@@ -188,22 +198,29 @@ pub fn adjust(settings: &AdjustSettings) -> Result<Found> {
         before: as_trained.monitored(monitor),
         after: points[at].monitored(monitor),
     };
-    let tuned_hash = of_file(&run.join("tuned.safetensors"))?;
-    let adjustment = Adjustment::new(
+    let tuned_hash = of_file(&run.join(TUNED))?;
+    let whole: Vec<f64> = match rows.text_bias() {
+        None => bias.clone(),
+        Some(text) => bias.iter().zip(text).map(|(a, b)| a + b).collect(),
+    };
+    let mut adjustment = Adjustment::new(
         tuned.class_hash.clone(),
         tuned_hash,
-        (&bias, temperature),
+        (&whole, temperature),
         chosen,
     );
-    let kept = match (&settings.text, settings.dry_run) {
-        (None, false) => Some(adjustment.write(run)?),
-        _ => None,
+    // Of logits alone nothing follows for new images.
+    let can_be_kept = texts.is_some() || settings.text.is_none();
+    let kept = match can_be_kept && !settings.dry_run {
+        true => Some(adjustment.write(run, texts)?),
+        false => None,
     };
     Ok(Found {
         format: "lift-adjust-report/1".into(),
         about,
         loss: loss_said(&config),
         with_text: settings.text.is_some(),
+        with_text_logits: settings.text.is_some() && texts.is_none(),
         prior: FoundPrior {
             kind: prior_name(&settings.prior).into(),
             shares,
@@ -283,7 +300,7 @@ fn computed(settings: &AdjustSettings) -> Result<LogitsFile> {
     let path = run.join(format!("logits-{split}-{}.parquet", look.tte.as_str()));
     let folder = split_dir(&eval_settings.shards, split)?;
     let shards = of_file(&folder.join(MANIFEST_FILE))?;
-    let tuned = of_file(&run.join("tuned.safetensors"))?;
+    let tuned = of_file(&run.join(TUNED))?;
     if path.exists() {
         let file = LogitsFile::open(&path)?;
         let about = file.about();
@@ -304,10 +321,45 @@ fn computed(settings: &AdjustSettings) -> Result<LogitsFile> {
     LogitsFile::open(&path)
 }
 
+/// Whether it holds class texts, and not logits.
+fn is_classifier_file(path: &Path) -> bool {
+    let extension = path.extension();
+    extension.is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
+}
+
+/// The zero-shot logits of these class texts, of the images that the run's logits are of.
+fn computed_of_text(
+    settings: &AdjustSettings,
+    config: &TrainConfig,
+    texts: &Path,
+    about: &About,
+) -> Result<LogitsFile> {
+    let (run, split) = (&settings.run, about.split);
+    let path = run.join(format!("logits-{split}-{}-text.parquet", about.tte));
+    if path.exists() {
+        fs::remove_file(&path).map_err(Error::io(&path))?;
+    }
+    terminal::say(format_args!("computing: the zero-shot logits of {split}"));
+    let look = EvalView {
+        expand: about.expand.or(settings.eval.look.expand),
+        ..settings.eval.look
+    };
+    let of_text = EvalSettings {
+        split,
+        look,
+        logits: Some(path.clone()),
+        ..settings.eval.clone()
+    };
+    let model = settings.model.as_ref().unwrap_or(&config.model);
+    // That classes have the same text is no fault of the run.
+    zero_shot(model, HeadFile::new(texts, true), None, &of_text)?;
+    LogitsFile::open(&path)
+}
+
 /// Refuses logits that the run's tuned tensors did not give.
 fn require_own(run: &Path, tuned: &Tuned, file: &LogitsFile) -> Result<()> {
     let about = file.about();
-    let ours = of_file(&run.join("tuned.safetensors"))?;
+    let ours = of_file(&run.join(TUNED))?;
     if about.class_hash == tuned.class_hash && about.tuned.as_ref() == Some(&ours) {
         return Ok(());
     }

@@ -21,9 +21,9 @@ use super::{
     HeadFile, check_classes, class_texts, load_tower, prepare_outputs, report_of, settled,
 };
 use crate::{
-    adjustment::{Adjusting, Adjustment},
+    adjustment::{Adjusting, Adjustment, TEXTS},
     classifier::{Classifier, ClassifierKind},
-    config::TrainConfig,
+    config::{TrainConfig, start::TUNED},
     error::{Error, Result},
     eval::{EvalOptions, EvalView, Evaluation, Tte, evaluate},
     file_hash,
@@ -148,10 +148,17 @@ pub fn eval(run: &Path, model: Option<&Path>, settings: &EvalSettings) -> Result
         ));
     }
 
+    let adds_texts = adjustment.as_ref().is_some_and(|one| one.texts.is_some());
+    if settings.logits.is_some() && adds_texts {
+        return Err(Error::Usage(format!(
+            "--logits keeps logits before any adjustment, and that of {} adds others to them\nhint: give --no-adjust",
+            run.display()
+        )));
+    }
     let model_path = hub::fetch(model.unwrap_or(&config.model))?;
     let place = (settings.device, settings.precision.kind());
     let tensors = std::mem::take(&mut tuned.file.tensors);
-    let (model, normalisation) = load_tuned(
+    let (mut model, normalisation) = load_tuned(
         run,
         &config,
         tensors,
@@ -159,6 +166,7 @@ pub fn eval(run: &Path, model: Option<&Path>, settings: &EvalSettings) -> Result
         settings.resolution,
         place,
     )?;
+    add_texts(&mut model, run, adjustment.as_ref(), &model_path)?;
     let settings = &EvalSettings {
         look: settled(settings.look, &model.visual),
         ..settings.clone()
@@ -169,7 +177,7 @@ pub fn eval(run: &Path, model: Option<&Path>, settings: &EvalSettings) -> Result
     let transfer = Transfer::open(Target::of(&model.visual, normalisation))?;
     let judged = Judged {
         run: name_of(run),
-        tuned: Some(file_hash::of_file(&run.join("tuned.safetensors"))?),
+        tuned: Some(file_hash::of_file(&run.join(TUNED))?),
         model: model_path.display().to_string(),
     };
     let mut logits = keep(settings, &test, judged)?;
@@ -211,16 +219,37 @@ pub(super) fn load_tuned(
     (device, kind): (Device, Kind),
 ) -> Result<(TunedModel, Normalisation)> {
     let visual = load_tower(model, resolution)?;
-    let (classifier, scale) = (config.classifier, config.scale);
+    let (classifier, scale) = (config.classifier, config.scale());
     let tuned =
         TunedModel::from_tuned(visual, tensors, classifier, scale, device, kind).map_err(|e| {
             Error::BadRun {
-                path: run.join("tuned.safetensors"),
+                path: run.join(TUNED),
                 reason: format!("{e}\nhint: evaluate with the model that the run was trained with"),
             }
         })?;
     let normalisation = Normalisation::of_model(model, tuned.visual.usual_normalisation())?;
     Ok((tuned, normalisation))
+}
+
+/// Gives a model the class texts whose zero-shot logits the run's adjustment adds.
+pub(super) fn add_texts(
+    tuned: &mut TunedModel,
+    run: &Path,
+    adjustment: Option<&Adjustment>,
+    model: &Path,
+) -> Result<()> {
+    if adjustment.is_none_or(|adjustment| adjustment.texts.is_none()) {
+        return Ok(());
+    }
+    let path = run.join(TEXTS);
+    let head = Head::read(&path)?;
+    let texts = class_texts(&path, &head, &tuned.visual, model)?;
+    tuned.add_text_logits(Classifier::new(
+        ClassifierKind::Text,
+        texts,
+        head.logit_scale,
+    ));
+    Ok(())
 }
 
 /// An image tower with the class texts of a classifier file in the place of a classifier.

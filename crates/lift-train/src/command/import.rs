@@ -18,7 +18,7 @@ use super::{
 use crate::{
     authors,
     classifier::ClassifierKind,
-    config::{TrainArgs, TrainConfig},
+    config::{Start, TrainArgs, TrainConfig},
     error::{Error, Result},
     eval::Tte,
     fingerprint::Origins,
@@ -125,14 +125,14 @@ fn resolved(settings: &ImportSettings, is_lift: bool) -> Result<TrainConfig> {
             Preset::LiftPlus
         }),
         epochs: Some(0),
-        init: Some(HeadInit::Random),
+        init: Some(Start::Head(HeadInit::Random)),
         tte: Some(Tte::None),
         ..settings.typed.clone()
     };
     let config = args.resolve()?.on(settings.device);
     // Nothing made the classifier here.
     Ok(TrainConfig {
-        init: HeadInit::Head,
+        init: Start::default(),
         ..config
     })
 }
@@ -175,7 +175,7 @@ fn tuned(
     let tensors = tensors
         .iter()
         .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()));
-    let (kind, scale) = (config.classifier, config.scale);
+    let (kind, scale) = (config.classifier, config.scale());
     TunedModel::from_tuned(
         tower,
         tensors.collect(),

@@ -26,7 +26,9 @@ pub struct InitSettings {
     pub model: PathBuf,
     /// What makes the rows.
     pub init: HeadInit,
-    /// Seed of random rows, and of the images that class means are taken over.
+    /// Images of a class that are looked at, at most; 0: all.
+    pub images: usize,
+    /// Seed of random rows, and of the images that are looked at.
     pub seed: u64,
     /// How images are passed.
     pub passing: Passing,
@@ -49,7 +51,8 @@ pub fn init(settings: &InitSettings, out: &Path) -> Result<()> {
     let model = &hub::fetch(&settings.model)?;
     let mut tower = load_tower(model, settings.resolution)?;
     let limit = settings.passing.max_memory;
-    init.check(shards, train.manifest(), tower.config().width, limit)?;
+    let sizes = (tower.config().width, settings.images);
+    init.check(shards, train.manifest(), sizes, limit)?;
     let usual = tower.usual_normalisation();
     // As training folds it, so that both make the same rows.
     tower.fold(&NoHooks);
@@ -60,6 +63,7 @@ pub fn init(settings: &InitSettings, out: &Path) -> Result<()> {
         tower: &tower,
         normalisation: Normalisation::of_model(model, usual)?,
         passing: settings.passing,
+        images_a_class: settings.images,
         seed: settings.seed,
     };
     let head = source.head(*init)?;

@@ -1,6 +1,9 @@
 //! What a run starts from: shards, towers, classifier and modules, opened and checked before the first step.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use lift_models::{Clip, Head, Normalisation, TextTower, Tokenizer, VisionTower, hub};
 use lift_page::{escape::visible, terminal};
@@ -20,14 +23,15 @@ use super::{
 use crate::{
     checkpoint::Checkpoint,
     classifier::{Classifier, ClassifierKind},
-    config::TrainConfig,
+    config::{TrainConfig, start::TUNED},
     error::{Error, Result},
     fingerprint::Origins,
     head_init::{head_of, require_images},
-    joint::{Context, ContextPosition, Encoder, Joint},
+    joint::{Context, Encoder, Joint},
     model::{TunedModel, classifier_width},
+    run::Tuned,
     tuner::{Tuner, USUAL_LENGTH},
-    validation::ValEvery,
+    validation::{ValEvery, put_back},
 };
 
 /// The classifier file, which must be of these classes and as wide as the tower.
@@ -111,17 +115,22 @@ impl Inputs {
             None => found,
         };
         let tower = visual.config();
-        let head = match &config.head {
-            Some(path) => file_head(path, config, manifest, tower.width)?,
-            None if learns_words => Head {
+        let start = config.init.run().map(|run| RunStart::read(run, manifest));
+        let start = start.transpose()?;
+        let head = match (&config.head, &start) {
+            (Some(path), _) => file_head(path, config, manifest, tower.width)?,
+            (None, Some(start)) => start.head(manifest)?,
+            (None, None) if learns_words => Head {
                 template: "learned words".into(),
+                logit_scale: words.as_ref().map_or(100.0, |words| words.scale),
                 ..head_of(manifest, Tensor::zeros([names.len() as i64, 1], FLOAT_CPU))
             },
-            None => {
+            (None, None) => {
                 let limit = config.max_memory;
-                config
-                    .init
-                    .check(&config.shards, manifest, tower.width, limit)?;
+                let sizes = (tower.width, config.init_images);
+                if let Some(init) = config.init.makes() {
+                    init.check(&config.shards, manifest, sizes, limit)?;
+                }
                 // Its rows are made once the run has its folder.
                 head_of(
                     manifest,
@@ -129,22 +138,39 @@ impl Inputs {
                 )
             }
         };
+        let usual_scale = match config.classifier {
+            ClassifierKind::Text => head.logit_scale,
+            kind => kind.usual_scale(),
+        };
+        let config = &TrainConfig {
+            scale: config.scale.or(Some(usual_scale)),
+            ..config.clone()
+        };
         let look = settled(config.look(), &visual);
         let kind = config.precision().kind();
         let mut model = match checkpoint {
-            None => fresh(config, visual, &head, words.as_ref(), device)?,
+            None => {
+                let model = fresh(config, visual, &head, words.as_ref(), device)?;
+                if let Some(start) = &start {
+                    start.put_into(&model)?;
+                }
+                model
+            }
             Some(checkpoint) => {
                 let tuned = std::mem::take(&mut checkpoint.model);
-                let (classifier, scale) = (config.classifier, config.scale);
+                let (classifier, scale) = (config.classifier, config.scale());
                 TunedModel::from_tuned(visual, tuned, classifier, scale, device, kind)?
             }
         };
         if let Some(words) = words {
             words.require_names(names, config)?;
-            let encoder = words.encoder(names, &model, config.coop_position)?;
+            let encoder = words.encoder(names, &model, config)?;
             model.joint.encode_with(encoder);
         }
         model.recomputes = config.activation_checkpointing;
+        if config.freeze_modules {
+            model.freeze_modules();
+        }
         let config = &TrainConfig {
             expand: look.expand,
             ..config.fitting(&model, train.len())?
@@ -222,6 +248,72 @@ impl Judged {
     }
 }
 
+/// A finished run that training starts from.
+struct RunStart {
+    run: PathBuf,
+    tuned: Tuned,
+}
+
+impl RunStart {
+    /// Refuses one of other classes.
+    fn read(run: &Path, manifest: &Manifest) -> Result<Self> {
+        let tuned = Tuned::read(run)?;
+        if tuned.class_hash != manifest.class_hash {
+            let (theirs, ours) = (tuned.class_names.len(), manifest.num_classes());
+            return Err(Error::BadRun {
+                path: run.into(),
+                reason: format!(
+                    "was tuned for other classes ({theirs}, the shards have {ours}), or for the same in another order"
+                ),
+            });
+        }
+        Ok(Self {
+            run: run.into(),
+            tuned,
+        })
+    }
+
+    fn bad(&self, reason: &str) -> Error {
+        Error::BadRun {
+            path: self.run.join(TUNED),
+            reason: reason.into(),
+        }
+    }
+
+    /// Its classifier, as a classifier file has it.
+    fn head(&self, manifest: &Manifest) -> Result<Head> {
+        let rows = self.tuned.file.tensors.get("classifier.weight");
+        let rows = rows.ok_or_else(|| {
+            self.bad("its class texts are no classifier that can be tuned\nhint: start from a run with --classifier cosine or another one")
+        })?;
+        Ok(Head {
+            template: self.tuned.template.clone(),
+            ..head_of(manifest, rows.shallow_clone())
+        })
+    }
+
+    /// Gives the model the run's tensors, which must be of the same modules and sizes.
+    fn put_into(&self, model: &TunedModel) -> Result<()> {
+        let (wanted, there) = (model.state(), &self.tuned.file.tensors);
+        let size = |tensor: &Tensor| tensor.size();
+        for (name, tensor) in &wanted {
+            if there.get(name).map(size) != Some(tensor.size()) {
+                return Err(self.bad(&format!(
+                    "{name} {:?} is not in it, which --tuner and its settings ask for\nhint: leave them out, and they are the run's",
+                    tensor.size()
+                )));
+            }
+        }
+        if let Some(name) = there.keys().find(|name| !wanted.contains_key(*name)) {
+            return Err(self.bad(&format!(
+                "{name} belongs to a module that --tuner does not name\nhint: leave --tuner out, and it is the run's"
+            )));
+        }
+        put_back(&wanted, there);
+        Ok(())
+    }
+}
+
 /// The model before its first step.
 fn fresh(
     config: &TrainConfig,
@@ -242,7 +334,7 @@ fn fresh(
         (ClassifierKind::Text, None) => &Tensor::zeros([classes as i64, width], FLOAT_CPU),
         _ => &head.weight,
     };
-    let classifier = Classifier::new(config.classifier, rows, config.scale);
+    let classifier = Classifier::new(config.classifier, rows, config.scale());
     let kind = config.precision().kind();
     Ok(TunedModel::new(visual, tuner, classifier, device, kind).with_joint(joint))
 }
@@ -253,6 +345,7 @@ fn load_towers(config: &TrainConfig) -> Result<(VisionTower, Words)> {
     let mut visual = clip.visual;
     set_resolution(&mut visual, &config.model, config.resolution)?;
     let words = Words {
+        scale: clip.logit_scale.exp().double_value(&[]),
         tower: clip.text,
         tokenizer: Tokenizer::of_model(&config.model)?,
     };
@@ -261,6 +354,8 @@ fn load_towers(config: &TrainConfig) -> Result<(VisionTower, Words)> {
 
 /// What learned words are made from.
 struct Words {
+    /// The model's factor on cosines.
+    scale: f64,
     tower: TextTower,
     tokenizer: Tokenizer,
 }
@@ -311,9 +406,11 @@ impl Words {
         self,
         names: &[String],
         model: &TunedModel,
-        position: ContextPosition,
+        config: &TrainConfig,
     ) -> Result<Encoder> {
         let words = model.joint.context().map_or(0, Context::words);
+        let words = (words, config.coop_init.is_some());
+        let position = config.coop_position;
         let place = (model.visual.device(), model.visual.kind());
         Encoder::new(self.tower, &self.tokenizer, names, words, position, place)
     }

@@ -12,8 +12,8 @@ use crate::{
     tuner::Tuners,
 };
 
-/// Replays `run` on `model` and `inputs` and prints the deviations; `tuner`, where given, must be what the run's
-/// tensors belong to. References are fp32; in other precisions tolerances are wider.
+/// Replays `run` on `model` and `inputs`, a step's images in so many `parts`, and prints the deviations; `tuner`, where given,
+/// must be what the run's tensors belong to.
 ///
 /// # Errors
 /// When a file cannot be used, the tuner is another, or a deviation lies above its tolerance.
@@ -22,10 +22,11 @@ pub fn parity(
     inputs: &Path,
     run: &Path,
     tuner: Option<&Tuners>,
-    (device, precision): (Device, Precision),
+    place: (Device, Precision),
+    parts: usize,
     output: Output,
 ) -> Result<()> {
-    let parity = replay(&hub::fetch(model)?, inputs, run, device, precision)?;
+    let parity = replay(&hub::fetch(model)?, inputs, run, place, parts)?;
     if let Some(tuner) = tuner {
         let asked: Vec<String> = tuner.choices().iter().map(|c| c.kind.to_string()).collect();
         if asked != parity.tuners {
@@ -46,8 +47,7 @@ pub fn parity(
             print_json(&value)?;
         }
     }
-    let above = parity.deviations.iter().filter(|d| !d.is_within());
-    let above: Vec<&str> = above.map(|d| d.what).collect();
+    let above: Vec<&str> = parity.above().map(|d| d.what).collect();
     if above.is_empty() {
         Ok(())
     } else {
@@ -78,12 +78,20 @@ fn table(parity: &Parity) -> String {
         parity.precision,
         parity.device
     );
-    let _ = writeln!(
-        text,
-        "{:<16}  {:>9}  {:<8}  {:>9}  {:<5}  at",
-        "", "deviation", "", "tolerance", ""
+    text += &rows("from the reference, fp32", &parity.deviations);
+    if !parity.from_fp32.is_empty() {
+        let from = format!("{} from fp32", parity.precision);
+        text += &rows(&from, &parity.from_fp32);
+    }
+    text
+}
+
+fn rows(from: &str, deviations: &[Deviation]) -> String {
+    let mut text = format!(
+        "{from:<24}  {:>9}  {:<8}  {:>9}  {:<5}  at\n",
+        "deviation", "", "tolerance", ""
     );
-    for deviation in &parity.deviations {
+    for deviation in deviations {
         let Deviation {
             what,
             largest,
@@ -99,7 +107,7 @@ fn table(parity: &Parity) -> String {
         };
         let tolerance = tolerance.map_or("-".into(), |t| format!("{t:.0e}"));
         let line = format!(
-            "{what:<16}  {largest:>9.1e}  {kind:<8}  {tolerance:>9}  {verdict:<5}  {place}"
+            "{what:<24}  {largest:>9.1e}  {kind:<8}  {tolerance:>9}  {verdict:<5}  {place}"
         );
         let _ = writeln!(text, "{}", line.trim_end());
     }

@@ -13,7 +13,7 @@ use tch::{Device, Tensor};
 
 use super::{
     HeadFile,
-    evaluation::{load_tuned, text_model},
+    evaluation::{add_texts, load_tuned, text_model},
     prepare_outputs, print_text, settled,
 };
 use crate::{
@@ -159,10 +159,11 @@ fn open(asked: Asked<'_>, settings: &PredictSettings) -> Result<Opened> {
             let mut tuned = Tuned::read(run)?;
             let model = hub::fetch(model.unwrap_or(&config.model))?;
             let tensors = std::mem::take(&mut tuned.file.tensors);
-            let (model, normalisation) =
+            let (mut tuned_model, normalisation) =
                 load_tuned(run, &config, tensors, &model, resolution, place)?;
+            add_texts(&mut tuned_model, run, adjustment.as_ref(), &model)?;
             (
-                model,
+                tuned_model,
                 normalisation,
                 tuned.class_names,
                 run.display().to_string(),

@@ -26,7 +26,6 @@ use crate::{
     config::TrainConfig,
     error::{Error, Result},
     eval::Tte,
-    head_init::HeadInit,
     metrics::Prediction,
     predictions::read_predictions,
     provenance::Provenance,
@@ -241,9 +240,9 @@ fn before(
             normalisation,
             ..
         } = inputs;
-        if config.init != HeadInit::Head {
+        if config.init.makes().is_some() {
             let head = Head::read(&run.join(MADE_HEAD))?;
-            let (kind, scale) = (config.classifier, config.scale);
+            let (kind, scale) = (config.classifier, config.scale());
             model.start_from(Classifier::new(kind, &head.weight, scale));
         }
         model.bring_texts_up(config.max_memory)?;

@@ -30,7 +30,6 @@ use crate::{
     config::TrainConfig,
     error::{Error, Result},
     eval::{Evaluation, Tte},
-    head_init::HeadInit,
     metrics::Metrics,
     model::ParameterCounts,
     provenance::Provenance,
@@ -329,7 +328,7 @@ impl<'a> Kitchen<'a> {
         let split = if has_test { Split::Test } else { Split::Val };
         run::create(config)?;
         let out = &config.out;
-        if config.init != HeadInit::Head {
+        if config.init.makes().is_some() {
             let head = self.base.run.join(MADE_HEAD);
             let bytes = fs::read(&head).map_err(Error::io(&head))?;
             atomic::write(&out.join(MADE_HEAD), &bytes)?;
@@ -462,9 +461,9 @@ fn starts(
             provenance.origins.require_same(&inputs.origins, &config)?;
         }
         let mut model = inputs.model;
-        if config.init != HeadInit::Head {
+        if config.init.makes().is_some() {
             let head = Head::read(&one.run.join(MADE_HEAD))?;
-            let (kind, scale) = (config.classifier, config.scale);
+            let (kind, scale) = (config.classifier, config.scale());
             model.start_from(Classifier::new(kind, &head.weight, scale));
         }
         let state = model.state().into_iter();

@@ -15,7 +15,7 @@ use tch::{Device, Kind, Tensor};
 use super::{bench::median, load_tower, print_json, print_text};
 use crate::{
     classifier::Classifier,
-    config::{TrainArgs, TrainConfig},
+    config::{Start, TrainArgs, TrainConfig},
     error::Result,
     head_init::HeadInit,
     model::TunedModel,
@@ -150,7 +150,8 @@ fn time_steps(
     let place = (Kind::Int64, settings.device);
     let labels = Tensor::randint(settings.num_classes as i64, [images as i64], place);
     let counts = vec![1; settings.num_classes];
-    let mut step = Step::new(model, config, (&counts, BandEdges::default()), usize::MAX);
+    let steps = config.step_settings(model, usize::MAX);
+    let mut step = Step::new(model, steps, (&counts, BandEdges::default()));
     time(settings, || {
         step.run(model, &pixels, &labels, 0, 0).map(drop)
     })
@@ -219,7 +220,7 @@ fn config(settings: &StageSettings) -> Result<TrainConfig> {
         shards: unused(),
         out: unused(),
         model: Some(settings.model.clone()),
-        init: Some(HeadInit::Random),
+        init: Some(Start::Head(HeadInit::Random)),
         tuner: settings.tuner.clone(),
         batch_size: Some(settings.batch_size),
         precision: settings.precision,
@@ -233,7 +234,7 @@ fn model(config: &TrainConfig, settings: &StageSettings) -> Result<TunedModel> {
     let tuner = Tuner::new(&config.tuner_options(), &visual, settings.num_classes)?;
     let rows = [settings.num_classes as i64, visual.config().width];
     let rows = Tensor::randn(rows, tch::kind::FLOAT_CPU);
-    let classifier = Classifier::new(config.classifier, &rows, config.scale);
+    let classifier = Classifier::new(config.classifier, &rows, config.scale());
     let kind = config.precision().kind();
     Ok(TunedModel::new(
         visual,
@@ -245,21 +246,28 @@ fn model(config: &TrainConfig, settings: &StageSettings) -> Result<TunedModel> {
 }
 
 /// Matrix products of an image, in 10^9; none where it is only brought to the device. Backward asks for as much again in each
-/// block after the first tuned one: of frozen weights only the gradients of their inputs are wanted. What modules do is not
-/// counted.
+/// block after the first tuned one: of frozen weights only the gradients of their inputs are wanted. Of the last block's output
+/// only the class token is. What modules do is not counted.
 fn gigaflop(tower: &VisionTower, stage: Stage, first_tuned: Option<usize>) -> Option<f64> {
     let config = tower.config();
     let (n, d) = (config.tokens() as f64, config.width as f64);
     let patches = 2.0 * (n - 1.0) * 3.0 * (config.patch_size as f64).powi(2) * d;
-    let linears = 2.0 * n * d * (4.0 * d + 2.0 * config.mlp_width as f64);
-    let attention = 4.0 * n * n * d;
+    // A block with so many tokens behind attention.
+    let block = |m: f64| {
+        let (keys, others) = (
+            4.0 * n * d * d,
+            2.0 * m * d * (2.0 * d + 2.0 * config.mlp_width as f64),
+        );
+        keys + others + 4.0 * m * n * d
+    };
     let tuned = match (stage, first_tuned) {
         (Stage::Transfer, _) => return None,
         (Stage::Step, Some(first)) => config.layers - first - 1,
         _ => 0,
     };
-    let blocks = (config.layers + tuned) as f64;
-    Some((patches + blocks * (linears + attention)) / 1e9)
+    let whole = config.layers - 1 + tuned.saturating_sub(1);
+    let last = 1 + usize::from(tuned > 0);
+    Some((patches + whole as f64 * block(n) + last as f64 * block(1.0)) / 1e9)
 }
 
 /// The result as text.

@@ -21,6 +21,7 @@ use crate::{
     config::TrainConfig,
     error::{Error, Result},
     eval::{EvalView, Evaluation, Tte},
+    features::{self, Features},
     head_init::{HeadInit, Source},
     model::TunedModel,
     plan::Plan,
@@ -92,6 +93,11 @@ pub fn resume(config: &TrainConfig, stop: &Stop) -> Result<Report> {
         return begin_again(config, device, stop).map_err(|e| e.in_run(run));
     }
     let mut checkpoint = Checkpoint::read(run)?;
+    // What followed from the classifier when the run began.
+    let config = &TrainConfig {
+        scale: config.scale.or(checkpoint.config.scale),
+        ..config.clone()
+    };
     let changes = checkpoint.changes(run, config)?;
     checkpoint.origins.require_files(config)?;
     let inputs = Inputs::open(config, device, Some(&mut checkpoint))?;
@@ -196,17 +202,17 @@ fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop)
     config.cache.fill(&mut train)?;
     let train = Arc::new(train);
     let made = config.out.join(MADE_HEAD);
-    if config.init != HeadInit::Head && from.is_some() {
+    if config.init.makes().is_some() && from.is_some() {
         origins.require_made_head(&made)?;
         head = Head::read(&made)?;
-    } else if config.init != HeadInit::Head {
-        head = initial_head(config, &train, &model, normalisation)?;
+    } else if let Some(init) = config.init.makes() {
+        head = initial_head(init, config, &train, &model, normalisation)?;
         head.write(&made)?;
         origins.note_made_head(&made)?;
         model.start_from(Classifier::new(
             config.classifier,
             &head.weight,
-            config.scale,
+            config.scale(),
         ));
     }
     let resolution = model.visual.config().resolution as u32;
@@ -229,11 +235,22 @@ fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop)
         Validation::new(Arc::new(val), &manifest.class_counts, rules, how)
     });
     let looks = validation.as_ref();
+    let features = match features::bytes(config, &model, manifest.rows) {
+        None => None,
+        Some(_) => Some(Features::compute(
+            &train,
+            &model,
+            &transfer,
+            config.passing(),
+            &config.out,
+        )?),
+    };
     let data = Data {
         reader: &train,
         loader: &loader,
         transfer: &transfer,
         validation: looks,
+        features: features.as_ref(),
     };
     let trained = train::train(&mut model, data, config, keeper, from, stop)?;
     let mut training = trained.training;
@@ -358,6 +375,7 @@ fn write_accuracies(events: &mut EventFile, step: usize, evaluation: &Evaluation
 
 /// The classifier that `--init` makes, also written into the run's folder.
 fn initial_head(
+    init: HeadInit,
     config: &TrainConfig,
     train: &Arc<ShardReader>,
     model: &TunedModel,
@@ -369,7 +387,8 @@ fn initial_head(
         tower: &model.visual,
         normalisation,
         passing: config.passing(),
+        images_a_class: config.init_images,
         seed: config.seed,
     };
-    source.head(config.init)
+    source.head(init)
 }

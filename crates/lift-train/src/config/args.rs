@@ -9,12 +9,12 @@ use lift_page::terminal::words;
 use lift_shards::{Manifest, Split, layout::split_dir};
 use serde::Deserialize;
 
-use super::{TrainConfig, checkpoint_every, checkpoint_minutes, one_part};
+use super::{Start, TrainConfig, checkpoint_every, checkpoint_minutes, one_part};
 use crate::{
     classifier::ClassifierKind,
     error::{Error, Result},
     eval::Tte,
-    head_init::HeadInit,
+    head_init::{HeadInit, IMAGES_A_CLASS},
     joint::ContextPosition,
     loss::LossKind,
     optim::{OptimiserKind, ScheduleKind},
@@ -37,11 +37,15 @@ pub struct TrainArgs {
     /// Classifier file from `lift-text classifier`
     #[arg(long, value_name = "FILE")]
     pub head: Option<PathBuf>,
-    /// What the classifier starts from [default: head, with --head]
+    /// head (with --head), class-mean, linear-probe, random, or the folder of a run [default: head]
     ///
-    /// The others are made from the training shards; the papers start towers without a text tower from class means.
-    #[arg(long, value_enum, hide_short_help = true)]
-    pub init: Option<HeadInit>,
+    /// What the classifier starts from. class-mean and linear-probe are made from the training shards; the papers start towers
+    /// without a text tower from class means. A run gives its modules too, and its settings of them where none are typed.
+    #[arg(long, value_name = "START|RUN", hide_short_help = true)]
+    pub init: Option<Start>,
+    /// Images of a class that --init looks at, at most; 0: all [default: 100]
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    pub init_images: Option<usize>,
     /// New folder for the run's files
     #[arg(long, value_name = "RUN")]
     pub out: Option<PathBuf>,
@@ -102,7 +106,7 @@ pub struct TrainArgs {
         help_heading = "What is tuned"
     )]
     pub coop_position: Option<ContextPosition>,
-    /// Phrase that they start from, such as "a photo of a" [default: random words]
+    /// Phrase that they start from, such as "a photo of a"; its full stop is learned too [default: random words]
     #[arg(
         long,
         value_name = "PHRASE",
@@ -110,6 +114,15 @@ pub struct TrainArgs {
         help_heading = "What is tuned"
     )]
     pub coop_init: Option<String>,
+    /// Tune the classifier alone, and keep the modules that --init RUN brings (cRT, Kang et al. 2020)
+    #[arg(
+        long,
+        num_args = 0,
+        default_missing_value = "true",
+        hide_short_help = true,
+        help_heading = "What is tuned"
+    )]
+    pub freeze_modules: Option<bool>,
     /// Training loss [default: la]
     #[arg(long, value_enum, help_heading = "Training", hide_short_help = true)]
     pub loss: Option<LossKind>,
@@ -288,6 +301,15 @@ pub struct TrainArgs {
     /// Where training shards are while they are read: system (mapped) or ram [default: system]
     #[arg(long, value_parser = words(&Cache::WORDS), hide_short_help = true, help_heading = "Images")]
     pub cache: Option<Cache>,
+    /// Compute features in each epoch, even where no step changes them: with a frozen tower and --augment plain
+    #[arg(
+        long,
+        num_args = 0,
+        default_missing_value = "true",
+        hide_short_help = true,
+        help_heading = "Images"
+    )]
+    pub no_feature_cache: Option<bool>,
     /// Measure accuracy on the val split: epoch, never or every N steps [default: epoch, where there is one]
     ///
     /// The figures by band go into the log, the run's page and TensorBoard. Nothing of the training changes by it.
@@ -381,12 +403,52 @@ impl TrainArgs {
         path.map_or_else(|| Ok(Self::default()), read_table)
     }
 
+    /// With the model and the modules of a run where nothing is said of them.
+    fn or_of_run(self, run: TrainConfig) -> Self {
+        Self {
+            model: self.model.or(Some(run.model)),
+            tuner: self.tuner.or(Some(run.tuner)),
+            tuner_size: self.tuner_size.or(run.tuner_size),
+            layers: self.layers.or(Some(run.layers)),
+            lora_targets: self.lora_targets.or(Some(run.lora_targets)),
+            aft_on: self.aft_on.or(Some(run.aft_on)),
+            aft_ratio: self.aft_ratio.or(run.aft_ratio),
+            classifier: self.classifier.or(Some(run.classifier)),
+            scale: self.scale.or(run.scale),
+            resolution: self.resolution.or(run.resolution),
+            ..self
+        }
+    }
+
     /// Fills what was not typed from the recipe and the preset, and checks the values.
     ///
     /// # Errors
     /// When the recipe cannot be read, a path is missing, or a value cannot be.
     pub fn resolve(self) -> Result<TrainConfig> {
+        self.resolve_from(None)
+    }
+
+    /// The run that training starts from, where it does.
+    ///
+    /// # Errors
+    /// When the recipe cannot be read.
+    pub fn start_run(&self) -> Result<Option<PathBuf>> {
         let recipe = Self::of_recipe(self.config.as_deref())?;
+        let start = self.init.as_ref().or(recipe.init.as_ref());
+        Ok(start.and_then(Start::run).map(Path::to_owned))
+    }
+
+    /// As [`TrainArgs::resolve`], with the settings of the run that training starts from: behind what is typed and the recipe,
+    /// before the preset.
+    ///
+    /// # Errors
+    /// As [`TrainArgs::resolve`].
+    pub fn resolve_from(self, of_run: Option<TrainConfig>) -> Result<TrainConfig> {
+        let recipe = Self::of_recipe(self.config.as_deref())?;
+        let recipe = match of_run {
+            Some(of_run) => recipe.or_of_run(of_run),
+            None => recipe,
+        };
         let preset = self.preset.or(recipe.preset).unwrap_or_default();
         let shards = required(self.shards.or(recipe.shards), "shards")?;
         let usual = preset.values(dataset_of(&shards).as_deref());
@@ -402,7 +464,7 @@ impl TrainArgs {
                         .into(),
                 ));
             }
-            true => (HeadInit::Head, None),
+            true => (Start::default(), None),
             false => initial(typed, (recipe.init, recipe.head))?,
         };
         let classifier = self.classifier.or(recipe.classifier).unwrap_or_else(|| {
@@ -417,6 +479,10 @@ impl TrainArgs {
             model,
             head,
             init,
+            init_images: self
+                .init_images
+                .or(recipe.init_images)
+                .unwrap_or(IMAGES_A_CLASS),
             out: required(self.out.or(recipe.out), "out")?,
             preset,
             tuner,
@@ -434,6 +500,10 @@ impl TrainArgs {
                 .or(recipe.coop_position)
                 .unwrap_or_default(),
             coop_init: self.coop_init.or(recipe.coop_init),
+            freeze_modules: self
+                .freeze_modules
+                .or(recipe.freeze_modules)
+                .unwrap_or(false),
             activation_checkpointing: self
                 .activation_checkpointing
                 .or(recipe.activation_checkpointing)
@@ -461,10 +531,7 @@ impl TrainArgs {
             momentum: self.momentum.or(recipe.momentum).unwrap_or(0.9),
             weight_decay: self.weight_decay.or(recipe.weight_decay).unwrap_or(5e-4),
             tau: self.tau.or(recipe.tau).unwrap_or(1.0),
-            scale: self
-                .scale
-                .or(recipe.scale)
-                .unwrap_or(classifier.usual_scale()),
+            scale: self.scale.or(recipe.scale),
             augment: self.augment.or(recipe.augment).unwrap_or(usual.augment),
             area_schedule: self
                 .area_schedule
@@ -491,6 +558,10 @@ impl TrainArgs {
             threads: self.threads.or(recipe.threads).unwrap_or(0),
             prefetch: self.prefetch.or(recipe.prefetch),
             cache: self.cache.or(recipe.cache).unwrap_or_default(),
+            no_feature_cache: self
+                .no_feature_cache
+                .or(recipe.no_feature_cache)
+                .unwrap_or(false),
             val_every: self.val_every.or(recipe.val_every),
             monitor: self.monitor.or(recipe.monitor).unwrap_or_default(),
             keep: self.keep.or(recipe.keep).unwrap_or_else(Kept::usual),
@@ -515,23 +586,23 @@ impl TrainArgs {
     }
 }
 
-/// What the classifier starts from, and its file: what was typed before what the recipe says.
+/// What training starts from, and a classifier's file: what was typed before what the recipe says.
 fn initial(
-    typed: (Option<HeadInit>, Option<PathBuf>),
-    recipe: (Option<HeadInit>, Option<PathBuf>),
-) -> Result<(HeadInit, Option<PathBuf>)> {
+    typed: (Option<Start>, Option<PathBuf>),
+    recipe: (Option<Start>, Option<PathBuf>),
+) -> Result<(Start, Option<PathBuf>)> {
     let recipes_head = recipe.1.clone();
     match [typed, recipe].into_iter().find(|(init, head)| init.is_some() || head.is_some()) {
         None => Err(Error::Usage(
             "no head given, and no --init to make one\nhint: --head PATH, or `head` in [train] of the recipe; or --init class-mean, linear-probe or random".into(),
         )),
-        Some((None | Some(HeadInit::Head), head)) => {
+        Some((None | Some(Start::Head(HeadInit::Head)), head)) => {
             let head = required(head.or(recipes_head), "head")?;
-            Ok((HeadInit::Head, Some(head)))
+            Ok((Start::default(), Some(head)))
         }
         Some((Some(init), None)) => Ok((init, None)),
         Some((Some(init), Some(head))) => Err(Error::Usage(format!(
-            "--init {init} makes the classifier itself, and --head {} is given too\nhint: leave one of them out",
+            "--init {init} gives the classifier itself, and --head {} is given too\nhint: leave one of them out",
             head.display()
         ))),
     }

@@ -1,6 +1,7 @@
 use std::{fs, path::Path};
 
 use super::*;
+use crate::head_init::HeadInit;
 
 fn recipe(text: &str) -> (tempfile::TempDir, TrainArgs) {
     let dir = tempfile::tempdir().unwrap();
@@ -44,19 +45,20 @@ fn flags_win_over_the_recipe_and_the_recipe_over_the_preset() {
 
 #[test]
 fn the_classifier_starts_from_what_was_typed_last() {
-    let resolved = |recipe_lines: &str, init, head: Option<&str>| {
+    let resolved = |recipe_lines: &str, init: Option<HeadInit>, head: Option<&str>| {
         let text = PATHS.replace("head = 'h'\n", recipe_lines);
         let (_dir, args) = recipe(&text);
         let head = head.map(PathBuf::from);
+        let init = init.map(Start::Head);
         let config = TrainArgs { init, head, ..args }.resolve();
         config.map(|c| (c.init, c.head.map(|head| head.display().to_string())))
     };
     let (head, mean) = (HeadInit::Head, HeadInit::ClassMean);
-    let file = |name: &str| (head, Some(name.to_owned()));
+    let file = |name: &str| (Start::Head(head), Some(name.to_owned()));
     assert_eq!(resolved("head = 'h'\n", None, None).unwrap(), file("h"));
     assert_eq!(
         resolved("head = 'h'\n", Some(mean), None).unwrap(),
-        (mean, None)
+        (Start::Head(mean), None)
     );
     assert_eq!(
         resolved("head = 'h'\n", Some(head), None).unwrap(),
@@ -66,7 +68,7 @@ fn the_classifier_starts_from_what_was_typed_last() {
     assert_eq!(resolved(probe, None, Some("t")).unwrap(), file("t"));
     assert_eq!(
         resolved(probe, None, None).unwrap(),
-        (HeadInit::LinearProbe, None)
+        (Start::Head(HeadInit::LinearProbe), None)
     );
     for (lines, init, typed_head, message) in [
         ("", None, None, "no head given, and no --init to make one"),
@@ -75,13 +77,13 @@ fn the_classifier_starts_from_what_was_typed_last() {
             "",
             Some(mean),
             Some("t"),
-            "--init class-mean makes the classifier itself, and --head t",
+            "--init class-mean gives the classifier itself, and --head t",
         ),
         (
             "head = 'h'\ninit = 'random'\n",
             None,
             None,
-            "--init random makes the classifier itself",
+            "--init random gives the classifier itself",
         ),
     ] {
         let error = resolved(lines, init, typed_head).unwrap_err();

@@ -1,14 +1,21 @@
 //! Learned words of the prompt (CoOp, Zhou et al. 2022, arXiv 2109.01134): one context for all classes.
 //!
-//! A prompt is start, context and class name in the chosen order, full stop, end. Its texts are a function of the context
-//! and are computed anew for every step: without gradients, and once more with them, a chunk of classes at a time, when
-//! the loss has been passed back to the texts. So memory does not grow with the number of classes.
+//! A prompt is start, context and class name in the chosen order, full stop, end; a context that starts from a phrase has learned
+//! its full stop as well, as the authors' has. Its texts are a function of the context and are computed anew for every step. What
+//! all prompts begin with, usually start and context, is computed once, since attention is causal. Where the graph of all texts
+//! fits, it is kept until the loss has been passed back to them; else they are computed without it, and once more with it, a
+//! chunk of classes at a time, so that memory does not grow with the number of classes.
 
-use std::{cell::Cell, collections::BTreeMap};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+};
 
+use lift_files::memory::total_bytes;
 use lift_models::{
     TextTower, Tokenizer,
-    out_of_memory::{Refused, halving},
+    memory::there,
+    out_of_memory::{Refused, caught, halving},
 };
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -20,6 +27,9 @@ use crate::{
 
 /// Texts that are encoded at once, at most.
 const CHUNK: usize = 128;
+
+/// The share of all memory that the kept graph of the texts may take.
+const GRAPH_SHARE: u64 = 4;
 
 /// What backward keeps of a token in a block, and what the block has beside it, in multiples of the width: the frozen
 /// linears of the text tower are folded, as [`crate::footprint`] counts them.
@@ -45,6 +55,8 @@ pub struct Context {
     /// (words, d), fp32.
     vectors: Tensor,
     encoder: Option<Encoder>,
+    /// The texts (K, e) of this step with their graph.
+    kept: RefCell<Option<Tensor>>,
 }
 
 impl Context {
@@ -53,6 +65,7 @@ impl Context {
         Self {
             vectors,
             encoder: None,
+            kept: RefCell::new(None),
         }
     }
 
@@ -62,17 +75,18 @@ impl Context {
         Self::of_vectors(Init::new(seed).normal_values(&shape) * 0.02)
     }
 
-    /// The words of a phrase, such as "a photo of a".
+    /// The words of a phrase, such as "a photo of a", and the full stop that ends its prompts.
     ///
     /// # Errors
     /// When the tokenizer refuses it, or it has no word.
     pub fn of_phrase(phrase: &str, tower: &TextTower, tokenizer: &Tokenizer) -> Result<Self> {
-        let ids = words(phrase, tower, tokenizer)?;
+        let mut ids = words(phrase.trim_end_matches(['.', ' ']), tower, tokenizer)?;
         if ids.is_empty() {
             return Err(Error::Usage(format!(
                 "--coop-init {phrase:?} has no word in it"
             )));
         }
+        ids.extend(words(".", tower, tokenizer)?);
         let ids = Tensor::from_slice(&ids).to_device(tower.token_embedding.device());
         let vectors = tower.token_embedding.index_select(0, &ids);
         Ok(Self::of_vectors(vectors.to_kind(Kind::Float)))
@@ -96,7 +110,8 @@ impl Context {
         self.encoder = Some(encoder);
     }
 
-    /// The class texts (K, e), not normalised, as a leaf that requires a gradient; none where nothing encodes them.
+    /// The class texts (K, e), not normalised, as a leaf that requires a gradient; none where nothing encodes them. Their graph
+    /// is kept for [`Context::backward`] where it fits.
     ///
     /// # Errors
     /// When memory does not suffice for one text at once.
@@ -104,6 +119,17 @@ impl Context {
         let Some(encoder) = &self.encoder else {
             return Ok(None);
         };
+        self.let_go();
+        if encoder.keeps_graph() {
+            let all = (0, encoder.classes() as i64);
+            if let Ok(texts) = caught(|| encoder.embeds(&self.vectors, all)) {
+                let leaf = texts.detach().set_requires_grad(true);
+                self.kept.replace(Some(texts));
+                return Ok(Some(leaf));
+            }
+            // It fits less than was thought.
+            encoder.graph_bytes.set(0);
+        }
         let mut at_once = encoder.at_once.get();
         let texts = halving(&mut at_once, "texts", |at_once| {
             let chunks = encoder.chunks(at_once);
@@ -114,17 +140,27 @@ impl Context {
         Ok(Some(texts.set_requires_grad(true)))
     }
 
+    /// Lets go of a kept graph.
+    pub fn let_go(&self) {
+        drop(self.kept.take());
+    }
+
     /// Bytes that the texts take: their tower, and those that are encoded at once with what backward keeps of them.
     pub fn bytes(&self) -> u64 {
         let encoder = self.encoder.as_ref();
         encoder.map_or(0, |encoder| {
-            encoder.tower_bytes() + encoder.at_once.get() as u64 * encoder.text_bytes()
+            let texts = match encoder.keeps_graph() {
+                true => encoder.classes(),
+                false => encoder.at_once.get() as u64,
+            };
+            encoder.tower_bytes() + texts * encoder.text_bytes()
         })
     }
 
-    /// Lets as many texts be encoded at once as fit into so many bytes, at least one.
+    /// Lets as many texts be encoded at once as fit into so many bytes, at least one; and their graph be kept if it does.
     pub fn keep_to(&self, bytes: u64) {
         if let Some(encoder) = &self.encoder {
+            encoder.graph_bytes.set(bytes);
             let most = (bytes / encoder.text_bytes()).max(1) as usize;
             encoder.at_once.set(encoder.at_once.get().min(most));
         }
@@ -133,6 +169,10 @@ impl Context {
     /// Passes the gradient of the texts (K, e) back to the words.
     pub fn backward(&self, gradient: &Tensor) {
         let Some(encoder) = &self.encoder else { return };
+        if let Some(texts) = self.kept.take() {
+            (texts * gradient).sum(Kind::Float).backward();
+            return;
+        }
         for (start, length) in encoder.chunks(encoder.at_once.get()) {
             let embeds = encoder.embeds(&self.vectors, (start, length));
             (embeds * gradient.narrow(0, start, length))
@@ -147,16 +187,20 @@ impl Context {
 pub struct Encoder {
     /// Its token embedding has the tokens that occur, and no others.
     tower: TextTower,
-    /// Rows of that embedding, the learned words behind it, of each prompt (K, n).
+    /// Rows of that embedding, the learned words behind it, that all prompts begin with (p).
+    before: Tensor,
+    /// The same of what each has behind them (K, n).
     pieces: Tensor,
-    /// Place of each prompt's end token (K).
+    /// Place of each prompt's end token among those (K).
     ends: Tensor,
     /// Texts at once; it falls where memory does not suffice.
     at_once: Cell<usize>,
+    /// Bytes that the kept graph may take.
+    graph_bytes: Cell<u64>,
 }
 
 impl Encoder {
-    /// Prompts of these classes with `length` learned words.
+    /// Prompts of these classes with `length` learned words, the last of which is the full stop where that is learned too.
     ///
     /// # Errors
     /// When a name is too long for the tower, or the tokenizer is another model's.
@@ -164,7 +208,7 @@ impl Encoder {
         mut tower: TextTower,
         tokenizer: &Tokenizer,
         names: &[String],
-        length: usize,
+        (length, has_stop): (usize, bool),
         position: ContextPosition,
         (device, kind): (Device, Kind),
     ) -> Result<Self> {
@@ -173,10 +217,14 @@ impl Encoder {
         let (start, stop, end) = between(&full_stop)?;
         // The learned words are known before the table's length is: counted from -1 downwards.
         let learned: Vec<i64> = (1..=length as i64).map(|i| -i).collect();
+        let (learned, stop) = match has_stop {
+            true => learned.split_at(length - 1),
+            false => (&learned[..], stop),
+        };
         let (before, after) = match position {
-            ContextPosition::End => (&learned[..], &[][..]),
-            ContextPosition::Middle => learned.split_at(length / 2),
-            ContextPosition::Front => (&[][..], &learned[..]),
+            ContextPosition::End => (learned, &[][..]),
+            ContextPosition::Middle => learned.split_at(learned.len() / 2),
+            ContextPosition::Front => (&[][..], learned),
         };
         let mut rows = Vec::new();
         for name in names {
@@ -190,8 +238,18 @@ impl Encoder {
             }
             rows.push(row);
         }
-        let widest = rows.iter().map(Vec::len).max().unwrap_or(1);
-        let ends: Vec<i64> = rows.iter().map(|row| row.len() as i64 - 1).collect();
+        // What all begin with, the end token left out.
+        let first = rows.first().map_or(&[][..], Vec::as_slice);
+        let alike = |at: &usize| {
+            rows.iter()
+                .all(|row| *at + 1 < row.len() && row[*at] == first[*at])
+        };
+        let before = (0..first.len()).take_while(alike).count();
+        let widest = rows.iter().map(Vec::len).max().unwrap_or(before + 1) - before;
+        let ends: Vec<i64> = rows
+            .iter()
+            .map(|row| (row.len() - before) as i64 - 1)
+            .collect();
         let tokens: Vec<i64> = rows.iter().flatten().copied().filter(|&t| t >= 0).collect();
         let mut place: BTreeMap<i64, i64> = tokens.iter().map(|&token| (token, 0)).collect();
         place.values_mut().zip(0..).for_each(|(at, row)| *at = row);
@@ -202,24 +260,39 @@ impl Encoder {
         };
         let mut pieces = Vec::with_capacity(rows.len() * widest);
         for row in &rows {
-            pieces.extend(row.iter().map(piece));
+            let own = &row[before..];
+            pieces.extend(own.iter().map(piece));
             // What follows the end is never looked at.
-            pieces.resize(pieces.len() + widest - row.len(), 0);
+            pieces.resize(pieces.len() + widest - own.len(), 0);
         }
+        let before: Vec<i64> = first[..before].iter().map(piece).collect();
         let used: Vec<i64> = place.keys().copied().collect();
         tower.fold();
         tower.convert(device, kind);
         let used = Tensor::from_slice(&used).to_device(device);
         // The others of a large vocabulary are let go.
         tower.token_embedding = tower.token_embedding.index_select(0, &used);
+        let memory = there(device, None, total_bytes());
+        let graph_bytes = memory.map_or(0, |memory| memory.bytes / GRAPH_SHARE);
         Ok(Self {
+            before: Tensor::from_slice(&before).to_device(device),
             pieces: Tensor::from_slice(&pieces)
                 .view([names.len() as i64, widest as i64])
                 .to_device(device),
             ends: Tensor::from_slice(&ends).to_device(device),
             at_once: Cell::new(CHUNK),
+            graph_bytes: Cell::new(graph_bytes),
             tower,
         })
+    }
+
+    fn classes(&self) -> u64 {
+        self.pieces.size()[0] as u64
+    }
+
+    /// Whether the graph of all texts fits.
+    fn keeps_graph(&self) -> bool {
+        self.classes() * self.text_bytes() <= self.graph_bytes.get()
     }
 
     /// First class and number of classes of each chunk.
@@ -247,10 +320,13 @@ impl Encoder {
     fn embeds(&self, vectors: &Tensor, (start, length): (i64, i64)) -> Tensor {
         let known = &self.tower.token_embedding;
         let table = Tensor::cat(&[known, &vectors.to_kind(known.kind())], 0);
-        let pieces = self.pieces.narrow(0, start, length);
-        let tokens = Tensor::embedding(&table, &pieces, -1, false, false);
+        let of = |pieces: &Tensor| Tensor::embedding(&table, pieces, -1, false, false);
+        let tokens = of(&self.pieces.narrow(0, start, length));
         let ends = self.ends.narrow(0, start, length);
-        self.tower.embed(&self.tower.features_at(&tokens, &ends))
+        let features = self
+            .tower
+            .features_behind(&of(&self.before), &tokens, &ends);
+        self.tower.embed(&features)
     }
 }
 

@@ -409,4 +409,78 @@ fn zero_shot_logits_are_added_without_their_prior() {
     let args = ["adjust", &run, "--logits", &own, "--toward-text", &own];
     let said = fail(1, &args);
     assert!(said.contains("logits of a tuned model, run"), "{said}");
+
+    // Of class texts the same comes out, and is kept: what judges and answers obeys it.
+    let logits_of_text = found;
+    let args = [
+        "adjust",
+        &run,
+        "--toward-text",
+        &head,
+        "--tau",
+        "0",
+        "--device",
+        "cpu",
+        "--json",
+    ];
+    let found = parse(&succeed(&args));
+    assert!(found["kept"].is_string(), "{found}");
+    close(
+        &found["curve"][0]["overall"],
+        logits_of_text["curve"][0]["overall"].as_f64().unwrap(),
+        0.0101,
+    );
+    let (judged, asked) = (path("judged.csv"), path("asked.csv"));
+    let eval = ["eval", &run, "--split", "val", "--device", "cpu", "--json"];
+    let report = parse(&succeed(&[&eval[..], &["--predictions", &judged]].concat()));
+    let evaluation = &report["evaluations"][0];
+    assert_eq!(evaluation["adjusted"]["with_text"], true);
+    close(
+        &evaluation["metrics"]["overall"],
+        found["curve"][0]["overall"].as_f64().unwrap(),
+        0.0101,
+    );
+    let as_trained = path("as_trained.csv");
+    succeed(&[&eval[..], &["--no-adjust", "--predictions", &as_trained]].concat());
+    let val = path("shards/val");
+    succeed(&["predict", &run, &val, "--device", "cpu", "--out", &asked]);
+    let column = |file: &str, name: &str| -> Vec<String> {
+        let text = std::fs::read_to_string(file).unwrap();
+        let mut rows = text
+            .lines()
+            .map(|line| line.split(',').map(str::to_owned).collect::<Vec<_>>());
+        let at = rows
+            .next()
+            .unwrap()
+            .iter()
+            .position(|found| found == name)
+            .unwrap();
+        rows.map(|row| row[at].clone()).collect()
+    };
+    assert_eq!(column(&judged, "predicted"), column(&asked, "label"));
+    assert_ne!(
+        column(&judged, "predicted"),
+        column(&as_trained, "predicted")
+    );
+    let said = fail(2, &[&eval[..], &["--logits", &path("no.parquet")]].concat());
+    assert!(
+        said.contains("adds others to them\nhint: give --no-adjust"),
+        "{said}"
+    );
+
+    // It travels in a folder; the other forms have no place for it.
+    let taken = path("taken");
+    let said = fail(1, &["export", &run, "--format", "onnx", "--out", &taken]);
+    assert!(
+        said.contains("adjust.toml: adds zero-shot logits"),
+        "{said}"
+    );
+    succeed(&["export", &run, "--format", "folder", "--out", &taken]);
+    let shards = [
+        "--shards", &shards, "--split", "val", "--device", "cpu", "--json",
+    ];
+    let again = parse(&succeed(&[&["eval", &taken][..], &shards].concat()));
+    assert_eq!(again["evaluations"][0]["metrics"], evaluation["metrics"]);
+    succeed(&["adjust", &run, "--reset"]);
+    assert!(!std::path::Path::new(&path("run/adjust-texts.safetensors")).exists());
 }

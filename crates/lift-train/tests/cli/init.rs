@@ -37,14 +37,14 @@ fn made(dir: &Path, shards: &str, model: &str, args: &[&str]) -> Head {
     Head::read(&out).unwrap()
 }
 
-/// Features (n, 64) and labels of all training images, by the tower alone.
+/// Features (n, 64) and labels of all training images, by the tower alone, their short side being the resolution.
 fn features(shards: &str, model: &str) -> (Tensor, Vec<i64>) {
     let reader = Arc::new(ShardReader::open(&Path::new(shards).join("train")).unwrap());
     let tower = VisionTower::open(Path::new(model)).unwrap();
     let rows = reader.len();
     let loader = Loader::new(reader, 16, rows, 1).unwrap();
     let draws = Draws::in_order(rows);
-    let batch = loader.batches(draws, View::Center).next().unwrap().unwrap();
+    let batch = loader.batches(draws, View::Fitted).next().unwrap().unwrap();
     let images = lift_train::transfer::images(&batch, &Normalisation::HALF, tch::Device::Cpu);
     let features = tch::no_grad(|| tower.features(&images, &NoHooks));
     (features, batch.labels)
@@ -82,11 +82,9 @@ fn class_means_are_those_computed_by_hand() {
                 .zip(&labels)
                 .filter(|(_, label)| **label == class);
             for (row, _) in of_class {
-                let row: Vec<f64> = row.iter().map(|&x| f64::from(x)).collect();
-                unit(&row)
-                    .iter()
+                row.iter()
                     .zip(&mut sum)
-                    .for_each(|(x, sum)| *sum += x);
+                    .for_each(|(&x, sum)| *sum += f64::from(x));
             }
             unit(&sum)
         })
@@ -95,10 +93,24 @@ fn class_means_are_those_computed_by_hand() {
     assert!(largest_difference(&head.weight, &wanted) < 1e-6);
     assert_eq!(
         head.template,
-        "class means of at most 100 training images, seed 0"
+        "class means of at most 100 training images a class, seed 0"
     );
     assert_eq!(head.model, "tiny.safetensors");
     assert!(head.text_embeds.is_none());
+    // There are two images a class: one of them, chosen by the seed, is another mean; all of them are the same.
+    let of = |images: &str| {
+        let args = ["--init", "class-mean", "--init-images", images];
+        made(dir.path(), &shards, &model, &args)
+    };
+    let one = of("1");
+    assert!(largest_difference(&one.weight, &head.weight) > 1e-3);
+    assert_eq!(
+        one.template,
+        "class means of at most 1 training image a class, seed 0"
+    );
+    let all = of("0");
+    assert_eq!(all.weight, head.weight);
+    assert_eq!(all.template, "class means of all training images");
 }
 
 #[test]
@@ -216,9 +228,19 @@ fn runs_start_from_what_init_says_and_draw_by_sampler() {
         said.ends_with("start    class means over 200 images\n"),
         "{said}"
     );
-    let said = plan(&["--init", "linear-probe"]);
-    let wanted = "start    linear probing on 200 images, 0.0 MiB of features (at most 8192)\n";
-    assert!(said.ends_with(wanted), "{said}");
+    for (args, wanted) in [
+        (
+            &["--init", "linear-probe"][..],
+            "start    linear probing on 200 images, 0.0 MiB of features (at most 8192)\n",
+        ),
+        (
+            &["--init", "linear-probe", "--init-images", "1"],
+            "start    linear probing on 100 images, 0.0 MiB of features (at most 8192)\n",
+        ),
+    ] {
+        let said = plan(args);
+        assert!(said.ends_with(wanted), "{said}");
+    }
 }
 
 #[test]
@@ -231,7 +253,7 @@ fn a_start_that_cannot_be_is_refused() {
         ),
         (
             &["--head", "h", "--init", "random"],
-            "error: --init random makes the classifier itself, and --head h is given too\nhint: leave one of them out\n",
+            "error: --init random gives the classifier itself, and --head h is given too\nhint: leave one of them out\n",
         ),
         (
             &["--init", "head"],

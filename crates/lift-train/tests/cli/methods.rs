@@ -311,3 +311,52 @@ fn plans_name_modules_sizes_and_blocks() {
         "error: --layers 6: block 6 counted from 0, the model has 6\n"
     );
 }
+
+/// What a frozen tower gives is computed once, and the run is the same but for rounding; with modules, or crops by chance,
+/// there is nothing to keep.
+#[test]
+fn features_of_a_frozen_tower_are_computed_once() {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path());
+    let recipe = recipe(dir.path(), &demo_model(), "head.safetensors");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let train = |name: &str, args: &[&str]| {
+        let run = path(name);
+        let common = ["--config", &recipe, "--epochs", "3", "--out", &run];
+        let output = lift_train(&[&common[..], args].concat());
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        let kept = said.contains("features of 200 images, computed once before the first step, ");
+        let tuned = dir.path().join(name).join("tuned.safetensors");
+        (TensorFile::read(&tuned).unwrap(), kept)
+    };
+    for (tuner, lr) in [("none", "0.05"), ("coop", "0.002"), ("projection", "0.002")] {
+        let plain = ["--tuner", tuner, "--lr", lr, "--augment", "plain"];
+        let (kept, was_kept) = train(&format!("{tuner}-kept"), &plain);
+        let anew = [&plain[..], &["--no-feature-cache"]].concat();
+        let (whole, was_kept_again) = train(&format!("{tuner}-whole"), &anew);
+        assert!(was_kept && !was_kept_again, "{tuner}");
+        for (name, whole) in &whole.tensors {
+            let largest = |tensor: &Tensor| tensor.abs().max().double_value(&[]);
+            let difference = largest(&(&kept.tensors[name] - whole));
+            let size = largest(whole).max(1.0);
+            assert!(
+                difference < 1e-4 * size,
+                "{tuner} {name}: {difference} of {size}"
+            );
+        }
+    }
+    let files = std::fs::read_dir(path("none-kept")).unwrap();
+    let mut names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert!(names.all(|name| !name.starts_with('.')));
+    for args in [
+        ["--tuner", "lora", "--augment", "plain", "--epochs", "3"],
+        ["--tuner", "none", "--augment", "mda", "--epochs", "3"],
+        ["--tuner", "none", "--augment", "plain", "--epochs", "1"],
+    ] {
+        let run = path("not-there");
+        let common = ["--config", &recipe, "--out", &run, "--dry-run"];
+        let plan = succeed(&[&common[..], &args].concat());
+        assert!(!plan.contains("features"), "{args:?}: {plan}");
+    }
+}

@@ -261,7 +261,7 @@ fn parity_prints_deviations_and_exits_with_1_above_tolerance() {
         ),
         "{text}"
     );
-    let whats: Vec<&str> = lines[2..].iter().map(|line| line[..16].trim()).collect();
+    let whats: Vec<&str> = lines[2..].iter().map(|line| line[..24].trim()).collect();
     assert_eq!(
         whats,
         [
@@ -269,7 +269,8 @@ fn parity_prints_deviations_and_exits_with_1_above_tolerance() {
             "first logits",
             "eval logits",
             "five-crop logits",
-            "final tensors",
+            "updates",
+            "updates, angle",
             "gradient norms"
         ]
     );

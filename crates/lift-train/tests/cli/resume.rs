@@ -12,7 +12,7 @@ use lift_loader::{Sampler, Shuffle};
 use lift_models::{Head, Precision};
 use lift_train::{
     command,
-    config::{TrainArgs, TrainConfig},
+    config::{Start, TrainArgs, TrainConfig},
     error::Error,
     eval::Tte,
     head_init::HeadInit,
@@ -190,7 +190,7 @@ fn a_classifier_of_the_runs_own_and_repeated_images_are_gone_on_with() {
         let whole = TrainConfig {
             out: dir.path().join(format!("whole-{init}")),
             head: None,
-            init,
+            init: Start::Head(init),
             sampler,
             ..base.clone()
         };

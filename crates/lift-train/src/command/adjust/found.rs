@@ -36,6 +36,9 @@ pub struct Found {
     pub loss: String,
     /// Whether zero-shot logits were added.
     pub with_text: bool,
+    /// Whether they were given as they are, without the class texts that give those of new images.
+    #[serde(skip)]
+    pub with_text_logits: bool,
     /// How often classes come.
     pub prior: FoundPrior,
     /// In label order.
@@ -192,13 +195,13 @@ impl Found {
                 RANGE[0], RANGE[1]
             ));
         }
-        match (&self.kept, self.with_text) {
+        match (&self.kept, self.with_text_logits) {
             (Some(path), _) => notes.push(format!(
                 "kept: {}; evaluations of the run obey it",
                 visible(&path.display().to_string())
             )),
             (None, true) => notes.push(
-                "not kept: new images have zero-shot logits only where the model before tuning is computed too".to_owned(),
+                "not kept: these logits say nothing of new images\nhint: --toward-text HEAD.safetensors, the class texts that they are of, can be kept".to_owned(),
             ),
             (None, false) => notes.push("not kept".to_owned()),
         }

@@ -89,7 +89,7 @@ pub(super) fn write_classifier(
     let entries = [
         ("format", FORMAT.to_owned()),
         ("kind", kind.to_string()),
-        ("scale", source.config.scale.to_string()),
+        ("scale", source.config.scale().to_string()),
         ("formula", formula),
         ("class_names", json!(source.tuned.class_names).to_string()),
         ("class_hash", source.tuned.class_hash.clone()),

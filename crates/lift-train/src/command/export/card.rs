@@ -162,7 +162,7 @@ impl Card<'_> {
             ),
         ];
         if formula(config.classifier).starts_with("scale") {
-            rows.push(("scale".into(), config.scale.to_string()));
+            rows.push(("scale".into(), config.scale().to_string()));
         }
         if let Some(parameters) = report.parameters {
             let all = [

@@ -14,6 +14,8 @@ use super::{
     staging::Staging,
 };
 use crate::{
+    adjustment,
+    config::start::TUNED,
     error::{Error, Result},
     file_hash, place,
     provenance::Provenance,
@@ -21,11 +23,12 @@ use crate::{
 };
 
 /// Files of a run that go along as they are, where there are any.
-const AS_THEY_ARE: [&str; 4] = [
-    "tuned.safetensors",
+const AS_THEY_ARE: [&str; 5] = [
+    TUNED,
     "head.safetensors",
     "metrics.jsonl",
-    "adjust.toml",
+    adjustment::FILE,
+    adjustment::TEXTS,
 ];
 
 /// Writes a run that can be taken to another machine.

@@ -35,6 +35,7 @@ const COMPARED: i64 = 4;
 /// written.
 pub fn export_merged(settings: &ExportSettings) -> Result<()> {
     let source = Source::open(settings)?;
+    source.refuse_texts()?;
     let (mut tower, normalisation) = source.tower(&source.model)?;
     let run = source.tuned_model(source.tower(&source.model)?.0)?;
     require_foldable(&source, &run)?;
@@ -72,7 +73,7 @@ fn require_foldable(source: &Source, run: &TunedModel) -> Result<()> {
 /// Refuses a model whose logits are not the run's, and says how far apart they are.
 fn compare(run: &TunedModel, tower: VisionTower, source: &Source) -> Result<()> {
     let side = tower.config().resolution;
-    let (kind, scale) = (source.config.classifier, source.config.scale);
+    let (kind, scale) = (source.config.classifier, source.config.scale());
     let mut classifier = Classifier::new(kind, &run.classifier.weight, scale);
     classifier.bias = run.classifier.bias.as_ref().map(Tensor::detach);
     let place = (Device::Cpu, Kind::Float);

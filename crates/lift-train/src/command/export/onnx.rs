@@ -97,11 +97,12 @@ struct Exported {
 impl Exported {
     fn open(settings: &ExportSettings) -> Result<Self> {
         let mut source = Source::open(settings)?;
+        source.refuse_texts()?;
         let (tower, normalisation) = source.tower(&source.model)?;
         let sizes = tower.config().clone();
         let tensors = std::mem::take(&mut source.tuned.file.tensors);
         let config = &source.config;
-        let parts = Parts::take(tower, tensors, config.classifier, config.scale);
+        let parts = Parts::take(tower, tensors, config.classifier, config.scale());
         let parts = parts.map_err(|e| source.does_not_fit(&e))?;
         let (classes, names) = (
             parts.classifier.weight.size()[0],

@@ -37,6 +37,7 @@ const PROJECTIONS: [(&str, &str); 6] = [
 /// is not finished, its model is not there or another, or the folder cannot be written.
 pub fn export_peft(settings: &ExportSettings) -> Result<()> {
     let source = Source::open(settings)?;
+    source.refuse_texts()?;
     let refuse = |reason: String| {
         Err(Error::BadRun {
             path: source.run.clone(),

@@ -9,8 +9,9 @@ use lift_models::{Normalisation, VisionTower, hub};
 use tch::{Device, Kind};
 
 use crate::{
+    adjustment::{self, Adjustment},
     command::load_tower,
-    config::TrainConfig,
+    config::{TrainConfig, start::TUNED},
     error::{Error, Result},
     model::TunedModel,
     place,
@@ -83,7 +84,7 @@ impl Source {
     pub fn tuned_model(&self, tower: VisionTower) -> Result<TunedModel> {
         let tensors = self.tuned.file.tensors.iter();
         let tensors = tensors.map(|(name, tensor)| (name.clone(), tensor.shallow_clone()));
-        let (classifier, scale) = (self.config.classifier, self.config.scale);
+        let (classifier, scale) = (self.config.classifier, self.config.scale());
         let place = (Device::Cpu, Kind::Float);
         let model = TunedModel::from_tuned(
             tower,
@@ -106,8 +107,22 @@ impl Source {
     /// The run's tensors cannot be used.
     pub fn bad_tuned(&self, reason: String) -> Error {
         Error::BadRun {
-            path: self.run.join("tuned.safetensors"),
+            path: self.run.join(TUNED),
             reason,
+        }
+    }
+
+    /// Refuses a run whose adjustment adds zero-shot logits, which this form has no place for.
+    pub fn refuse_texts(&self) -> Result<()> {
+        let adjustment = Adjustment::of_run(&self.run)?;
+        match adjustment.and_then(|adjustment| adjustment.texts) {
+            None => Ok(()),
+            Some(_) => Err(Error::BadRun {
+                path: self.run.join(adjustment::FILE),
+                reason: "adds zero-shot logits of the model before tuning, which this form cannot hold\nhint: --format folder takes them along; \
+                         or choose the adjustment without --toward-text"
+                    .into(),
+            }),
         }
     }
 

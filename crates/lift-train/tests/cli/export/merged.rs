@@ -73,7 +73,7 @@ fn logits_of_run(run: &Path, model: &Path, images: &Tensor) -> Tensor {
         tower.set_resolution(resolution).unwrap();
     }
     let tensors = Tuned::read(run).unwrap().file.tensors;
-    let (kind, scale) = (config.classifier, config.scale);
+    let (kind, scale) = (config.classifier, config.scale());
     let model = TunedModel::from_tuned(tower, tensors, kind, scale, Device::Cpu, Kind::Float);
     tch::no_grad(|| model.unwrap().forward(images))
 }
