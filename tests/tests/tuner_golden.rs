@@ -43,6 +43,17 @@ const RUNS: [(&str, &str); 24] = [
     ("vpt-shallow", "vpt-shallow"),
 ];
 
+/// The runs that are replayed in 16 bits as well; all 24 were, once, when the tolerances were chosen.
+const IN_16_BITS: [&str; 7] = [
+    "adapter",
+    "adaptformer-loss-cb",
+    "aft",
+    "full",
+    "lora",
+    "timm-adaptformer-class-mean",
+    "vpt-deep",
+];
+
 fn replay_golden(golden: &Path, name: &str, precision: Precision) -> Parity {
     let model = if name.starts_with("timm-") {
         "vit-timm-layout.safetensors"
@@ -112,7 +123,8 @@ fn runs_in_16_bits_stay_near_fp32() {
         return;
     };
     tch::set_num_threads(1);
-    for (name, _) in RUNS {
+    // 16 bits are slow on a CPU: a run of each kind of module.
+    for name in IN_16_BITS {
         for precision in [Precision::Bf16, Precision::Fp16] {
             let parity = replay_golden(&golden, name, precision);
             let mut line = format!("{name:<32} {precision}");

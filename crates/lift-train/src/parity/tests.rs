@@ -1,6 +1,9 @@
 //! The check is worth what it finds: runs that are wrong in one way each, none of which may pass.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use lift_models::TensorFile;
 
@@ -87,32 +90,32 @@ fn golden(name: &str) -> Option<[PathBuf; 3]> {
     Some([model, folder.join("train-inputs.safetensors"), run])
 }
 
+/// In 16 bits the comparison of fp32 with the reference comes first, so that one kind of them is enough here.
 #[test]
-fn no_mutant_passes_in_any_precision() {
+fn no_mutant_passes() {
     tch::set_num_threads(1);
     let dir = tempfile::tempdir().unwrap();
     for Mutant { name, of, change } in MUTANTS {
         let Some([model, inputs, run]) = golden(of) else {
             return;
         };
-        let mut file = TensorFile::read(&run).unwrap();
-        let before: Vec<String> = file.tensors.keys().cloned().collect();
-        change(&mut file);
-        assert_eq!(
-            before,
-            file.tensors.keys().cloned().collect::<Vec<_>>(),
-            "{name}"
-        );
         let mutant = dir.path().join("mutant.safetensors");
-        file.write(&mutant).unwrap();
-        for precision in [Precision::Fp32, Precision::Bf16, Precision::Fp16] {
+        write_mutant(&run, change, &mutant);
+        for precision in [Precision::Fp32, Precision::Fp16] {
             let place = (Device::Cpu, precision);
             let parity = replay(&model, &inputs, &mutant, place, 1).unwrap();
             assert!(!parity.is_within(), "{name}, {precision}: {parity:?}");
-            let whole = replay(&model, &inputs, &run, place, 1).unwrap();
-            assert!(whole.is_within(), "{of}, {precision}: {whole:?}");
         }
     }
+}
+
+fn write_mutant(run: &Path, change: fn(&mut TensorFile), to: &Path) {
+    let mut file = TensorFile::read(run).unwrap();
+    let names = |file: &TensorFile| file.tensors.keys().cloned().collect::<Vec<String>>();
+    let before = names(&file);
+    change(&mut file);
+    assert_eq!(before, names(&file));
+    file.write(to).unwrap();
 }
 
 /// A fault that fp32 does not have shows in the comparison with it.
@@ -120,20 +123,21 @@ fn no_mutant_passes_in_any_precision() {
 fn no_mutant_of_16_bits_passes() {
     tch::set_num_threads(1);
     let dir = tempfile::tempdir().unwrap();
-    // What a decay of 5e-4 does to an update in six steps is less than what 8 bits do.
-    for Mutant { name, of, change } in MUTANTS
-        .iter()
-        .filter(|mutant| mutant.name != "no weight decay")
-    {
+    let mut exact: BTreeMap<&str, Replayed> = BTreeMap::new();
+    for Mutant { name, of, change } in MUTANTS {
+        // What a decay of 5e-4 does to an update in six steps is less than what 8 bits do.
+        if name == "no weight decay" {
+            continue;
+        }
         let Some([model, inputs, run]) = golden(of) else {
             return;
         };
-        let exact = Files::read(&model, &inputs, &run).unwrap();
-        let exact = exact.replay(Device::Cpu, Precision::Fp32, 1).unwrap();
-        let mut file = TensorFile::read(&run).unwrap();
-        change(&mut file);
+        let exact = exact.entry(of).or_insert_with(|| {
+            let files = Files::read(&model, &inputs, &run).unwrap();
+            files.replay(Device::Cpu, Precision::Fp32, 1).unwrap()
+        });
         let mutant = dir.path().join("mutant.safetensors");
-        file.write(&mutant).unwrap();
+        write_mutant(&run, change, &mutant);
         let mutant = Files::read(&model, &inputs, &mutant).unwrap();
         for precision in [Precision::Bf16, Precision::Fp16] {
             let rounded = mutant.replay(Device::Cpu, precision, 1).unwrap();
