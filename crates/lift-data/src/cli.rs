@@ -176,7 +176,7 @@ mod tests {
         let program = Cli::command();
         let below: Vec<clap::Command> = program.get_subcommands().cloned().collect();
         for command in below.into_iter().chain([program]) {
-            let mut command = command.max_term_width(100).term_width(80);
+            let mut command = command.term_width(80);
             let text = command.render_help().to_string();
             assert!(text.lines().count() <= 40, "{text}");
             assert!(

@@ -195,6 +195,9 @@ impl Adjustment {
         };
         let text = toml::to_string(self).expect("an adjustment is plain data");
         atomic::write(&path, text.as_bytes())?;
+        if self.texts.is_none() {
+            remove_if_there(&kept)?;
+        }
         Ok(path)
     }
 
@@ -203,16 +206,9 @@ impl Adjustment {
     /// # Errors
     /// When it cannot be removed.
     pub fn remove(run: &Path) -> Result<bool> {
-        let path = run.join(FILE);
-        if !path.exists() {
-            return Ok(false);
-        }
-        fs::remove_file(&path).map_err(Error::io(&path))?;
-        let texts = run.join(TEXTS);
-        if texts.exists() {
-            fs::remove_file(&texts).map_err(Error::io(&texts))?;
-        }
-        Ok(true)
+        let was_there = remove_if_there(&run.join(FILE))?;
+        remove_if_there(&run.join(TEXTS))?;
+        Ok(was_there)
     }
 
     /// Logits (b, K) as the model gives them -> (b, K), fp32, on their device.
@@ -253,6 +249,15 @@ impl Adjustment {
             with_text: self.texts.is_some(),
         }
     }
+}
+
+/// Whether there was something.
+fn remove_if_there(path: &Path) -> Result<bool> {
+    let is_there = path.exists();
+    if is_there {
+        fs::remove_file(path).map_err(Error::io(path))?;
+    }
+    Ok(is_there)
 }
 
 /// An adjustment on a device.
@@ -319,6 +324,10 @@ mod tests {
         kept.write(&run_dir, Some(&texts)).unwrap();
         assert!(kept.said().starts_with("zero-shot logits added, tau 0.5"));
         assert_eq!(Adjustment::of_run(&run_dir).unwrap(), Some(kept.clone()));
+        // One without texts leaves none behind.
+        kept.write(&run_dir, None).unwrap();
+        assert!(!run_dir.join(TEXTS).exists());
+        kept.write(&run_dir, Some(&texts)).unwrap();
         fs::write(run_dir.join(TEXTS), "others").unwrap();
         let message = Adjustment::of_run(&run_dir).unwrap_err().to_string();
         assert!(message.contains("adjust-texts.safetensors is not what it was chosen with"));

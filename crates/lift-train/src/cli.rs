@@ -181,9 +181,7 @@ and, where they are not the papers', scale, tau, momentum and weight_decay.")]
 
 fn train(args: TrainArgs) -> Result<()> {
     let dry_run = args.dry_run;
-    let of_run = args.start_run()?;
-    let of_run = of_run.as_deref().map(crate::run::finished_config);
-    let config = args.resolve_from(of_run.transpose()?)?;
+    let config = args.resolve_from(|run| crate::run::finished_config(run).map(Some))?;
     if dry_run {
         return command::dry_run(&config);
     }

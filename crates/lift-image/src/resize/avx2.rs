@@ -8,7 +8,6 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
-use std::ops::Range;
 
 use super::plans::Plans;
 use super::weights::Weights;
@@ -290,10 +289,10 @@ impl Line {
             let value = at.checked_sub(skipped).and_then(|nth| values.get(nth));
             i32::from(value.copied().unwrap_or(0))
         };
-        let pairs: Range<usize> = 0..(values.len() + skipped).div_ceil(2);
+        let pairs = (values.len() + skipped).div_ceil(2);
         Self {
             first: start / 2,
-            weights: pairs
+            weights: (0..pairs)
                 .map(|pair| weight(pair * 2) & 0xffff | weight(pair * 2 + 1) << 16)
                 .collect(),
         }

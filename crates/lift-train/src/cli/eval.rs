@@ -48,8 +48,7 @@ impl EvalArgs {
             settings.adjusting = Adjusting::LeftOut;
         }
         let done = command::eval(&run, self.model.as_deref(), &settings);
-        command::print_done(done, self.how.shown.output())?;
-        Ok(())
+        command::print_done(done, self.how.shown.output())
     }
 }
 
@@ -120,8 +119,7 @@ impl ZeroShotArgs {
             return command::predict(asked, &self.inputs, &settings);
         }
         let done = command::zero_shot(&model, head, self.out.as_deref(), &settings);
-        command::print_done(done, self.how.shown.output())?;
-        Ok(())
+        command::print_done(done, self.how.shown.output())
     }
 }
 

@@ -425,27 +425,22 @@ impl TrainArgs {
     /// # Errors
     /// When the recipe cannot be read, a path is missing, or a value cannot be.
     pub fn resolve(self) -> Result<TrainConfig> {
-        self.resolve_from(None)
+        self.resolve_from(|_| Ok(None))
     }
 
-    /// The run that training starts from, where it does.
+    /// As [`TrainArgs::resolve`], with what `of_run` says are the settings of the run that training starts from, where it does:
+    /// behind what is typed and the recipe, before the preset.
     ///
     /// # Errors
-    /// When the recipe cannot be read.
-    pub fn start_run(&self) -> Result<Option<PathBuf>> {
+    /// As [`TrainArgs::resolve`], and when `of_run` fails.
+    pub fn resolve_from(
+        self,
+        of_run: impl FnOnce(&Path) -> Result<Option<TrainConfig>>,
+    ) -> Result<TrainConfig> {
         let recipe = Self::of_recipe(self.config.as_deref())?;
         let start = self.init.as_ref().or(recipe.init.as_ref());
-        Ok(start.and_then(Start::run).map(Path::to_owned))
-    }
-
-    /// As [`TrainArgs::resolve`], with the settings of the run that training starts from: behind what is typed and the recipe,
-    /// before the preset.
-    ///
-    /// # Errors
-    /// As [`TrainArgs::resolve`].
-    pub fn resolve_from(self, of_run: Option<TrainConfig>) -> Result<TrainConfig> {
-        let recipe = Self::of_recipe(self.config.as_deref())?;
-        let recipe = match of_run {
+        let of_run = start.and_then(Start::run).map(of_run).transpose()?;
+        let recipe = match of_run.flatten() {
             Some(of_run) => recipe.or_of_run(of_run),
             None => recipe,
         };
