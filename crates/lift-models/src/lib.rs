@@ -25,6 +25,7 @@ mod hooks;
 pub mod hub;
 #[allow(unsafe_code)]
 pub mod libtorch;
+mod mapped;
 pub mod memory;
 pub mod out_of_memory;
 mod own_layout;

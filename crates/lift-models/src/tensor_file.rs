@@ -1,4 +1,4 @@
-//! Safetensors files with their metadata: read whole, written atomically and always in the same bytes.
+//! Safetensors files with their metadata: mapped to be read, written atomically and always in the same bytes.
 //!
 //! The `safetensors` crate parses and checks what is read. It writes metadata in hash-map order, which
 //! changes from run to run, so the header is written here, sorted: the same tensors give the same file.
@@ -8,7 +8,10 @@ use std::{collections::BTreeMap, path::Path};
 use safetensors::{Dtype, SafeTensors};
 use tch::{Device, Kind, Tensor};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    mapped::mapped,
+};
 
 /// More than any machine holds: a special file is refused, a large model is not.
 const MAX_BYTES: u64 = 1 << 40;
@@ -28,19 +31,22 @@ impl TensorFile {
     /// # Errors
     /// When the file is missing, cut short or holds a kind that libtorch lacks.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = lift_files::bytes(path, MAX_BYTES).map_err(Error::io(path))?;
+        mapped(path, MAX_BYTES, |bytes| Self::of_bytes(path, bytes)).map_err(Error::io(path))?
+    }
+
+    fn of_bytes(path: &Path, bytes: &[u8]) -> Result<Self> {
         let bad = |reason: String| Error::BadSafetensors {
             path: path.into(),
             reason,
         };
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| bad(e.to_string()))?;
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| bad(e.to_string()))?;
         let metadata = header
             .metadata()
             .iter()
             .flatten()
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect();
-        let file = SafeTensors::deserialize(&bytes).map_err(|e| bad(e.to_string()))?;
+        let file = SafeTensors::deserialize(bytes).map_err(|e| bad(e.to_string()))?;
         let mut tensors = BTreeMap::new();
         for (name, view) in file.tensors() {
             let kind = kind_of(view.dtype()).ok_or_else(|| {
