@@ -1,23 +1,26 @@
 //! CUDA behind the ring: a copy stream of our own, libtorch's stream, and the kernel that makes patches.
 //!
-//! All unsafe code of this crate is here and in `compile`. Each block says which order of the streams makes it sound; that order is made
+//! All unsafe code of this crate is here. Each block says which order of the streams makes it sound; that order is made
 //! in [`super::ring`], the only caller. Our own events keep it: cudarc's are switched off, so that a call here is a call
-//! there. The driver and NVRTC are loaded when a device is opened; without them that is an error of one line.
+//! there. The driver is loaded when a device is opened; without it that is an error of one line.
 //!
 //! libtorch computes on the legacy default stream of the device's primary context, which is cudarc's default stream too.
 
-mod compile;
+mod kernels;
 
 use std::{ptr::NonNull, sync::Arc};
 
-use cudarc::driver::{
-    CudaContext, CudaEvent, CudaFunction, CudaSlice, CudaStream, DevicePtr, DriverError,
-    LaunchConfig, PinnedHostSlice, PushKernelArg, result, sys,
+use cudarc::{
+    driver::{
+        CudaContext, CudaEvent, CudaFunction, CudaSlice, CudaStream, DevicePtr, DriverError,
+        LaunchConfig, PinnedHostSlice, PushKernelArg, result, sys,
+    },
+    nvrtc::Ptx,
 };
 use lift_models::device_name;
 use tch::{Device, Kind, Tensor};
 
-use compile::{ARCHITECTURE, ENTRIES, compile, load_nvrtc, nvrtc_folder};
+use kernels::{ENTRIES, PTX};
 
 use lift_loader::{Layout, Memory};
 
@@ -59,7 +62,7 @@ impl Cuda {
     /// Opens CUDA device `number` for patches of `patch` pixels.
     ///
     /// # Errors
-    /// When the driver, the device or NVRTC is missing, or a call fails.
+    /// When the driver or the device is missing, or a call fails.
     pub(super) fn open(number: usize, kind: Kind, patch: u32, table: &Table) -> Result<Self> {
         let failed = |reason: String| device_error(number, reason);
         let driver = |e: DriverError| failed(driver_reason(e));
@@ -81,9 +84,7 @@ impl Cuda {
         let copies = context.new_stream().map_err(driver)?;
         let compute = context.default_stream();
 
-        load_nvrtc(nvrtc_folder(std::env::var_os("LIFT_TORCH_LIB")).as_deref()).map_err(failed)?;
-        let ptx = compile(ARCHITECTURE).map_err(failed)?;
-        let module = context.load_module(ptx).map_err(driver)?;
+        let module = context.load_module(Ptx::from_src(PTX)).map_err(driver)?;
         let entry = ENTRIES[usize::from(table.word_bytes() == 4)];
         let kernel = module.load_function(entry).map_err(driver)?;
         let words = compute.clone_htod(table.bytes()).map_err(driver)?;
@@ -142,7 +143,8 @@ fn driver_reason(error: DriverError) -> String {
     }
 }
 
-/// Pinned memory, write-combined: writes pass the caches by, and reads are slow.
+/// Pinned memory as any other to the host: crops are resized right into it, which reads what it wrote; write-combined memory, which is
+/// slow to read, would have to be seen to be faster first.
 pub(super) struct Host {
     /// Owns what `start` points at.
     memory: PinnedHostSlice<u8>,
@@ -165,8 +167,7 @@ impl Host {
     fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `bytes`, and `&mut self` excludes others of this process. The device does not read meanwhile:
         // `Pinned` gives this out only after the event behind the copy that read it (ring, 1.). What is written here on
-        // any core is seen by the next copy, though it passes the caches by: the batch goes to the thread that starts
-        // the copy through locks and channels, and their atomic instructions empty the cores' write buffers.
+        // any core is seen by the next copy: the batch goes to the thread that starts it through locks and channels.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.memory.len()) }
     }
 }
@@ -197,7 +198,7 @@ impl Engine for Cuda {
     fn host(&self, bytes: usize) -> Result<Host> {
         let bytes = bytes.max(1).next_multiple_of(1 << 16);
         // SAFETY: new memory holds anything; it is zeroed below before a reference to it is made.
-        let memory = unsafe { self.0.context.alloc_pinned::<u8>(bytes) };
+        let memory = unsafe { self.0.context.alloc_pinned_with_flags::<u8>(bytes, 0) };
         let mut memory = memory.map_err(|e| {
             let mib = bytes >> 20;
             device_error(
