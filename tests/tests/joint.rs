@@ -9,7 +9,7 @@ use lift_train::{
     command::{self, EvalSettings, HeadFile},
     config::TrainConfig,
     eval::Tte,
-    joint::{Context, ContextPosition, Encoder, Joint},
+    joint::{ClassFeatures, Context, ContextPosition, Encoder, Joint, TEMPLATE, TextPart},
     tuner::{TunerOptions, Tuners},
 };
 use tch::{Device, Kind, Tensor, kind::FLOAT_CPU};
@@ -23,13 +23,11 @@ fn classes() -> ClassNames {
 fn joint(phrase: &str, position: ContextPosition) -> Joint {
     let tokenizer = Tokenizer::of_model(&demo_model()).unwrap();
     let clip = Clip::load(&demo_model()).unwrap();
-    let context = Context::of_phrase(phrase, &clip.text, &tokenizer).unwrap();
+    let mut context = Context::of_phrase(phrase, &clip.text, &tokenizer).unwrap();
     let words = context.words();
     let options = TunerOptions::new("coop".parse::<Tuners>().unwrap());
-    let mut joint = Joint::new(&options, &clip.visual, Some(context)).unwrap();
-    joint.to_device(Device::Cpu);
-    let place = (Device::Cpu, Kind::Float);
     let names = classes();
+    let place = (Device::Cpu, Kind::Float);
     let encoder = Encoder::new(
         clip.text,
         &tokenizer,
@@ -38,12 +36,15 @@ fn joint(phrase: &str, position: ContextPosition) -> Joint {
         position,
         place,
     );
-    joint.encode_with(encoder.unwrap());
+    context.encode_with(encoder.unwrap());
+    let words = Some(TextPart::Words(context));
+    let mut joint = Joint::new(&options, &clip.visual, words).unwrap();
+    joint.to_device(Device::Cpu);
     joint
 }
 
 fn texts(joint: &Joint) -> Tensor {
-    joint.context().unwrap().texts().unwrap().unwrap()
+    joint.words().unwrap().texts().unwrap().unwrap()
 }
 
 /// lift-text's embeddings for a template.
@@ -73,6 +74,17 @@ fn the_words_of_a_phrase_make_lift_texts_prompts() {
     }
 }
 
+#[test]
+fn what_both_towers_tune_starts_from_lift_texts_prompts() {
+    let tokenizer = Tokenizer::of_model(&demo_model()).unwrap();
+    let clip = Clip::load(&demo_model()).unwrap();
+    let names = classes();
+    let frozen = ClassFeatures::of(&clip.text, &tokenizer, names.as_slice()).unwrap();
+    let texts = lift_models::normalize(&frozen.features.matmul(&frozen.projection));
+    let difference = largest_difference(&texts, &prompted(TEMPLATE));
+    assert!(difference < 1e-5, "{difference}");
+}
+
 /// The authors learn "a photo of a" and the full stop behind the name: five vectors.
 #[test]
 fn the_full_stop_of_a_phrase_is_learned() {
@@ -88,7 +100,7 @@ fn the_full_stop_of_a_phrase_is_learned() {
     // And it ends the prompt: another vector there changes every text.
     let joint = joint("a photo of a", ContextPosition::End);
     let before = texts(&joint);
-    let _ = tch::no_grad(|| joint.context().unwrap().vectors().get(4).fill_(0.5));
+    let _ = tch::no_grad(|| joint.words().unwrap().vectors().get(4).fill_(0.5));
     let moved = (texts(&joint) - &before)
         .abs()
         .amax([1i64].as_slice(), false);
@@ -99,7 +111,7 @@ fn the_full_stop_of_a_phrase_is_learned() {
 fn the_gradient_of_learned_words_is_that_of_finite_differences() {
     tch::manual_seed(1);
     let joint = joint("a photo of a", ContextPosition::End);
-    let context = joint.context().unwrap();
+    let context = joint.words().unwrap();
     let texts_now = texts(&joint);
     let weight = Tensor::randn(texts_now.size(), FLOAT_CPU);
     context.backward(&weight);
@@ -132,7 +144,7 @@ fn the_gradient_of_learned_words_is_that_of_finite_differences() {
 fn chunks_of_texts_have_the_gradient_of_all() {
     tch::manual_seed(2);
     let gradient = |joint: &Joint| {
-        let context = joint.context().unwrap();
+        let context = joint.words().unwrap();
         let texts = texts(joint);
         let weight = Tensor::arange(texts.numel() as i64, FLOAT_CPU).sin();
         context.backward(&weight.view_as(&texts));
@@ -142,7 +154,7 @@ fn chunks_of_texts_have_the_gradient_of_all() {
         let whole = gradient(&joint("a photo of a", position));
         let chunked = joint("a photo of a", position);
         // Bytes for a few texts.
-        chunked.context().unwrap().keep_to(1 << 20);
+        chunked.words().unwrap().keep_to(1 << 20);
         let chunked = gradient(&chunked);
         assert!(largest_difference(&whole.0, &chunked.0) < 1e-5);
         let scale = whole.1.abs().max().double_value(&[]);

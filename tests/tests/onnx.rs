@@ -225,7 +225,7 @@ fn write(case: &Case, dir: &Path) -> Tensor {
     let tower = case.tower();
     let normalisation = case.normalisation(&tower);
     let parts = Parts::take(tower, tensors, case.classifier, 25.0).unwrap();
-    let graph = onnx::graph(&parts, &normalisation, None);
+    let graph = onnx::graph(&parts, None, &normalisation, None);
     let metadata = [
         ("class_names", "[\"ä\"]".to_owned()),
         ("case", case.name.clone()),
@@ -326,7 +326,7 @@ fn the_same_model_gives_the_same_bytes() {
             .map(|(name, t)| (name.clone(), t.shallow_clone()));
         let parts = Parts::take(tower, tensors.collect(), case.classifier, 25.0).unwrap();
         let path = dir.path().join("model.onnx");
-        let graph = onnx::graph(&parts, &normalisation, None);
+        let graph = onnx::graph(&parts, None, &normalisation, None);
         onnx::write(&graph, &[], &path, onnx::MOST_INLINE).unwrap();
         fs::read(path).unwrap()
     });

@@ -1,6 +1,7 @@
 //! The pre-norm transformer block that both towers are made of, and the places where tuners hang in.
 //!
-//! Field names are OpenAI's checkpoint names. LayerNorm always computes in fp32, whatever the weights' precision.
+//! Field names are OpenAI's checkpoint names. LayerNorm always computes in fp32, whatever the weights' precision; the tokens may
+//! be of a wider kind than the weights, and then stay so, while the linears compute in theirs.
 //! The block itself knows no tuner: a [`Hooks`] implementation sees and may change what passes through it. Blocks that are
 //! frozen can be folded ([`crate::fold`]): they compute the same with fewer passes over memory.
 
@@ -28,12 +29,15 @@ impl<H: Hooks> At<'_, H> {
         self.hooks.linear(self.layer, place, x, output)
     }
 
-    fn norm(&self, place: Place, norm: &LayerNorm, x: &Tensor) -> Tensor {
-        if norm.is_folded {
-            return norm.standardise(x);
-        }
-        let (weight, bias) = self.parameters(place, &norm.weight, &norm.bias);
-        layer_norm(x, &weight, &bias, norm.eps)
+    /// Normalised tokens, in the kind of the linear that takes them.
+    fn norm(&self, place: Place, norm: &LayerNorm, x: &Tensor, linear: &Tensor) -> Tensor {
+        let normalised = if norm.is_folded {
+            norm.standardise(x)
+        } else {
+            let (weight, bias) = self.parameters(place, &norm.weight, &norm.bias);
+            layer_norm(x, &weight, &bias, norm.eps)
+        };
+        normalised.to_kind(linear.kind())
     }
 
     fn parameters(&self, place: Place, weight: &Tensor, bias: &Tensor) -> (Tensor, Tensor) {
@@ -357,7 +361,7 @@ impl Block {
     ) -> Tensor {
         let at = At { layer, hooks };
         let x = hooks.tokens(layer, x);
-        let normalised = at.norm(Place::Norm1, &self.ln_1, &x);
+        let normalised = at.norm(Place::Norm1, &self.ln_1, &x, &self.attn.in_proj_weight);
         let x = wanted.of(&x) + self.attn.forward(&normalised, wanted, mask, &at);
         self.behind_attention(x, &at)
     }
@@ -374,7 +378,8 @@ impl Block {
             layer,
             hooks: &NoHooks,
         };
-        let normalised = [&before, &x].map(|x| at.norm(Place::Norm1, &self.ln_1, x));
+        let normalised =
+            [&before, &x].map(|x| at.norm(Place::Norm1, &self.ln_1, x, &self.attn.in_proj_weight));
         let [a, b] = self
             .attn
             .forward_behind(&normalised[0], &normalised[1], wanted, &at);
@@ -383,7 +388,7 @@ impl Block {
 
     /// The block's second half: (b, m, d) -> (b, m, d).
     fn behind_attention<H: Hooks>(&self, x: Tensor, at: &At<H>) -> Tensor {
-        let normalised = at.norm(Place::Norm2, &self.ln_2, &x);
+        let normalised = at.norm(Place::Norm2, &self.ln_2, &x, &self.mlp.c_fc.weight);
         let output = self.mlp.forward(&normalised, at);
         let input = MlpInput {
             tokens: &x,

@@ -40,6 +40,8 @@ pub struct VisionTower {
     pub ln_post: LayerNorm,
     /// Projection into the joint space (d, e), fp32; CLIP only.
     pub proj: Option<Tensor>,
+    /// What tokens are kept in between the blocks; none: in the kind of the matrices.
+    residual: Option<Kind>,
     config: VisionConfig,
 }
 
@@ -79,6 +81,7 @@ impl VisionTower {
                 .collect(),
             ln_post: LayerNorm::load(weights, "visual.ln_post", d, eps),
             proj: embed_dim.map(|e| weights.take("visual.proj", &[d, e])),
+            residual: None,
             config: config.clone(),
         }
     }
@@ -125,6 +128,16 @@ impl VisionTower {
         self.conv1.kind()
     }
 
+    /// Keeps the residual stream, the tokens between the blocks' parts, in a kind of its own.
+    pub fn keep_residual_in(&mut self, kind: Option<Kind>) {
+        self.residual = kind;
+    }
+
+    /// The kind of the residual stream.
+    pub fn residual_kind(&self) -> Kind {
+        self.residual.unwrap_or(self.kind())
+    }
+
     /// The device the tower lies on.
     pub fn device(&self) -> Device {
         self.conv1.device()
@@ -155,7 +168,8 @@ impl VisionTower {
             .class_embedding
             .view([1, 1, d])
             .expand([b, 1, d], false);
-        let x = Tensor::cat(&[class, patches], 1) + &self.positional_embedding;
+        let x = Tensor::cat(&[class, patches], 1).to_kind(self.residual_kind());
+        let x = x + &self.positional_embedding;
         match &self.ln_pre {
             Some(ln_pre) => ln_pre.forward(&x),
             None => x,

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use lift_models::{DeviceChoice, Precision, memory::MemorySize};
 use lift_page::number::plain;
 use serde::{Deserialize, Serialize};
-use tch::Device;
+use tch::{Device, Kind};
 
 pub use args::{TrainArgs, precision, required};
 pub use start::Start;
@@ -144,6 +144,9 @@ pub struct TrainConfig {
     /// Kind of the frozen weights; none: by the device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub precision: Option<Precision>,
+    /// Kind of the tokens between the blocks; none: as the frozen weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residual: Option<Precision>,
     /// How much memory steps and forward passes may take; none: what there is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_memory: Option<MemorySize>,
@@ -360,6 +363,13 @@ impl TrainConfig {
                 self.init
             ));
         }
+        for [one, other] in TunerKind::APART {
+            if kinds.contains(&one) && kinds.contains(&other) {
+                return refuse(format!(
+                    "--tuner {one} and {other} tune the same part in two ways\nhint: choose one of them"
+                ));
+            }
+        }
         if self.coop_init.is_some() && !kinds.contains(&TunerKind::Coop) {
             return refuse("--coop-init is given, and no --tuner coop".into());
         }
@@ -400,7 +410,7 @@ impl TrainConfig {
         let Some(limit) = self.max_memory else {
             return Ok(config);
         };
-        if let Some(context) = model.joint.context() {
+        if let Some(context) = model.joint.words() {
             // Texts are encoded when the images' activations are gone: a share is for the estimate's sake.
             context.keep_to(limit.bytes / 4);
         }
@@ -491,6 +501,11 @@ impl TrainConfig {
         self.precision.unwrap_or_default()
     }
 
+    /// Kind of the residual stream where it is not the frozen weights'.
+    pub(crate) fn residual_kind(&self) -> Option<Kind> {
+        self.residual.map(Precision::kind)
+    }
+
     /// Factor on the cosines of the classifier; the usual one where the classifier was not asked.
     pub fn scale(&self) -> f64 {
         self.scale.unwrap_or(self.classifier.usual_scale())
@@ -517,6 +532,12 @@ impl TrainConfig {
             aft_ratio: self.aft_ratio,
             seed: self.seed,
         }
+    }
+
+    /// Whether class texts are tuned, so that the run makes them itself.
+    pub fn tunes_texts(&self) -> bool {
+        let mut choices = self.tuner.choices().iter();
+        choices.any(|choice| choice.kind.tunes_texts())
     }
 
     /// How many words CoOp learns; none without it.

@@ -11,7 +11,7 @@ use lift_models::{
 };
 use tch::{Device, Kind};
 
-use crate::{model::TunedModel, optim::OptimiserKind};
+use crate::{joint::TextPart, model::TunedModel, optim::OptimiserKind};
 
 /// What backward keeps of a token in a folded block, in multiples of the width: what the two LayerNorms saw (2), query, key
 /// and value (3), their mix (1), the standardised token for the module (1), what the activation saw (4). Frozen linears keep
@@ -62,15 +62,18 @@ pub fn of_steps(steps: Steps, model: &TunedModel, images: usize) -> Footprint {
         true => kept.clone().count() as u64 + kept.max().unwrap_or(0),
         false => kept.sum(),
     };
+    // What enters each half of a block is wider where the residual stream is.
+    let wider = bytes_of(model.visual.residual_kind()) - of_kind;
+    let wider = 2 * (layers - first) as u64 * tower.tokens() as u64 * tower.width as u64 * wider;
     let tokens = tower.tokens() as u64 * tower.width as u64 * of_kind;
     // Logits, their softmax and its gradient.
     let logits = 3 * 4 * counts.classifier / tower.width as u64;
     let ahead = steps.prefetch.unwrap_or(AHEAD);
     let pixels = pixels(&model.visual, ahead) * images as u64;
-    let texts = model.joint.context().map_or(0, |context| context.bytes());
+    let texts = model.joint.text_part().map_or(0, TextPart::bytes);
     Footprint {
         fixed: counts.frozen * of_kind + counts.tuned() * of_tuned + pixels + texts,
-        each: tokens * (kept + BESIDE_KEPT) + logits,
+        each: tokens * (kept + BESIDE_KEPT) + wider + logits,
     }
 }
 

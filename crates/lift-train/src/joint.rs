@@ -1,17 +1,22 @@
 //! What is tuned where class texts classify: CLIP's two towers, and no classifier of their own.
 //!
 //! Image embeddings are compared with class texts in the joint space (the classifier is `text`). Tuned there are the
-//! image projection, an adapter behind it (CLIP-Adapter, Gao et al. 2021, arXiv 2110.04544), or the words of the prompt
-//! ([`Context`], CoOp). Modules in the image tower go together with them.
+//! image projection, an adapter behind it (CLIP-Adapter, Gao et al. 2021, arXiv 2110.04544), the words of the prompt
+//! ([`Context`], CoOp), or, as the LIFT+ authors' code has the first two, both towers' projections and an adapter behind each
+//! ([`TextSide`]). Modules in the image tower go together with them.
 
 mod context;
+mod residual;
+mod text_side;
 
 use std::collections::BTreeMap;
 
-use lift_models::VisionTower;
+use lift_models::{VisionTower, out_of_memory::Refused};
 use tch::{Device, Kind, Tensor};
 
 pub use context::{Context, ContextPosition, Encoder};
+use residual::Residual;
+pub use text_side::{ClassFeatures, TEMPLATE, TextSide};
 
 use crate::{
     error::{Error, Result},
@@ -28,6 +33,8 @@ const ADAPTER_REDUCTION: i64 = 4;
 const PROJECTION: &str = "image_projection";
 const DOWN: &str = "clip_adapter.down.weight";
 const UP: &str = "clip_adapter.up.weight";
+/// The adapter of `clip-adapter-both`.
+const RESIDUAL: &str = "image_adapter";
 const CONTEXT: &str = "prompt_learner.ctx";
 
 /// The tuned parts; none where class texts are compared as they are.
@@ -37,30 +44,47 @@ pub struct Joint {
     projection: Option<Tensor>,
     /// Down (r, e) and up (e, r), without biases.
     adapter: Option<[Tensor; 2]>,
+    /// That of the authors' code.
+    residual: Option<Residual>,
+    /// What makes the class texts, where that is tuned.
+    texts: Option<TextPart>,
+}
+
+/// What is tuned of the class texts.
+#[derive(Debug)]
+pub enum TextPart {
     /// Learned words before, after or around the class names.
-    context: Option<Context>,
+    Words(Context),
+    /// A projection and an adapter behind the text tower.
+    Side(TextSide),
 }
 
 impl Joint {
-    /// Fresh parts as the options name them; learned words are `context`.
+    /// Fresh parts as the options name them, with those of the class texts.
     ///
     /// # Errors
     /// When parts are wanted of a tower that has no joint space.
     pub fn new(
         options: &TunerOptions,
         visual: &VisionTower,
-        context: Option<Context>,
+        texts: Option<TextPart>,
     ) -> Result<Self> {
         let mut init = Init::new(options.seed);
         let mut joint = Self {
-            context,
+            texts,
             ..Self::default()
         };
         for choice in options.tuners.choices() {
             let proj = visual.proj.as_ref();
             let proj = || proj.ok_or_else(|| no_joint_space(choice.kind));
             match choice.kind {
-                TunerKind::Projection => joint.projection = Some(proj()?.detach()),
+                TunerKind::Projection | TunerKind::ProjectionBoth => {
+                    joint.projection = Some(proj()?.detach());
+                }
+                TunerKind::ClipAdapterBoth => {
+                    let (e, r) = (proj()?.size()[1], options.size_of(choice));
+                    joint.residual = Some(Residual::new(e, r, &mut init));
+                }
                 TunerKind::ClipAdapter => {
                     let e = proj()?.size()[1];
                     let usual = (e / ADAPTER_REDUCTION).max(1);
@@ -80,7 +104,7 @@ impl Joint {
     pub fn take(tensors: &mut BTreeMap<String, Tensor>, visual: &VisionTower) -> Result<Self> {
         let mut take = |name: &str| tensors.remove(name).map(|t| t.to_kind(Kind::Float));
         let (projection, down, up) = (take(PROJECTION), take(DOWN), take(UP));
-        let context = take(CONTEXT).map(Context::of_vectors);
+        let words = take(CONTEXT).map(Context::of_vectors);
         let wanted = visual.proj.as_ref().map(Tensor::size);
         if let Some(tensor) = &projection
             && Some(tensor.size()) != wanted
@@ -88,6 +112,11 @@ impl Joint {
             return Err(misfit(PROJECTION, tensor));
         }
         let width = wanted.map(|size| size[1]);
+        let residual = Residual::take(RESIDUAL, tensors, width)?;
+        let texts = match words {
+            Some(words) => Some(TextPart::Words(words)),
+            None => TextSide::take(tensors, width)?.map(TextPart::Side),
+        };
         let adapter = match (down, up) {
             (None, None) => None,
             (Some(down), Some(up)) => {
@@ -105,33 +134,40 @@ impl Joint {
         Ok(Self {
             projection,
             adapter,
-            context,
+            residual,
+            texts,
         })
     }
 
     /// The tuned tensors by the names they have in files; they share memory with the parts.
     pub fn named(&self) -> Vec<(String, Tensor)> {
-        let [down, up] = match &self.adapter {
-            Some([down, up]) => [Some(down), Some(up)],
-            None => [None, None],
-        };
-        let all = [
-            (PROJECTION, self.projection.as_ref()),
-            (DOWN, down),
-            (UP, up),
-            (CONTEXT, self.context.as_ref().map(Context::vectors)),
-        ];
-        all.into_iter()
-            .filter_map(|(name, tensor)| Some((name.to_owned(), tensor?.shallow_clone())))
-            .collect()
+        let mut all: Vec<(String, &Tensor)> = Vec::new();
+        all.extend(self.projection.iter().map(|t| (PROJECTION.to_owned(), t)));
+        if let Some([down, up]) = &self.adapter {
+            all.extend([(DOWN.to_owned(), down), (UP.to_owned(), up)]);
+        }
+        all.extend(self.residual.iter().flat_map(|r| r.named(RESIDUAL)));
+        match &self.texts {
+            None => {}
+            Some(TextPart::Words(words)) => all.push((CONTEXT.to_owned(), words.vectors())),
+            Some(TextPart::Side(side)) => all.extend(side.named()),
+        }
+        let shared = all.into_iter().map(|(name, t)| (name, t.shallow_clone()));
+        shared.collect()
     }
 
     /// What the parts are called on the command line.
     pub fn kinds(&self) -> Vec<TunerKind> {
+        let projects_texts = matches!(&self.texts, Some(TextPart::Side(side)) if side.projects());
+        let projection = match projects_texts {
+            true => TunerKind::ProjectionBoth,
+            false => TunerKind::Projection,
+        };
         let all = [
-            (TunerKind::Projection, self.projection.is_some()),
+            (projection, self.projection.is_some()),
             (TunerKind::ClipAdapter, self.adapter.is_some()),
-            (TunerKind::Coop, self.context.is_some()),
+            (TunerKind::ClipAdapterBoth, self.residual.is_some()),
+            (TunerKind::Coop, self.words().is_some()),
         ];
         let there = all.into_iter().filter(|(_, is_there)| *is_there);
         there.map(|(kind, _)| kind).collect()
@@ -139,14 +175,17 @@ impl Joint {
 
     /// Moves the parts to `device` as leaves that require gradients.
     pub fn to_device(&mut self, device: Device) {
-        let context = self.context.as_mut().map(Context::vectors_mut);
-        let adapter = self.adapter.iter_mut().flatten();
-        for tensor in self.projection.iter_mut().chain(adapter).chain(context) {
-            *tensor = tensor
-                .detach()
-                .to_device(device)
-                .copy()
-                .set_requires_grad(true);
+        let mut all: Vec<&mut Tensor> = self.projection.iter_mut().collect();
+        all.extend(self.adapter.iter_mut().flatten());
+        all.extend(self.residual.iter_mut().flat_map(Residual::tensors_mut));
+        match &mut self.texts {
+            None => {}
+            Some(TextPart::Words(words)) => all.push(words.vectors_mut()),
+            Some(TextPart::Side(side)) => all.extend(side.tensors_mut()),
+        }
+        for tensor in all {
+            let moved = tensor.detach().to_device(device).copy();
+            *tensor = moved.set_requires_grad(true);
         }
     }
 
@@ -156,6 +195,9 @@ impl Joint {
             Some(projection) => features.matmul(projection),
             None => visual.embed(features),
         };
+        if let Some(adapter) = &self.residual {
+            return adapter.forward(&embeds);
+        }
         match &self.adapter {
             Some([down, up]) => {
                 let adapted = embeds.matmul(&down.tr()).relu().matmul(&up.tr()).relu();
@@ -172,6 +214,9 @@ impl Joint {
             Some(projection) => graph.linear(features, PROJECTION, &projection.tr(), None),
             None => features.clone(),
         };
+        if let Some(adapter) = &self.residual {
+            return adapter.nodes(graph, RESIDUAL, &embeds);
+        }
         let Some([down, up]) = &self.adapter else {
             return embeds;
         };
@@ -186,14 +231,58 @@ impl Joint {
     }
 
     /// The learned words with what encodes them, where there are any.
-    pub fn context(&self) -> Option<&Context> {
-        self.context.as_ref()
+    pub fn words(&self) -> Option<&Context> {
+        match &self.texts {
+            Some(TextPart::Words(words)) => Some(words),
+            _ => None,
+        }
     }
 
-    /// Gives learned words what encodes them.
-    pub fn encode_with(&mut self, encoder: Encoder) {
-        if let Some(context) = &mut self.context {
-            context.encode_with(encoder);
+    /// What is tuned of the class texts.
+    pub fn texts_mut(&mut self) -> Option<&mut TextPart> {
+        self.texts.as_mut()
+    }
+
+    /// The same, to be read.
+    pub fn text_part(&self) -> Option<&TextPart> {
+        self.texts.as_ref()
+    }
+}
+
+impl TextPart {
+    /// The class texts (K, e), not normalised, as a leaf that requires a gradient; none where nothing makes them. Their graph is
+    /// kept for [`TextPart::backward`] where it fits.
+    ///
+    /// # Errors
+    /// When memory does not suffice for one text at once.
+    pub fn texts(&self) -> std::result::Result<Option<Tensor>, Refused> {
+        match self {
+            Self::Words(words) => words.texts(),
+            Self::Side(side) => Ok(side.texts()),
+        }
+    }
+
+    /// Lets go of a kept graph.
+    pub fn let_go(&self) {
+        match self {
+            Self::Words(words) => words.let_go(),
+            Self::Side(side) => side.let_go(),
+        }
+    }
+
+    /// Passes the gradient of the texts (K, e) back to what is tuned.
+    pub fn backward(&self, gradient: &Tensor) {
+        match self {
+            Self::Words(words) => words.backward(gradient),
+            Self::Side(side) => side.backward(gradient),
+        }
+    }
+
+    /// Bytes that the texts take with what backward keeps of them.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Words(words) => words.bytes(),
+            Self::Side(side) => side.bytes(),
         }
     }
 }

@@ -13,7 +13,7 @@ use tch::{Device, Kind, Tensor};
 use crate::{
     classifier::{Classifier, ClassifierKind},
     error::{Error, Result},
-    joint::{Context, Joint},
+    joint::{Joint, TextPart},
     recompute::Recorded,
     tuner::Tuner,
 };
@@ -154,10 +154,12 @@ impl TunedModel {
         logits + texts.forward(&self.visual.embed(&frozen))
     }
 
-    /// Adds the zero-shot logits of class texts from here on.
-    pub fn add_text_logits(&mut self, mut texts: Classifier) {
-        texts.to_device(self.visual.device());
-        self.beside = Some(texts);
+    /// Adds the zero-shot logits of class texts from here on, where there are any.
+    pub fn add_text_logits(&mut self, texts: Option<Classifier>) {
+        self.beside = texts;
+        if let Some(texts) = &mut self.beside {
+            texts.to_device(self.visual.device());
+        }
     }
 
     /// As [`TunedModel::forward`], with what [`Pass::backward`] needs.
@@ -184,18 +186,13 @@ impl TunedModel {
         }
     }
 
-    /// Brings the class texts up to date with learned words, where there are any: before each step, and after the last.
+    /// Brings the class texts up to date with what is tuned of them, where anything is: before each step, and after the last.
     ///
     /// # Errors
     /// When memory does not suffice for one text at once.
     pub fn update_texts(&mut self) -> std::result::Result<(), Refused> {
-        if let Some(texts) = self
-            .joint
-            .context()
-            .map(Context::texts)
-            .transpose()?
-            .flatten()
-        {
+        let texts = self.joint.text_part().map(TextPart::texts).transpose()?;
+        if let Some(texts) = texts.flatten() {
             self.classifier.weight = texts;
         }
         Ok(())
@@ -213,15 +210,15 @@ impl TunedModel {
             refused.error(device, there(device, limit, total_bytes()), work, hint)
         })?;
         // No step comes next that would pass a gradient back.
-        self.joint.context().inspect(|context| context.let_go());
+        self.joint.text_part().inspect(|texts| texts.let_go());
         Ok(())
     }
 
-    /// Passes the gradient that a step left at the class texts back to learned words.
+    /// Passes the gradient that a step left at the class texts back to what makes them.
     pub fn backward_texts(&self) {
         let gradient = self.classifier.weight.grad();
-        if let Some(context) = self.joint.context().filter(|_| gradient.defined()) {
-            context.backward(&gradient);
+        if let Some(texts) = self.joint.text_part().filter(|_| gradient.defined()) {
+            texts.backward(&gradient);
         }
     }
 

@@ -238,7 +238,7 @@ fn describe(
 ) -> String {
     let blocks = model.visual.config().layers;
     // A phrase may have other words than the usual four.
-    let learned = model.joint.context().map(|context| context.words() as i64);
+    let learned = model.joint.words().map(|context| context.words() as i64);
     let size = |choice: &Choice| match choice.kind {
         TunerKind::Coop => learned,
         kind if kind.has_size() => size_of(choice, config, num_classes, layers),

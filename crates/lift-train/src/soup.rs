@@ -74,10 +74,10 @@ pub fn require_alike(ingredients: &[Ingredient]) -> Result<()> {
         return Ok(());
     };
     for one in ingredients {
-        if one.config.learned_words().is_some() {
+        if one.config.tunes_texts() {
             return Err(differs(
                 one,
-                "its class texts come of learned words, and an average of words is no average of texts",
+                "its class texts are tuned, and what averaged parts make is no average of texts",
             ));
         }
     }

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use lift_models::{Head, Normalisation, Precision, hub};
+use lift_models::{Head, Normalisation, Precision, VisionTower, hub};
 use lift_page::{progress::Reporting, terminal};
 use lift_shards::{
     layout::split_dir,
@@ -166,7 +166,8 @@ pub fn eval(run: &Path, model: Option<&Path>, settings: &EvalSettings) -> Result
         settings.resolution,
         place,
     )?;
-    add_texts(&mut model, run, adjustment.as_ref(), &model_path)?;
+    let texts = added_texts(run, adjustment.as_ref(), &model.visual, &model_path)?;
+    model.add_text_logits(texts);
     let settings = &EvalSettings {
         look: settled(settings.look, &model.visual),
         ..settings.clone()
@@ -220,36 +221,31 @@ pub(super) fn load_tuned(
 ) -> Result<(TunedModel, Normalisation)> {
     let visual = load_tower(model, resolution)?;
     let (classifier, scale) = (config.classifier, config.scale());
-    let tuned =
-        TunedModel::from_tuned(visual, tensors, classifier, scale, device, kind).map_err(|e| {
-            Error::BadRun {
-                path: run.join(TUNED),
-                reason: format!("{e}\nhint: evaluate with the model that the run was trained with"),
-            }
+    let mut tuned = TunedModel::from_tuned(visual, tensors, classifier, scale, device, kind)
+        .map_err(|e| Error::BadRun {
+            path: run.join(TUNED),
+            reason: format!("{e}\nhint: evaluate with the model that the run was trained with"),
         })?;
+    tuned.visual.keep_residual_in(config.residual_kind());
     let normalisation = Normalisation::of_model(model, tuned.visual.usual_normalisation())?;
     Ok((tuned, normalisation))
 }
 
-/// Gives a model the class texts whose zero-shot logits the run's adjustment adds.
-pub(super) fn add_texts(
-    tuned: &mut TunedModel,
+/// The class texts whose zero-shot logits the run's adjustment adds to those of a model with this tower, where it adds any.
+pub(super) fn added_texts(
     run: &Path,
     adjustment: Option<&Adjustment>,
+    tower: &VisionTower,
     model: &Path,
-) -> Result<()> {
+) -> Result<Option<Classifier>> {
     if adjustment.is_none_or(|adjustment| adjustment.texts.is_none()) {
-        return Ok(());
+        return Ok(None);
     }
     let path = run.join(TEXTS);
     let head = Head::read(&path)?;
-    let texts = class_texts(&path, &head, &tuned.visual, model)?;
-    tuned.add_text_logits(Classifier::new(
-        ClassifierKind::Text,
-        texts,
-        head.logit_scale,
-    ));
-    Ok(())
+    let texts = class_texts(&path, &head, tower, model)?;
+    let scale = head.logit_scale;
+    Ok(Some(Classifier::new(ClassifierKind::Text, texts, scale)))
 }
 
 /// An image tower with the class texts of a classifier file in the place of a classifier.

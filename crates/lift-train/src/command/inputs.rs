@@ -27,10 +27,10 @@ use crate::{
     error::{Error, Result},
     fingerprint::Origins,
     head_init::{head_of, require_images},
-    joint::{Context, Encoder, Joint},
+    joint::{self, ClassFeatures, Context, Encoder, Joint, TextPart, TextSide},
     model::{TunedModel, classifier_width},
     run::Tuned,
-    tuner::{Tuner, USUAL_LENGTH},
+    tuner::Tuner,
     validation::{ValEvery, put_back},
 };
 
@@ -98,8 +98,8 @@ impl Inputs {
             model,
             ..config.clone()
         };
-        let learns_words = config.learned_words().is_some();
-        let (visual, words) = if learns_words {
+        let tunes_texts = config.tunes_texts();
+        let (visual, words) = if tunes_texts {
             let (visual, words) = load_towers(config)?;
             (visual, Some(words))
         } else {
@@ -120,8 +120,11 @@ impl Inputs {
         let head = match (&config.head, &start) {
             (Some(path), _) => file_head(path, config, manifest, tower.width)?,
             (None, Some(start)) => start.head(manifest)?,
-            (None, None) if learns_words => Head {
-                template: "learned words".into(),
+            (None, None) if tunes_texts => Head {
+                template: match config.learned_words() {
+                    Some(_) => "learned words".into(),
+                    None => joint::TEMPLATE.into(),
+                },
                 logit_scale: words.as_ref().map_or(100.0, |words| words.scale),
                 ..head_of(manifest, Tensor::zeros([names.len() as i64, 1], FLOAT_CPU))
             },
@@ -164,9 +167,9 @@ impl Inputs {
         };
         if let Some(words) = words {
             words.require_names(names, config)?;
-            let encoder = words.encoder(names, &model, config)?;
-            model.joint.encode_with(encoder);
+            words.give_to(&mut model, names, config)?;
         }
+        model.visual.keep_residual_in(config.residual_kind());
         model.recomputes = config.activation_checkpointing;
         if config.freeze_modules {
             model.freeze_modules();
@@ -325,12 +328,12 @@ fn fresh(
     let options = config.tuner_options();
     let classes = head.class_names.len();
     let tuner = Tuner::new(&options, &visual, classes)?;
-    let context = words.map(|words| words.context(config)).transpose()?;
-    let joint = Joint::new(&options, &visual, context)?;
+    let texts = words.map(|words| words.text_part(config)).transpose()?;
+    let joint = Joint::new(&options, &visual, texts.flatten())?;
     let width = classifier_width(config.classifier, &visual)?;
     let rows = match (config.classifier, &config.head) {
         (ClassifierKind::Text, Some(path)) => class_texts(path, head, &visual, &config.model)?,
-        // Learned words make them before the first step.
+        // They are made before the first step.
         (ClassifierKind::Text, None) => &Tensor::zeros([classes as i64, width], FLOAT_CPU),
         _ => &head.weight,
     };
@@ -352,7 +355,7 @@ fn load_towers(config: &TrainConfig) -> Result<(VisionTower, Words)> {
     Ok((visual, words))
 }
 
-/// What learned words are made from.
+/// What tuned class texts are made from.
 struct Words {
     /// The model's factor on cosines.
     scale: f64,
@@ -361,15 +364,19 @@ struct Words {
 }
 
 impl Words {
-    fn context(&self, config: &TrainConfig) -> Result<Context> {
-        let length = config.learned_words().unwrap_or(USUAL_LENGTH);
-        match &config.coop_init {
-            None => Ok(Context::random(length, &self.tower, config.seed)),
-            Some(phrase) => Context::of_phrase(phrase, &self.tower, &self.tokenizer),
-        }
+    fn text_part(&self, config: &TrainConfig) -> Result<Option<TextPart>> {
+        let Some(length) = config.learned_words() else {
+            let side = TextSide::new(&config.tuner_options(), &self.tower);
+            return Ok(side.map(TextPart::Side));
+        };
+        let context = match &config.coop_init {
+            None => Context::random(length, &self.tower, config.seed),
+            Some(phrase) => Context::of_phrase(phrase, &self.tower, &self.tokenizer)?,
+        };
+        Ok(Some(TextPart::Words(context)))
     }
 
-    /// Refuses names that no learned word can tell apart, or that say nothing.
+    /// Refuses names whose texts nothing can tell apart, or that say nothing.
     fn require_names(&self, names: &[String], config: &TrainConfig) -> Result<()> {
         let most = self.tower.config().context_length as usize;
         let mut by_tokens: BTreeMap<Vec<i64>, Vec<usize>> = BTreeMap::new();
@@ -377,7 +384,7 @@ impl Words {
             let encoded = self.tokenizer.look(&name.replace('_', " "), most)?;
             if encoded.is_blank() {
                 return Err(Error::Config(format!(
-                    "class {label} ({:?}) has a name without a word that the tokenizer knows\nhint: learned words need names to stand with",
+                    "class {label} ({:?}) has a name without a word that the tokenizer knows\nhint: class texts need names to be made of",
                     visible(name)
                 )));
             }
@@ -397,21 +404,27 @@ impl Words {
             return Ok(());
         }
         Err(Error::Config(format!(
-            "classes have the same tokens for a name, so that learned words cannot tell them apart:\n{said}\
+            "classes have the same tokens for a name, so that their texts cannot be told apart:\n{said}\
              hint: give them names of their own, join them, or go on with --allow-identical"
         )))
     }
 
-    fn encoder(
-        self,
-        names: &[String],
-        model: &TunedModel,
-        config: &TrainConfig,
-    ) -> Result<Encoder> {
-        let words = model.joint.context().map_or(0, Context::words);
-        let words = (words, config.coop_init.is_some());
-        let position = config.coop_position;
+    /// Gives what is tuned of a model's class texts the tower, or what it makes of the names.
+    fn give_to(self, model: &mut TunedModel, names: &[String], config: &TrainConfig) -> Result<()> {
         let place = (model.visual.device(), model.visual.kind());
-        Encoder::new(self.tower, &self.tokenizer, names, words, position, place)
+        let (tower, tokenizer) = (self.tower, &self.tokenizer);
+        match model.joint.texts_mut() {
+            None => {}
+            Some(TextPart::Words(context)) => {
+                let words = (context.words(), config.coop_init.is_some());
+                let position = config.coop_position;
+                let encoder = Encoder::new(tower, tokenizer, names, words, position, place)?;
+                context.encode_with(encoder);
+            }
+            Some(TextPart::Side(side)) => {
+                side.work_on(ClassFeatures::of(&tower, tokenizer, names)?, place.0);
+            }
+        }
+        Ok(())
     }
 }

@@ -13,7 +13,7 @@ use tch::{Device, Tensor};
 
 use super::{
     HeadFile,
-    evaluation::{add_texts, load_tuned, text_model},
+    evaluation::{added_texts, load_tuned, text_model},
     prepare_outputs, print_text, settled,
 };
 use crate::{
@@ -161,7 +161,8 @@ fn open(asked: Asked<'_>, settings: &PredictSettings) -> Result<Opened> {
             let tensors = std::mem::take(&mut tuned.file.tensors);
             let (mut tuned_model, normalisation) =
                 load_tuned(run, &config, tensors, &model, resolution, place)?;
-            add_texts(&mut tuned_model, run, adjustment.as_ref(), &model)?;
+            let texts = added_texts(run, adjustment.as_ref(), &tuned_model.visual, &model)?;
+            tuned_model.add_text_logits(texts);
             (
                 tuned_model,
                 normalisation,

@@ -55,8 +55,9 @@ pub struct TrainArgs {
     /// Modules, such as lora:8,adaptformer, or none
     ///
     /// adaptformer, adapter, lora, vpt-shallow, vpt-deep, ssf, bitfit, layer-norm, aft, full; and between the towers of a
-    /// CLIP, without a classifier: projection, clip-adapter, coop. A size is the bottleneck dimension, the rank, the
-    /// number of tokens or of learned words; bitfit, layer-norm, aft, full, ssf and projection have none.
+    /// CLIP, without a classifier: coop, projection and clip-adapter (of images, as in its paper), projection-both and
+    /// clip-adapter-both (of images and texts, as in the LIFT+ authors' code). A size is the bottleneck dimension, the
+    /// rank, the number of tokens or of learned words; bitfit, layer-norm, aft, full, ssf and projections have none.
     #[arg(long, value_name = "A,B")]
     pub tuner: Option<Tuners>,
     /// Size of modules that are given without one [default: from classes and layers]
@@ -223,6 +224,9 @@ pub struct TrainArgs {
     /// bf16 on CUDA, fp32 on the CPU. With fp16 the loss is scaled by a factor that adapts itself, and steps whose gradients overflow are skipped.
     #[arg(long, value_parser = precision, help_heading = "Machine", hide_short_help = true)]
     pub precision: Option<Precision>,
+    /// fp32: keep the tokens between the blocks in 32 bits beside weights of 16 [default: as --precision]
+    #[arg(long, value_parser = residual, value_name = "fp32", help_heading = "Machine", hide_short_help = true)]
+    pub residual: Option<Precision>,
     /// auto, cpu or cuda:N [default: auto]
     #[arg(long, help_heading = "Machine", hide_short_help = true)]
     pub device: Option<String>,
@@ -451,16 +455,16 @@ impl TrainArgs {
         let tuner = self.tuner.or(recipe.tuner).unwrap_or(usual.tuner);
         let kinds = || tuner.choices().iter().map(|choice| choice.kind);
         let typed = (self.init, self.head);
-        let (init, head) = match kinds().any(|kind| kind == TunerKind::Coop) {
+        let texts = kinds().find(|kind| kind.tunes_texts());
+        let (init, head) = match texts {
             // A recipe may serve several methods, and its head the others.
-            true if typed != (None, None) => {
-                return Err(Error::Usage(
-                    "--tuner coop learns the class texts itself\nhint: leave --head and --init out"
-                        .into(),
-                ));
+            Some(kind) if typed != (None, None) => {
+                return Err(Error::Usage(format!(
+                    "--tuner {kind} makes the class texts itself\nhint: leave --head and --init out"
+                )));
             }
-            true => (Start::default(), None),
-            false => initial(typed, (recipe.init, recipe.head))?,
+            Some(_) => (Start::default(), None),
+            None => initial(typed, (recipe.init, recipe.head))?,
         };
         let classifier = self.classifier.or(recipe.classifier).unwrap_or_else(|| {
             if kinds().any(TunerKind::is_between_towers) {
@@ -536,6 +540,7 @@ impl TrainArgs {
             shuffle_window: self.shuffle_window.or(recipe.shuffle_window),
             exact: self.exact.or(recipe.exact).unwrap_or(false),
             precision: self.precision.or(recipe.precision),
+            residual: self.residual.or(recipe.residual),
             max_memory: self.max_memory.or(recipe.max_memory),
             eval_batch_size: self.eval_batch_size.or(recipe.eval_batch_size),
             allow_identical: self
@@ -640,6 +645,16 @@ pub fn required(path: Option<PathBuf>, flag: &str) -> Result<PathBuf> {
             "no {flag} given\nhint: --{flag} PATH, or `{flag}` in [train] of the recipe"
         ))
     })
+}
+
+/// Reads the kind of the residual stream as typed.
+fn residual(text: &str) -> std::result::Result<Precision, String> {
+    match precision(text)? {
+        Precision::Fp32 => Ok(Precision::Fp32),
+        other => Err(format!(
+            "{other} is what --precision {other} has already; fp32 is wider"
+        )),
+    }
 }
 
 /// Reads a precision as typed.

@@ -106,7 +106,8 @@ impl Context {
         &mut self.vectors
     }
 
-    pub(super) fn encode_with(&mut self, encoder: Encoder) {
+    /// Gives the words what encodes them.
+    pub fn encode_with(&mut self, encoder: Encoder) {
         self.encoder = Some(encoder);
     }
 
@@ -141,7 +142,7 @@ impl Context {
     }
 
     /// Lets go of a kept graph.
-    pub fn let_go(&self) {
+    pub(super) fn let_go(&self) {
         drop(self.kept.take());
     }
 
@@ -331,7 +332,7 @@ impl Encoder {
 }
 
 /// Ids of a text with start and end.
-fn ids(text: &str, tower: &TextTower, tokenizer: &Tokenizer) -> Result<Vec<i64>> {
+pub(super) fn ids(text: &str, tower: &TextTower, tokenizer: &Tokenizer) -> Result<Vec<i64>> {
     let ids = tokenizer.encode(text, usize::MAX)?;
     tower.config().check_ids(&ids).map_err(|reason| {
         let path = tokenizer.path().display();

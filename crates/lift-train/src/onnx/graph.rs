@@ -79,13 +79,20 @@ pub struct Graph {
     pub(super) inputs: Vec<Port>,
     pub(super) outputs: Vec<Port>,
     names: BTreeSet<String>,
+    part: String,
     place: String,
 }
 
 impl Graph {
+    /// Begins a second model beside the first, which keeps what is the same in both once, and its own under names that begin with
+    /// `part`.
+    pub(super) fn begin(&mut self, part: &str) {
+        self.part = format!("{part}.");
+    }
+
     /// Says where the nodes that follow belong, which their names tell.
     pub(super) fn at(&mut self, place: &str) {
-        place.clone_into(&mut self.place);
+        self.place = format!("{}{place}", self.part);
     }
 
     /// What the graph is given.
@@ -115,16 +122,21 @@ impl Graph {
         });
     }
 
-    /// A constant of any shape, kept in fp32.
+    /// A constant of any shape, kept in fp32; once, where the model before has the same by this name.
     pub(crate) fn constant(&mut self, name: &str, tensor: &Tensor) -> Value {
         let tensor = tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float);
         let tensor = tensor.contiguous();
         let mut bytes = vec![0; tensor.numel() * 4];
         tensor.copy_data_u8(&mut bytes, tensor.numel());
-        let name = self.named(name.to_owned());
+        let shape = tensor.size();
+        let mut there = self.constants.iter();
+        if there.any(|c| c.name == name && c.shape == shape && c.bytes == bytes) {
+            return Value(name.to_owned());
+        }
+        let name = self.named(format!("{}{name}", self.part));
         self.constants.push(Constant {
             name: name.0.clone(),
-            shape: tensor.size(),
+            shape,
             element: Element::Float,
             bytes,
         });

@@ -14,24 +14,43 @@ use tch::{Device, Kind, Tensor};
 
 pub use file::{MOST_INLINE, data_path, write};
 
-use crate::{adjustment::Adjustment, model::Parts};
-use graph::{Attribute, Graph};
+use crate::{
+    adjustment::Adjustment, classifier::Classifier, joint::Joint, model::Parts, tuner::Tuner,
+};
+use graph::{Attribute, Graph, Value};
 
-/// The graph of a model: `pixels` (b, r, r, 3), bytes -> `logits` and `probabilities` (b, K), fp32, adjusted where the run keeps an
-/// adjustment.
-pub fn graph(parts: &Parts, constants: &Normalisation, adjustment: Option<&Adjustment>) -> Graph {
+/// The graph of a model: `pixels` (b, r, r, 3), bytes -> `logits` and `probabilities` (b, K), fp32, with the zero-shot logits of
+/// `texts` added, and adjusted where the run keeps an adjustment.
+pub fn graph(
+    parts: &Parts,
+    texts: Option<&Classifier>,
+    constants: &Normalisation,
+    adjustment: Option<&Adjustment>,
+) -> Graph {
     debug_assert_eq!(parts.visual.device(), Device::Cpu);
     let mut graph = Graph::default();
     tch::no_grad(|| {
         let images = tower::images(&mut graph, &parts.visual, constants);
         let features = tower::features(&mut graph, &parts.visual, &parts.tuner, &images);
-        graph.at("classifier");
-        let x = if parts.classifier.is_text() {
-            parts.joint.nodes(&mut graph, &features, &parts.visual)
-        } else {
-            features
+        let logits = classified(
+            &mut graph,
+            parts,
+            &parts.joint,
+            &parts.classifier,
+            &features,
+        );
+        let logits = match texts {
+            None => logits,
+            Some(texts) => {
+                graph.begin("zero_shot");
+                let frozen = match parts.tuner.kinds().is_empty() {
+                    true => features,
+                    false => tower::features(&mut graph, &parts.visual, &Tuner::default(), &images),
+                };
+                let added = classified(&mut graph, parts, &Joint::default(), texts, &frozen);
+                graph.node("Add", &[&logits, &added])
+            }
         };
-        let logits = parts.classifier.nodes(&mut graph, &x);
         let logits = match adjustment {
             None => logits,
             Some(adjustment) => {
@@ -49,4 +68,21 @@ pub fn graph(parts: &Parts, constants: &Normalisation, adjustment: Option<&Adjus
         graph.output("probabilities", &probabilities, &shape);
     });
     graph
+}
+
+/// Features (b, d) -> logits (b, K).
+fn classified(
+    graph: &mut Graph,
+    parts: &Parts,
+    joint: &Joint,
+    classifier: &Classifier,
+    features: &Value,
+) -> Value {
+    graph.at("classifier");
+    if classifier.is_text() {
+        let embeds = joint.nodes(graph, features, &parts.visual);
+        classifier.nodes(graph, &embeds)
+    } else {
+        classifier.nodes(graph, features)
+    }
 }

@@ -38,7 +38,7 @@ pub(super) fn mlp(slots: &Slots, layer: usize, input: MlpInput, output: Tensor) 
             let standardised = match input.standardised {
                 // The block's own LayerNorm has done it already.
                 Some((standardised, LAYER_NORM_EPS)) => standardised.shallow_clone(),
-                _ => bottleneck::standardise(input.tokens),
+                _ => bottleneck::standardise(input.tokens).to_kind(output.kind()),
             };
             output + bottleneck::forward(&standardised, tensors, Some(scale))
         }

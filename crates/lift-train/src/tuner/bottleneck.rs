@@ -38,7 +38,7 @@ const fn part(
 }
 
 /// Tokens (…, d) with mean 0 and variance 1, in the kind that came in; sums are fp32.
-pub(super) fn standardise(x: &Tensor) -> Tensor {
+pub(crate) fn standardise(x: &Tensor) -> Tensor {
     let d = x.size().last().copied().unwrap_or_default();
     let none = None::<&Tensor>;
     x.layer_norm([d], none, none, LAYER_NORM_EPS, true)
@@ -48,7 +48,7 @@ pub(super) fn standardise(x: &Tensor) -> Tensor {
 ///
 /// The LayerNorm's scale and shift are multiplied into `down`, and `scale` into `up`: these are small beside the tokens,
 /// which are passed over once.
-pub(super) fn forward(
+pub(crate) fn forward(
     standardised: &Tensor,
     tensors: [&Tensor; 6],
     scale: Option<&Tensor>,
@@ -67,7 +67,7 @@ pub(super) fn forward(
 }
 
 /// As [`forward`] of tokens that are not standardised yet, as nodes; its tensors are kept under `name`.
-pub(super) fn nodes(
+pub(crate) fn nodes(
     graph: &mut Graph,
     tokens: &Value,
     name: &str,

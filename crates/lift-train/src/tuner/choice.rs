@@ -214,6 +214,12 @@ pub struct TunerOptions {
 }
 
 impl TunerOptions {
+    /// The size of a part between the towers: its own, that for all, or the usual one.
+    pub fn size_of(&self, choice: &Choice) -> i64 {
+        let usual = || choice.kind.automatic_size(0, 0);
+        choice.size.or(self.size).or_else(usual).unwrap_or(1)
+    }
+
     /// These modules in all blocks, with automatic sizes and seed 0.
     pub fn new(tuners: Tuners) -> Self {
         Self {

@@ -12,7 +12,7 @@
 mod adapter;
 mod adaptformer;
 mod aft;
-mod bottleneck;
+pub(crate) mod bottleneck;
 mod choice;
 mod init;
 mod lora;
@@ -63,15 +63,19 @@ pub enum TunerKind {
     Adaptformer,
     /// The projection into the joint space.
     Projection,
+    /// The projections of both towers (the LIFT+ authors' code).
+    ProjectionBoth,
     /// A bottleneck in the joint space (Gao et al. 2021).
     ClipAdapter,
+    /// A bottleneck behind each tower, as the LIFT+ authors' code has it.
+    ClipAdapterBoth,
     /// Learned words of the prompt (Zhou et al. 2022).
     Coop,
 }
 
 impl TunerKind {
     /// All modules.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::VptShallow,
         Self::VptDeep,
         Self::Full,
@@ -83,15 +87,25 @@ impl TunerKind {
         Self::Adapter,
         Self::Adaptformer,
         Self::Projection,
+        Self::ProjectionBoth,
         Self::ClipAdapter,
+        Self::ClipAdapterBoth,
         Self::Coop,
+    ];
+
+    /// Those that go into one place and exclude each other.
+    pub const APART: [[Self; 2]; 4] = [
+        [Self::Projection, Self::ProjectionBoth],
+        [Self::ClipAdapter, Self::ClipAdapterBoth],
+        [Self::ProjectionBoth, Self::Coop],
+        [Self::ClipAdapterBoth, Self::Coop],
     ];
 
     /// The size for K classes and L blocks that get the module: `2^max(0, floor(log2(K / (c L))))`, c being 2 for the
     /// bottlenecks, 4 for LoRA and 1 for VPT, so that the module is about as large as the classifier (LIFT, section
-    /// 4.3); 4 words for CoOp; none where the module has no size, or one that follows from the tower.
+    /// 4.3); 4 for the words of CoOp and the authors' CLIP-Adapter; none where the module has no size, or one that follows from the tower.
     pub fn automatic_size(self, num_classes: usize, num_layers: usize) -> Option<i64> {
-        if self == Self::Coop {
+        if matches!(self, Self::Coop | Self::ClipAdapterBoth) {
             return Some(USUAL_LENGTH);
         }
         let matrices = self.matrices()?;
@@ -113,18 +127,30 @@ impl TunerKind {
             Self::Lora => Some(4),
             Self::VptShallow | Self::VptDeep => Some(1),
             Self::Full | Self::Bitfit | Self::LayerNorm | Self::Aft | Self::Ssf => None,
-            Self::Projection | Self::ClipAdapter | Self::Coop => None,
+            Self::Projection | Self::ProjectionBoth | Self::ClipAdapter | Self::ClipAdapterBoth => {
+                None
+            }
+            Self::Coop => None,
         }
     }
 
     /// Whether a size can be given.
     pub fn has_size(self) -> bool {
-        self.matrices().is_some() || matches!(self, Self::ClipAdapter | Self::Coop)
+        let sized = [Self::ClipAdapter, Self::ClipAdapterBoth, Self::Coop];
+        self.matrices().is_some() || sized.contains(&self)
     }
 
     /// Whether it is a part of [`crate::joint::Joint`], between the two towers, and not of the image tower's blocks.
     pub fn is_between_towers(self) -> bool {
-        matches!(self, Self::Projection | Self::ClipAdapter | Self::Coop)
+        self == Self::Projection || self == Self::ClipAdapter || self.tunes_texts()
+    }
+
+    /// Whether it is tuned through the class texts, which the run then makes itself.
+    pub fn tunes_texts(self) -> bool {
+        matches!(
+            self,
+            Self::ProjectionBoth | Self::ClipAdapterBoth | Self::Coop
+        )
     }
 
     /// Whether a block with the module is a block with other tensors, and nothing else ([`VisionTower::absorb`]).
@@ -155,7 +181,9 @@ impl fmt::Display for TunerKind {
             Self::Adapter => "adapter",
             Self::Adaptformer => "adaptformer",
             Self::Projection => "projection",
+            Self::ProjectionBoth => "projection-both",
             Self::ClipAdapter => "clip-adapter",
+            Self::ClipAdapterBoth => "clip-adapter-both",
             Self::Coop => "coop",
         })
     }
@@ -218,7 +246,8 @@ impl Tuner {
                 TunerKind::Ssf => table(&ssf::PARTS, &layers),
                 TunerKind::Adapter => table(&adapter::PARTS, &layers),
                 TunerKind::Adaptformer => table(&adaptformer::PARTS, &layers),
-                TunerKind::Projection | TunerKind::ClipAdapter | TunerKind::Coop => continue,
+                TunerKind::Projection | TunerKind::ProjectionBoth => continue,
+                TunerKind::ClipAdapter | TunerKind::ClipAdapterBoth | TunerKind::Coop => continue,
             };
             modules.push(Module { kind, slots });
         }
@@ -238,7 +267,8 @@ impl Tuner {
                 TunerKind::Full => unfrozen::take(&mut found, tower)?,
                 // Their tensors are a part of the kinds' before.
                 TunerKind::VptShallow | TunerKind::Bitfit | TunerKind::LayerNorm => continue,
-                TunerKind::Projection | TunerKind::ClipAdapter | TunerKind::Coop => continue,
+                TunerKind::Projection | TunerKind::ProjectionBoth => continue,
+                TunerKind::ClipAdapter | TunerKind::ClipAdapterBoth | TunerKind::Coop => continue,
                 TunerKind::Aft => aft::take(&mut found, tower)?,
                 TunerKind::Lora => {
                     let mut slots = Slots::default();

@@ -17,7 +17,8 @@ impl Tuner {
             TunerKind::Full | TunerKind::Bitfit | TunerKind::LayerNorm | TunerKind::Aft => x,
             TunerKind::Lora | TunerKind::Ssf => x,
             // Not in a block.
-            TunerKind::Projection | TunerKind::ClipAdapter | TunerKind::Coop => x,
+            TunerKind::Projection | TunerKind::ProjectionBoth => x,
+            TunerKind::ClipAdapter | TunerKind::ClipAdapterBoth | TunerKind::Coop => x,
         })
     }
 
@@ -37,7 +38,8 @@ impl Tuner {
             TunerKind::Full | TunerKind::Bitfit | TunerKind::LayerNorm | TunerKind::Aft => output,
             TunerKind::Lora | TunerKind::Ssf => output,
             // Not in a block.
-            TunerKind::Projection | TunerKind::ClipAdapter | TunerKind::Coop => output,
+            TunerKind::Projection | TunerKind::ProjectionBoth => output,
+            TunerKind::ClipAdapter | TunerKind::ClipAdapterBoth | TunerKind::Coop => output,
         })
     }
 }

@@ -1,13 +1,14 @@
 //! `lift-train adjust` on a run of a random tower: the curve, the temperature and the estimate as numpy has them, what is
 //! kept, obeyed and refused.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
+use lift_shards::ShardReader;
 use lift_train::{adjustment::Adjustment, command, config::TrainConfig};
 use serde_json::Value;
 
 use super::{
-    demo_model, lift_train,
+    demo_model, export_onnx, lift_train,
     logits::{about, add_val, fail, python, succeed, text, write},
     prepare,
     resume::tiny,
@@ -468,13 +469,21 @@ fn zero_shot_logits_are_added_without_their_prior() {
         "{said}"
     );
 
-    // It travels in a folder; the other forms have no place for it.
+    // It travels in a folder and in a graph, where it is a second tower; the other forms have no place for it.
     let taken = path("taken");
-    let said = fail(1, &["export", &run, "--format", "onnx", "--out", &taken]);
+    let said = fail(1, &["export", &run, "--format", "merged", "--out", &taken]);
     assert!(
         said.contains("adjust.toml: adds zero-shot logits"),
         "{said}"
     );
+    let graph = path("graph");
+    succeed(&["export", &run, "--format", "onnx", "--out", &graph]);
+    if let Some(python) = export_onnx::python() {
+        let split = Arc::new(ShardReader::open(val.as_ref()).unwrap());
+        let metadata = export_onnx::same_as_eval(&python, graph.as_ref(), &split, judged.as_ref());
+        let said = metadata["adjustment"].as_str().unwrap();
+        assert!(said.starts_with("zero-shot logits added, "), "{said}");
+    }
     succeed(&["export", &run, "--format", "folder", "--out", &taken]);
     let shards = [
         "--shards", &shards, "--split", "val", "--device", "cpu", "--json",

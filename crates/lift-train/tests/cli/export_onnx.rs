@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::{demo_model, lift_train, methods::succeed, prepare, stderr};
 
 /// `.venv`'s Python, or the one that LIFT_TEST_PYTHON names, where it has `onnxruntime`.
-fn python() -> Option<PathBuf> {
+pub(super) fn python() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let own = || root.join(".venv/bin/python");
     let python = std::env::var_os("LIFT_TEST_PYTHON").map_or_else(own, PathBuf::from);
@@ -61,6 +61,48 @@ fn snippet(document: &str, heading: &str) -> String {
     let (_, section) = text.split_once(heading).unwrap();
     let (_, program) = section.split_once("```python\n").unwrap();
     program.split_once("```").unwrap().0.to_owned()
+}
+
+/// The cells of a CSV file without quotes.
+fn table(path: &Path) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(path).unwrap();
+    let cells = |line: &str| line.split(',').map(str::to_owned).collect();
+    text.lines().map(cells).collect()
+}
+
+/// Holds what `model.onnx` in a folder says of the centre crops of a split against the predictions that `eval` wrote of it; the
+/// model's metadata.
+pub(super) fn same_as_eval(
+    python: &Path,
+    folder: &Path,
+    split: &Arc<ShardReader>,
+    predictions: &Path,
+) -> Value {
+    let loader = Loader::new(Arc::clone(split), 48, 16, 1).unwrap();
+    let batches = loader.batches(Draws::in_order(split.len()), View::Center);
+    let pixels: Vec<u8> = batches
+        .flat_map(|batch| batch.unwrap().pixels.to_vec())
+        .collect();
+    assert_eq!(pixels.len(), split.len() * 48 * 48 * 3);
+    fs::write(folder.join("pixels"), pixels).unwrap();
+    let found: Value = serde_json::from_str(&run_python(python, SCRIPT, folder)).unwrap();
+    let shares = found[0].as_array().unwrap();
+    let rows = table(predictions);
+    let column = |name: &str| rows[0].iter().position(|found| found == name).unwrap();
+    let (predicted, confidence) = (column("predicted"), column("confidence"));
+    assert_eq!((shares.len(), rows.len()), (split.len(), split.len() + 1));
+    for (row, shares) in rows[1..].iter().zip(shares) {
+        let shares = shares.as_array().unwrap().iter();
+        let (class, share) = shares
+            .map(|share| share.as_f64().unwrap())
+            .enumerate()
+            .max_by(|(_, a), (_, b)| a.total_cmp(b))
+            .unwrap();
+        assert_eq!(row[predicted], class.to_string(), "{row:?}");
+        let ours: f64 = row[confidence].parse().unwrap();
+        assert!((share - ours).abs() < 1e-4, "{share} {row:?}");
+    }
+    found[1].clone()
 }
 
 #[test]
@@ -161,37 +203,10 @@ fn an_exported_graph_says_what_eval_says() {
     let Some(python) = python() else { return };
     fs::rename(&second, dir.path().join("model.onnx")).unwrap();
     let test = Arc::new(ShardReader::open(&dir.path().join("shards/test")).unwrap());
-    let loader = Loader::new(Arc::clone(&test), 48, 16, 1).unwrap();
-    let batches = loader.batches(Draws::in_order(test.len()), View::Center);
-    let pixels: Vec<u8> = batches
-        .flat_map(|batch| batch.unwrap().pixels.to_vec())
-        .collect();
-    assert_eq!(pixels.len(), test.len() * 48 * 48 * 3);
-    fs::write(dir.path().join("pixels"), pixels).unwrap();
-    let found: Value = serde_json::from_str(&run_python(&python, SCRIPT, dir.path())).unwrap();
-    let (shares, metadata) = (found[0].as_array().unwrap(), &found[1]);
-    let table = fs::read_to_string(&predictions).unwrap();
-    let rows: Vec<Vec<&str>> = table
-        .lines()
-        .map(|line| line.split(',').collect())
-        .collect();
-    let column = |name: &str| rows[0].iter().position(|found| *found == name).unwrap();
+    let metadata = same_as_eval(&python, dir.path(), &test, Path::new(&predictions));
+    let rows = table(Path::new(&predictions));
+    let column = |name: &str| rows[0].iter().position(|found| found == name).unwrap();
     let (predicted, confidence) = (column("predicted"), column("confidence"));
-    assert_eq!((shares.len(), rows.len()), (100, 101));
-    for (row, shares) in rows[1..].iter().zip(shares) {
-        let shares = shares
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|share| share.as_f64().unwrap());
-        let (class, share) = shares
-            .enumerate()
-            .max_by(|(_, a), (_, b)| a.total_cmp(b))
-            .unwrap();
-        assert_eq!(row[predicted], class.to_string(), "{row:?}");
-        let ours: f64 = row[confidence].parse().unwrap();
-        assert!((share - ours).abs() < 1e-4, "{share} {row:?}");
-    }
 
     let names: Vec<String> = lift_shapes::class_names();
     assert_eq!(metadata["class_names"], json!(names).to_string());

@@ -142,6 +142,8 @@ fn tuners_between_the_towers_train_and_are_judged_again() {
         &["--tuner", "clip-adapter", "--loss", "ldam"],
         &["--tuner", "clip-adapter:8,projection"],
         &["--tuner", "projection", "--activation-checkpointing"],
+        &["--tuner", "projection-both", "--max-memory", "2GiB"],
+        &["--tuner", "clip-adapter-both:8,projection-both,adaptformer"],
         &[
             "--tuner",
             "lora",
@@ -194,7 +196,7 @@ fn what_does_not_go_with_class_texts_is_refused() {
     for (args, message) in [
         (
             &["--tuner", "coop", "--head", &head][..],
-            "--tuner coop learns the class texts itself",
+            "--tuner coop makes the class texts itself",
         ),
         (
             &["--tuner", "projection", "--classifier", "cosine"],
@@ -207,6 +209,18 @@ fn what_does_not_go_with_class_texts_is_refused() {
         (
             &["--tuner", "lora", "--coop-init", "a photo of a"],
             "--coop-init is given, and no --tuner coop",
+        ),
+        (
+            &["--tuner", "projection-both", "--head", &head],
+            "--tuner projection-both makes the class texts itself",
+        ),
+        (
+            &["--tuner", "clip-adapter,clip-adapter-both"],
+            "--tuner clip-adapter and clip-adapter-both tune the same part in two ways",
+        ),
+        (
+            &["--tuner", "coop,projection-both"],
+            "--tuner projection-both and coop tune the same part in two ways",
         ),
         (
             &["--tuner", "coop", "--layers", "last:2"],

@@ -150,6 +150,11 @@ fn stops_change_nothing_with_adapters_between_the_towers() {
 }
 
 #[test]
+fn stops_change_nothing_with_parts_behind_both_towers() {
+    stops_of("projection-both,clip-adapter-both", 1, 12);
+}
+
+#[test]
 fn stops_change_nothing_in_fp16_and_with_activation_checkpointing() {
     stops_of("fp16", 3, 6);
     stops_of("recomputed", 4, 6);
@@ -163,7 +168,8 @@ fn stops_of(name: &str, seed: u64, stops: usize) {
         shards: Some(tiny.shards.clone()),
         model: Some(demo_model()),
         out: Some(dir.path().join(name)),
-        head: (name != "coop").then(|| dir.path().join("head.safetensors")),
+        head: (!(name == "coop" || name.contains("-both")))
+            .then(|| dir.path().join("head.safetensors")),
         tuner: (seed < 3).then(|| name.parse().unwrap()),
         precision: (name == "fp16").then_some(Precision::Fp16),
         activation_checkpointing: Some(name == "recomputed"),

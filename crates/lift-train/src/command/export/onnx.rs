@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     adjustment::Adjustment,
-    command::prepare_outputs,
+    command::{evaluation::added_texts, prepare_outputs},
     error::{Error, Result},
     model::Parts,
     onnx::{self, MOST_INLINE, graph::Graph},
@@ -97,7 +97,6 @@ struct Exported {
 impl Exported {
     fn open(settings: &ExportSettings) -> Result<Self> {
         let mut source = Source::open(settings)?;
-        source.refuse_texts()?;
         let (tower, normalisation) = source.tower(&source.model)?;
         let sizes = tower.config().clone();
         let tensors = std::mem::take(&mut source.tuned.file.tensors);
@@ -113,7 +112,9 @@ impl Exported {
             return Err(source.bad_tuned(reason));
         }
         let adjustment = Adjustment::of_run(&source.run)?;
-        let graph = onnx::graph(&parts, &normalisation, adjustment.as_ref());
+        let run = &source.run;
+        let texts = added_texts(run, adjustment.as_ref(), &parts.visual, &source.model)?;
+        let graph = onnx::graph(&parts, texts.as_ref(), &normalisation, adjustment.as_ref());
         let mut metadata = metadata(&source, sizes.resolution as u32, &normalisation);
         metadata.extend(adjustment.map(|adjustment| ("adjustment", adjustment.said())));
         Ok(Self {

@@ -119,7 +119,7 @@ impl Source {
             None => Ok(()),
             Some(_) => Err(Error::BadRun {
                 path: self.run.join(adjustment::FILE),
-                reason: "adds zero-shot logits of the model before tuning, which this form cannot hold\nhint: --format folder takes them along; \
+                reason: "adds zero-shot logits of the model before tuning, which this form cannot hold\nhint: --format folder and --format onnx take them along; \
                          or choose the adjustment without --toward-text"
                     .into(),
             }),
