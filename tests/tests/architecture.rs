@@ -12,7 +12,7 @@ use std::{
 use lift_tests::root;
 
 /// Each crate of ours and those that it may use, whatever its tests use; as `ARCHITECTURE.md` says.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("lift-files", &[]),
     ("lift-image", &["lift-files"]),
     ("lift-page", &["lift-image"]),
@@ -54,13 +54,15 @@ const ARROWS: [(&str, &[&str]); 10] = [
             "lift-shards",
         ],
     ),
+    ("lift", &["lift-files", "lift-page"]),
+    ("lift-python", &["lift-image", "lift-loader", "lift-shards"]),
 ];
 
 /// Libraries that belong to some crates alone.
 const KEPT_TO: [(&str, &[&str]); 5] = [
     (
         "clap",
-        &["lift-page", "lift-data", "lift-text", "lift-train"],
+        &["lift-page", "lift-data", "lift-text", "lift-train", "lift"],
     ),
     ("polars-arrow", &["lift-data"]),
     ("tch", &["lift-models", "lift-text", "lift-train"]),

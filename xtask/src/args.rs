@@ -24,6 +24,8 @@ Commands:
     --json FILE          write the result as JSON too
   gpu-bundle [--out DIR] setup, then a folder to check a machine with a GPU with, into
                          target/gpu-bundle/; `bash gpu-check.sh` in it does
+  wheels [--quick]       setup, then the Python wheels lift-data and lift-longtail, into
+                         target/wheels/; --quick: of programs as `cargo build` makes them
   pretrain-demo [ARGS]   setup, then train models/shapes-clip anew; ARGS go to the trainer
 
 Environment:
@@ -56,6 +58,11 @@ pub enum Request {
         /// Where; `None`: `target/gpu-bundle`.
         out: Option<PathBuf>,
     },
+    /// Set up and build the Python wheels.
+    Wheels {
+        /// Of programs that are not optimised.
+        is_quick: bool,
+    },
     /// Set up and make the demo's CLIP anew.
     PretrainDemo {
         /// Passed on to the trainer as they are.
@@ -82,6 +89,9 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Request> {
         ("setup", []) => Ok(Request::Setup),
         ("test", []) => Ok(Request::Test),
         ("examples", []) => Ok(Request::Examples),
+        ("wheels", []) => Ok(Request::Wheels { is_quick: false }),
+        ("wheels", [flag]) if flag == "--quick" => Ok(Request::Wheels { is_quick: true }),
+        ("wheels", [extra, ..]) => bail!("`wheels` takes `--quick` only, not `{extra}`"),
         ("demo", rest) => Ok(Request::Demo { seed: seed(rest)? }),
         ("bench", rest) => Ok(Request::Bench(bench(rest)?)),
         ("gpu-bundle", rest) => Ok(Request::GpuBundle { out: out(rest)? }),
@@ -140,6 +150,10 @@ mod tests {
     fn commands_are_recognised() {
         assert_eq!(parse_words("setup").unwrap(), Request::Setup);
         assert_eq!(parse_words("test").unwrap(), Request::Test);
+        let wheels = |is_quick| Request::Wheels { is_quick };
+        assert_eq!(parse_words("wheels").unwrap(), wheels(false));
+        assert_eq!(parse_words("wheels --quick").unwrap(), wheels(true));
+        assert!(parse_words("wheels --fast").is_err());
         assert_eq!(parse_words("examples").unwrap(), Request::Examples);
         assert_eq!(parse_words("demo").unwrap(), Request::Demo { seed: 0 });
         let seven = Request::Demo { seed: 7 };

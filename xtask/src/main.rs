@@ -18,6 +18,7 @@ mod setup;
 mod steps;
 mod suite;
 mod tools;
+mod wheels;
 
 use std::process::ExitCode;
 

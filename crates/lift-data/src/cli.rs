@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use lift_page::number::{bytes as size, counted, grouped};
-use lift_page::terminal;
+use lift_page::{manual::Manual, terminal};
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -72,11 +72,8 @@ enum Command {
     /// Draw a dataset that needs no download
     #[command(subcommand)]
     Draw(draw::Draw),
-    /// Print a shell completion script
-    Completions {
-        /// For this shell
-        shell: clap_complete::Shell,
-    },
+    #[command(flatten)]
+    Manual(Manual),
 }
 
 /// Why the program ends with an error.
@@ -149,11 +146,7 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         Command::Inspect(args) => inspect::run(&args),
         Command::Datasets(args) => datasets::run(&args),
         Command::Draw(draw) => draw::run(&draw),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "lift-data", &mut script);
-            terminal::print_as_it_is(&script).map_err(CliError::Output)
-        }
+        Command::Manual(manual) => manual.run(Cli::command()).map_err(CliError::Output),
     }
 }
 

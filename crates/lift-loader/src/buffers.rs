@@ -11,7 +11,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::{error::Result, layout::Layout};
+use crate::{
+    error::{Error, Result},
+    layout::Layout,
+};
 
 /// Memory that a batch's pixels lie in: of the process, or what a device copies from, which is slow to read.
 pub trait Memory: Any + Send {
@@ -124,7 +127,16 @@ pub struct Buffers {
 impl Buffers {
     /// Memory of the process; keeps at most `most` buffers that nobody uses.
     pub fn new(most: usize) -> Arc<Self> {
-        let make: Make = Box::new(|bytes| Ok(Box::new(vec![0_u8; bytes])));
+        let make: Make = Box::new(|bytes| {
+            let mut memory: Vec<u8> = Vec::new();
+            // A batch that nobody can hold is an error, and not the end of the process.
+            memory.try_reserve_exact(bytes).map_err(|_| {
+                let mib = bytes >> 20;
+                Error::Memory(format!("a batch of {mib} MiB does not fit into memory\nhint: a smaller batch size or resolution"))
+            })?;
+            memory.resize(bytes, 0);
+            Ok(Box::new(memory))
+        });
         Self::with(make, First::Newest, most)
     }
 
@@ -177,6 +189,13 @@ impl Buffers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_that_nobody_can_hold_is_an_error() {
+        let layout = Layout::square(1 << 20, 1 << 16);
+        let said = Buffers::new(1).take(layout).err().unwrap().to_string();
+        assert!(said.contains("does not fit into memory\nhint: "), "{said}");
+    }
 
     #[test]
     fn a_dropped_buffer_is_the_next_one() {

@@ -13,6 +13,7 @@
 pub mod chart;
 pub mod escape;
 mod html;
+pub mod manual;
 mod markdown;
 pub mod number;
 pub mod progress;

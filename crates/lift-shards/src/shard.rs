@@ -23,7 +23,6 @@ pub(crate) use kept::check_columns;
 pub use kept::{ColumnKind, KeptColumn};
 pub use names::{OWN_COLUMNS, free_name};
 pub use reader::ShardReader;
-pub use reader::read_row;
 pub use schema::ShardSchema;
 pub use schema::is_shard;
 pub use writer::{NewRow, ShardWriter};
@@ -55,15 +54,28 @@ pub struct Row {
 /// XXH3-64 over the stored bytes, then the id (64 bits), label, width and height (32 bits each), all
 /// little-endian: a row whose image was exchanged for another's fails as well.
 pub fn row_checksum(bytes: &[u8], id: u64, label: u32, width: u32, height: u32) -> u64 {
+    let (mut hash, meta) = (Xxh3::new(), meta(id, label, width, height));
+    hash.update(bytes);
+    hash.update(&meta);
+    hash.digest()
+}
+
+/// The hash of a row's stored bytes alone, and its checksum, in one pass.
+pub(crate) fn row_hashes(bytes: &[u8], row: &Row) -> (u64, u64) {
+    let mut hash = Xxh3::new();
+    hash.update(bytes);
+    let content = hash.digest();
+    hash.update(&meta(row.id, row.label, row.width, row.height));
+    (content, hash.digest())
+}
+
+fn meta(id: u64, label: u32, width: u32, height: u32) -> [u8; 20] {
     let mut meta = [0; 20];
     meta[..8].copy_from_slice(&id.to_le_bytes());
     meta[8..12].copy_from_slice(&label.to_le_bytes());
     meta[12..16].copy_from_slice(&width.to_le_bytes());
     meta[16..].copy_from_slice(&height.to_le_bytes());
-    let mut hash = Xxh3::new();
-    hash.update(bytes);
-    hash.update(&meta);
-    hash.digest()
+    meta
 }
 
 #[cfg(test)]

@@ -1,21 +1,24 @@
 //! Reads all of a shard folder and says whether it is whole.
 //!
-//! It repairs nothing. Invariant: every byte of every shard is read, so a changed byte anywhere in a
+//! It repairs nothing. Invariant: every byte of every shard is read, once, so a changed byte anywhere in a
 //! shard is found, and named by row where it lies in a row; so is a listing of bad images that is not the manifest's, a
-//! shard that nobody knows of, and a split in another's place.
+//! shard that nobody knows of, and a split in another's place. Shards are read at the same time, on all cores; what is said of
+//! them is in their order.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
-use std::io::Read;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use serde::Serialize;
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, Result};
 use crate::manifest::{MANIFEST_FILE, Manifest, ShardEntry};
 use crate::quarantine;
-use crate::shard::{ShardIndex, read_row};
+use crate::shard::{Row, ShardIndex, row_hashes};
 use lift_page::escape::{self, visible};
 
 /// What verifying found.
@@ -74,11 +77,9 @@ pub fn check_shard(
     manifest: &Manifest,
     entry: &ShardEntry,
 ) -> std::result::Result<Vec<u64>, String> {
-    let mut verdict = Verdict::new(dir, manifest);
-    let mut counts = vec![0_u64; manifest.num_classes()];
-    verdict.add_shard(manifest, 0, entry, &mut counts);
-    match verdict.problems.into_iter().next() {
-        None => Ok(counts),
+    let mut looked = Looked::at(dir, manifest, 0, entry);
+    match looked.problems.drain(..).next() {
+        None => Ok(looked.counts),
         Some(problem) => Err(problem),
     }
 }
@@ -100,8 +101,13 @@ fn verify_split(dir: &Path) -> Result<Verdict> {
     }
     let whole_before = verdict.problems.len();
     let mut counts = vec![0_u64; manifest.num_classes()];
-    for (number, entry) in (0..).zip(&manifest.shards) {
-        verdict.add_shard(&manifest, number, entry, &mut counts);
+    let shards = manifest.shards.par_iter().enumerate();
+    let looked = shards.map(|(number, entry)| Looked::at(dir, &manifest, number as u32, entry));
+    for shard in looked.collect::<Vec<_>>() {
+        verdict.problems.extend(shard.problems);
+        verdict.contents.extend(shard.contents);
+        let sums = counts.iter_mut().zip(shard.counts);
+        sums.for_each(|(sum, count)| *sum += count);
     }
     if verdict.problems.len() == whole_before {
         verdict.problems.extend(wrong_counts(&manifest, &counts));
@@ -121,52 +127,6 @@ impl Verdict {
             problems: Vec::new(),
             notes: Vec::new(),
             contents: Vec::new(),
-        }
-    }
-
-    fn add_shard(
-        &mut self,
-        manifest: &Manifest,
-        number: u32,
-        entry: &ShardEntry,
-        counts: &mut [u64],
-    ) {
-        let (file, before) = (&entry.file, self.problems.len());
-        match ShardIndex::open(&self.dir, manifest, entry, number) {
-            Ok(index) => self.add_rows(file, &index, counts),
-            Err(Error::Shard { reason, .. }) => self.problems.push(format!("{file}: {reason}")),
-            Err(Error::Read { source, .. }) => {
-                self.problems.push(format!("{file}: cannot read: {source}"));
-                return;
-            }
-            Err(err) => self.problems.push(format!("{file}: {err}")),
-        }
-        match hash_file(&self.dir.join(file)) {
-            Ok(hash) if hash == entry.xxh3 => {}
-            Ok(_) if self.problems.len() > before => {}
-            Ok(hash) => self.problems.push(format!(
-                "{file}: its hash is {hash}, the manifest says {}: the damage lies in the page header of an image",
-                entry.xxh3
-            )),
-            Err(err) => self.problems.push(format!("{file}: cannot read: {err}")),
-        }
-    }
-
-    fn add_rows(&mut self, file: &str, index: &ShardIndex, counts: &mut [u64]) {
-        let mut buf = Vec::new();
-        for (position, row) in index.rows.iter().enumerate() {
-            counts[row.label as usize] += 1;
-            match read_row(&index.file, row, &mut buf) {
-                Ok(()) => self.contents.push(Content {
-                    xxh3: xxh3_64(&buf),
-                    shard: row.shard,
-                    row: position as u32,
-                }),
-                Err(fault) => self.problems.push(format!(
-                    "{file}: row {position} ({}): {fault}",
-                    visible(index.paths.get(position))
-                )),
-            }
         }
     }
 
@@ -238,15 +198,118 @@ impl Verdict {
     }
 }
 
-/// The XXH3-64 of a whole file, in 16 hex digits.
-fn hash_file(path: &Path) -> std::io::Result<String> {
-    let mut file = lift_files::open(path)?;
-    let mut hash = Xxh3::new();
-    let mut buf = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buf)? {
-            0 => return Ok(format!("{:016x}", hash.digest())),
-            n => hash.update(&buf[..n]),
+/// What was found in one shard.
+struct Looked {
+    problems: Vec<String>,
+    contents: Vec<Content>,
+    /// Images of each class.
+    counts: Vec<u64>,
+}
+
+impl Looked {
+    fn at(dir: &Path, manifest: &Manifest, number: u32, entry: &ShardEntry) -> Self {
+        let file = &entry.file;
+        let mut looked = Self {
+            problems: Vec::new(),
+            contents: Vec::new(),
+            counts: vec![0; manifest.num_classes()],
+        };
+        let hash = match ShardIndex::open(dir, manifest, entry, number) {
+            Ok(index) => looked.add_rows(file, &index),
+            Err(Error::Read { source, .. }) => {
+                let problem = format!("{file}: cannot read: {source}");
+                looked.problems.push(problem);
+                return looked;
+            }
+            Err(Error::Shard { reason, .. }) => {
+                looked.problems.push(format!("{file}: {reason}"));
+                return looked;
+            }
+            Err(err) => {
+                looked.problems.push(format!("{file}: {err}"));
+                return looked;
+            }
+        };
+        match hash {
+            Ok(hash) if hash == entry.xxh3 => {}
+            Ok(_) if !looked.problems.is_empty() => {}
+            Ok(hash) => looked.problems.push(format!(
+                "{file}: its hash is {hash}, the manifest says {}: the damage lies in the page header of an image",
+                entry.xxh3
+            )),
+            Err(err) => looked.problems.push(format!("{file}: cannot read: {err}")),
         }
+        looked
+    }
+
+    /// Reads the file from its first to its last byte, each row as it comes; the hash of all, in 16 hex digits.
+    fn add_rows(&mut self, file: &str, index: &ShardIndex) -> io::Result<String> {
+        let mut whole = Whole::of(&index.file)?;
+        let mut buf = Vec::new();
+        for (position, row) in index.rows.iter().enumerate() {
+            self.counts[row.label as usize] += 1;
+            whole.read_to(row.offset, &mut buf)?;
+            whole.read_row(row, &mut buf)?;
+            let (content, checksum) = row_hashes(&buf, row);
+            if checksum == row.checksum {
+                self.contents.push(Content {
+                    xxh3: content,
+                    shard: row.shard,
+                    row: position as u32,
+                });
+            } else {
+                self.problems.push(format!(
+                    "{file}: row {position} ({}): checksum mismatch",
+                    visible(index.paths.get(position))
+                ));
+            }
+        }
+        whole.read_to(whole.length, &mut buf)?;
+        Ok(format!("{:016x}", whole.hash.digest()))
+    }
+}
+
+/// A file that is read from its first byte to its last, with the hash of what was read.
+struct Whole<'a> {
+    file: &'a File,
+    length: u64,
+    at: u64,
+    hash: Xxh3,
+}
+
+impl<'a> Whole<'a> {
+    fn of(file: &'a File) -> io::Result<Self> {
+        Ok(Self {
+            file,
+            length: file.metadata()?.len(),
+            at: 0,
+            hash: Xxh3::new(),
+        })
+    }
+
+    /// Reads what lies before `end`.
+    fn read_to(&mut self, end: u64, buf: &mut Vec<u8>) -> io::Result<()> {
+        while self.at < end {
+            buf.resize((end - self.at).min(1 << 20) as usize, 0);
+            self.read(buf)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the bytes of a row. An index whose rows overlap does not get past its opening, so that nothing is read twice.
+    fn read_row(&mut self, row: &Row, buf: &mut Vec<u8>) -> io::Result<()> {
+        buf.resize(row.num_bytes as usize, 0);
+        if row.offset < self.at {
+            let text = "rows overlap";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        self.read(buf)
+    }
+
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buf, self.at)?;
+        self.hash.update(buf);
+        self.at += buf.len() as u64;
+        Ok(())
     }
 }

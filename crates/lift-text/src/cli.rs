@@ -12,7 +12,7 @@ use lift_models::{
     DeviceChoice, Head,
     memory::{self, MemorySize},
 };
-use lift_page::{number::plain, terminal};
+use lift_page::{manual::Manual, number::plain, terminal};
 use lift_shards::{
     classes::{ClassNames, told_apart},
     layout::split_dir,
@@ -72,11 +72,8 @@ Several texts of a class are ensembled: each embedding is normalised, and so is 
         #[arg(long)]
         json: bool,
     },
-    /// Print a completion script for a shell.
-    Completions {
-        /// bash, elvish, fish, powershell or zsh.
-        shell: clap_complete::Shell,
-    },
+    #[command(flatten)]
+    Manual(Manual),
 }
 
 #[derive(Debug, Args, Default, Deserialize)]
@@ -194,11 +191,7 @@ impl Cli {
                 nearest,
                 json,
             } => similarity(&head, &classes, nearest, json),
-            Command::Completions { shell } => {
-                let mut script = Vec::new();
-                clap_complete::generate(shell, &mut Cli::command(), "lift-text", &mut script);
-                terminal::print_as_it_is(&script).map_err(CliError::Output)
-            }
+            Command::Manual(manual) => manual.run(Cli::command()).map_err(CliError::Output),
         }
     }
 }

@@ -20,7 +20,7 @@ mod sweep;
 use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use lift_page::terminal;
+use lift_page::manual::Manual;
 
 use crate::{
     command,
@@ -172,11 +172,8 @@ and, where they are not the papers', scale, tau, momentum and weight_decay.")]
     ///
     /// How fast the disk and the cores feed a GPU; with --stage, how fast it works on what it has.
     Bench(bench::BenchArgs),
-    /// Print a completion script for a shell
-    Completions {
-        /// bash, elvish, fish, powershell or zsh
-        shell: clap_complete::Shell,
-    },
+    #[command(flatten)]
+    Manual(Manual),
 }
 
 fn train(args: TrainArgs) -> Result<()> {
@@ -229,10 +226,9 @@ impl Cli {
             Some(Command::Parity(args)) => args.run()?,
             Some(Command::CheckDevice(args)) => args.run()?,
             Some(Command::Bench(args)) => args.run()?,
-            Some(Command::Completions { shell }) => {
-                let mut script = Vec::new();
-                clap_complete::generate(shell, &mut Self::command(), "lift-train", &mut script);
-                terminal::print_as_it_is(&script).map_err(Error::io("standard output"))?;
+            Some(Command::Manual(manual)) => {
+                let done = manual.run(Self::command());
+                done.map_err(Error::io("standard output"))?;
             }
         }
         Ok(())

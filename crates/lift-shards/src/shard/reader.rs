@@ -4,8 +4,6 @@
 //! into a buffer instead, because a damaged file may end anywhere. Invariant: bytes are handed out only
 //! after their checksum was found right, each time anew.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -211,26 +209,6 @@ impl ShardReader {
         let shard = &self.shards[row.shard as usize];
         shard.file.will_need(row.offset, row.num_bytes);
     }
-}
-
-/// What can be wrong with one stored image.
-#[derive(Debug, thiserror::Error)]
-pub enum RowFault {
-    #[error("cannot read: {0}")]
-    Read(std::io::Error),
-    #[error("checksum mismatch")]
-    Checksum,
-}
-
-/// Reads and verifies one image's stored bytes without a map.
-pub fn read_row(file: &File, row: &Row, buf: &mut Vec<u8>) -> std::result::Result<(), RowFault> {
-    buf.resize(row.num_bytes as usize, 0);
-    file.read_exact_at(buf, row.offset)
-        .map_err(RowFault::Read)?;
-    if !is_intact(row, buf) {
-        return Err(RowFault::Checksum);
-    }
-    Ok(())
 }
 
 fn is_intact(row: &Row, bytes: &[u8]) -> bool {

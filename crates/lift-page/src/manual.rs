@@ -1,0 +1,43 @@
+//! What a shell and `man` are told of a program: two commands that all programs have.
+
+use std::{fs, io, path::PathBuf};
+
+use clap::{Command, Subcommand};
+
+use crate::terminal;
+
+/// The commands, to be flattened into a program's own.
+#[derive(Debug, Subcommand)]
+pub enum Manual {
+    /// Print a completion script for a shell
+    Completions {
+        /// bash, elvish, fish, powershell or zsh
+        shell: clap_complete::Shell,
+    },
+    /// Write the program's manual pages, one a command, for packages
+    #[command(hide = true)]
+    Man {
+        /// Folder that gets them
+        folder: PathBuf,
+    },
+}
+
+impl Manual {
+    /// Does it for `program`.
+    ///
+    /// # Errors
+    /// When standard output or the folder cannot be written.
+    pub fn run(self, mut program: Command) -> io::Result<()> {
+        match self {
+            Self::Completions { shell } => {
+                let (name, mut script) = (program.get_name().to_owned(), Vec::new());
+                clap_complete::generate(shell, &mut program, name, &mut script);
+                terminal::print_as_it_is(&script)
+            }
+            Self::Man { folder } => {
+                fs::create_dir_all(&folder)?;
+                clap_mangen::generate_to(program, &folder)
+            }
+        }
+    }
+}

@@ -1,0 +1,35 @@
+"""LIFT in Python: shards as a sequence (:class:`Shards`), batches of them prepared by LIFT's loader (:class:`Loader`), and
+what its trainer made as a ``torch.nn.Module`` (:func:`load`).
+
+Nothing heavy is imported before it is used: ``Shards`` needs NumPy, ``Loader`` and ``load`` need PyTorch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .error import LiftError
+
+if TYPE_CHECKING:
+    from .loader import Loader
+    from .run import load
+    from .shards import Shards
+
+__all__ = ["LiftError", "Loader", "Shards", "load"]
+
+#: Names that are imported when they are first asked for, and where they are.
+_LAZY = {"load": ".run", "Shards": ".shards", "Loader": ".loader"}
+
+
+def __getattr__(name: str) -> Any:
+    where = _LAZY.get(name)
+    if where is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(where, __name__), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

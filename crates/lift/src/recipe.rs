@@ -1,0 +1,57 @@
+//! `lift run`: the programs on the tables of one recipe.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use lift_files::Purpose;
+
+use crate::cli::RunArgs;
+use crate::programs::Programs;
+use crate::summary;
+
+/// Does what the recipe says: `[data]`, `[text]`, `[train]`, as far as it has them.
+///
+/// # Errors
+/// When it cannot be read, names no run, or a program fails, which has then said why.
+pub(crate) fn run(args: &RunArgs) -> Result<()> {
+    let recipe = &args.recipe;
+    let text = lift_files::text(recipe, Purpose::Settings);
+    let text = text.with_context(|| recipe.display().to_string())?;
+    let tables: toml::Table = text
+        .parse()
+        .map_err(|e| anyhow::anyhow!("{}: {e}", recipe.display()))?;
+    let known = ["data", "text", "train"];
+    if let Some(other) = tables.keys().find(|name| !known.contains(&name.as_str())) {
+        bail!(
+            "{}: the table [{other}] is none of [data], [text] and [train]",
+            recipe.display()
+        );
+    }
+    let out = tables.get("train").and_then(|train| train.get("out"));
+    let Some(run) = out.and_then(toml::Value::as_str).map(PathBuf::from) else {
+        bail!(
+            "{}: [train] has no `out`\nhint: the folder of the run, as `lift-train --out` takes it",
+            recipe.display()
+        );
+    };
+    let mut programs = Programs::default();
+    let config = [OsStr::new("--config"), recipe.as_os_str()];
+    for (table, program, command) in [
+        ("data", "lift-data", "build"),
+        ("text", "lift-text", "classifier"),
+    ] {
+        if tables.contains_key(table) {
+            programs.run(program, &[&[OsStr::new(command)], &config[..]].concat())?;
+        }
+    }
+    if run.join("report.json").is_file() {
+        // Finished before.
+    } else if run.join("checkpoint").exists() {
+        programs.run("lift-train", &["resume".as_ref(), run.as_os_str()])?;
+    } else {
+        programs.run("lift-train", &config)?;
+    }
+    summary::report(&run, &mut programs)?;
+    summary::print(&run, &programs, args.json)
+}
