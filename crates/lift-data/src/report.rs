@@ -15,6 +15,7 @@ pub mod measure;
 pub mod measures;
 pub mod near;
 pub mod phash;
+pub mod pictures;
 pub mod quality;
 pub mod tail;
 pub mod view;
@@ -38,6 +39,7 @@ use lift_shards::split::BandEdges;
 
 use duplicates::Leakage;
 use measures::Groups;
+use pictures::Pictures;
 use quality::SplitQuality;
 use tail::SplitTail;
 
@@ -97,14 +99,11 @@ pub struct Report {
     pub measures: Option<DataFrame>,
 }
 
-/// Reads and judges what is at `options.path`; the second value has small images of duplicates.
+/// Reads and judges what is at `options.path`; the second value has small images.
 ///
 /// # Errors
 /// When it cannot be read, is damaged or not complete, or when `compare` is given for lists.
-pub fn report(
-    options: &ReportOptions,
-    reporting: Reporting,
-) -> Result<(Report, Vec<duplicates::Pair>)> {
+pub fn report(options: &ReportOptions, reporting: Reporting) -> Result<(Report, Pictures)> {
     if shard_dirs(&options.path)?.is_empty() {
         if let Some(path) = &options.compare {
             return Err(Error::Source {
@@ -113,15 +112,12 @@ pub fn report(
                 hint: "report on shards to use --compare".to_owned(),
             });
         }
-        return Ok((of_lists(options)?, Vec::new()));
+        return Ok((of_lists(options)?, Pictures::default()));
     }
     of_shards(options, reporting)
 }
 
-fn of_shards(
-    options: &ReportOptions,
-    reporting: Reporting,
-) -> Result<(Report, Vec<duplicates::Pair>)> {
+fn of_shards(options: &ReportOptions, reporting: Reporting) -> Result<(Report, Pictures)> {
     let readers = open(&options.path)?;
     let others = match &options.compare {
         Some(path) => open(path)?,
@@ -176,6 +172,8 @@ fn of_shards(
         distance: options.distance,
     };
     let (leakage, pairs) = pool.install(|| search.run())?;
+    let own = &all[..readers.len()];
+    let pictures = pictures::of(own, &quality, edges, pairs);
     let of_shards = || measures::of_shards(&readers, &quality);
     let (measures, groups) = options.measures(of_shards, edges)?;
     let counts = counted(&readers);
@@ -203,7 +201,7 @@ fn of_shards(
         groups,
         measures,
     };
-    Ok((report, pairs))
+    Ok((report, pictures))
 }
 
 fn open(path: &Path) -> Result<Vec<(PathBuf, ShardReader)>> {

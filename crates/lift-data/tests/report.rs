@@ -3,6 +3,7 @@
 mod support;
 
 use std::collections::HashSet;
+use std::fs;
 
 use image::RgbImage;
 use image::imageops::{self, FilterType};
@@ -51,7 +52,13 @@ fn planted_flaws_are_found_and_nothing_else() {
     assert!(run.starts_with("exit 0"), "{run}");
     insta::assert_snapshot!("terminal", run);
     // The version says which JPEG decoder is in; these are PNGs.
-    let read = |file: &str| place.read(file).replace(lift_data::VERSION, "[version]");
+    // The day is that of the shards' manifest, which was written now.
+    let day = fs::metadata(place.path("shards/train/manifest.json")).unwrap();
+    let day = lift_page::day::utc(day.modified().unwrap()).unwrap();
+    let read = |file: &str| {
+        let text = place.read(file).replace(lift_data::VERSION, "[version]");
+        text.replace(&day, "[day]")
+    };
     insta::assert_snapshot!("json", read("r.json"));
     insta::assert_snapshot!("markdown", read("r.md"));
     insta::assert_snapshot!("flags", place.read("flags/flags.csv"));

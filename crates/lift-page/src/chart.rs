@@ -3,17 +3,22 @@
 //! A [`Plot`] is data; constructors make the usual ones. It is drawn twice, for wide and for narrow
 //! screens, so that letters stay legible on both. Text stays text (plotters' estimate of its width is
 //! enough, so no font library is needed). Invariant: points that are not finite, or not positive on a
-//! logarithmic axis, are left out; nothing here fails.
+//! logarithmic axis, are left out; nothing here fails. A line of one or two points shows them as dots.
 
 mod draw;
 mod file;
+mod ink;
+mod names;
 mod scale;
 mod smooth;
 
 pub use file::svg_file;
 pub use smooth::smooth;
 
-pub(super) use draw::{Width, stylesheet, svg};
+pub(crate) use names::cut;
+
+pub(super) use draw::{Width, svg};
+pub(super) use ink::stylesheet;
 
 /// Colours of the page, from Okabe and Ito's palette, which colour-blind people can tell apart. A page
 /// shows darker or lighter ones in their place, by the reader's light or dark mode.
@@ -70,6 +75,17 @@ pub enum Scale {
     Log,
 }
 
+/// What stands at an axis.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ticks {
+    /// Round numbers.
+    Round,
+    /// Round numbers without a fraction, for what is counted.
+    Whole,
+    /// Names at places, for groups; of the axis below only.
+    Named(Vec<(f64, String)>),
+}
+
 /// An axis.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Axis {
@@ -79,6 +95,8 @@ pub struct Axis {
     pub scale: Scale,
     /// Its ends; `None`: what the series need.
     pub range: Option<(f64, f64)>,
+    /// What stands at it.
+    pub ticks: Ticks,
 }
 
 impl Axis {
@@ -88,6 +106,25 @@ impl Axis {
             title: title.to_owned(),
             scale: Scale::Linear,
             range: None,
+            ticks: Ticks::Round,
+        }
+    }
+
+    /// An even axis of what is counted: steps, images.
+    pub fn whole(title: &str) -> Self {
+        Self {
+            ticks: Ticks::Whole,
+            ..Self::linear(title)
+        }
+    }
+
+    /// Groups beside each other, the first around 0, the next around 1, and so on, under their names.
+    pub fn named(title: &str, names: impl IntoIterator<Item = String>) -> Self {
+        let names: Vec<_> = (0..).map(f64::from).zip(names).collect();
+        let end = names.len().max(1) as f64 - 0.5;
+        Self {
+            ticks: Ticks::Named(names),
+            ..Self::linear(title).range(-0.5, end)
         }
     }
 
@@ -120,6 +157,8 @@ pub enum Mark {
     Points(Vec<(f64, f64)>),
     /// Bars from the bottom: from, to, height.
     Bars(Vec<(f64, f64, f64)>),
+    /// Upright lines with ends, such as intervals: place, from, to.
+    Whiskers(Vec<(f64, f64, f64)>),
     /// The area between the bottom and a line through the points.
     Area(Vec<(f64, f64)>),
 }

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use super::chart::{self, Mark, Series, Width};
+use super::matrix::{self, Matrix};
 use super::table::{Kind, Table};
 use super::{Block, Figure, Gallery, KeyFigure, Page, Section, Thumbnail, escape};
 
@@ -80,7 +81,7 @@ impl Html {
         self.out += &chart::stylesheet();
         for column in 1..=MOST_COLUMNS {
             self.out += &format!(
-                ".n{column} td:nth-child({column}),.n{column} th:nth-child({column}){{text-align:right;white-space:nowrap}}\n"
+                ".n{column} td:nth-child({column}),.n{column} th:nth-child({column}){{text-align:right}}.n{column} td:nth-child({column}){{white-space:nowrap}}\n"
             );
         }
     }
@@ -139,6 +140,7 @@ impl Html {
                 }
                 self.raw("</div>\n");
             }
+            Block::Matrix(matrix) => self.matrix(matrix),
             Block::Gallery(gallery) => self.gallery(gallery),
         }
     }
@@ -205,37 +207,72 @@ impl Html {
         self.legend(&figure.plot.series);
         for &(width, class) in widths {
             self.charts += 1;
-            let number = self.charts;
             let (elements, (across, down)) = chart::svg(&figure.plot, width);
             self.raw("<svg class=\"chart ");
             self.raw(class);
-            self.raw("\" role=\"img\" viewBox=\"0 0 ");
-            self.count(across as usize);
-            self.raw(" ");
-            self.count(down as usize);
-            self.raw("\" aria-labelledby=\"t");
-            self.count(number);
-            self.raw(" d");
-            self.count(number);
-            self.raw("\"><title id=\"t");
-            self.count(number);
-            self.raw("\">");
-            self.text(&figure.title);
-            self.raw("</title><desc id=\"d");
-            self.count(number);
-            self.raw("\">");
-            self.text(&figure.description);
-            self.raw("</desc>");
+            self.svg_head(
+                (across as usize, down as usize),
+                &figure.title,
+                &figure.description,
+            );
             // Plotters escapes the few words in it, which were made visible before.
             self.out += &elements;
             self.raw("</svg>\n");
         }
-        if !figure.caption.is_empty() {
+        self.figure_end(&figure.caption);
+    }
+
+    /// What follows a picture's class: its size, and what it is in words.
+    fn svg_head(&mut self, (across, down): (usize, usize), title: &str, description: &str) {
+        let number = self.charts;
+        self.raw("\" role=\"img\" viewBox=\"0 0 ");
+        self.count(across);
+        self.raw(" ");
+        self.count(down);
+        self.raw("\" aria-labelledby=\"t");
+        self.count(number);
+        self.raw(" d");
+        self.count(number);
+        self.raw("\"><title id=\"t");
+        self.count(number);
+        self.raw("\">");
+        self.text(title);
+        self.raw("</title><desc id=\"d");
+        self.count(number);
+        self.raw("\">");
+        self.text(description);
+        self.raw("</desc>");
+    }
+
+    fn figure_end(&mut self, caption: &str) {
+        if !caption.is_empty() {
             self.raw("<figcaption>");
-            self.text(&figure.caption);
+            self.text(caption);
             self.raw("</figcaption>\n");
         }
         self.raw("</figure>\n");
+    }
+
+    fn matrix(&mut self, matrix: &Matrix) {
+        self.raw("<figure>\n<h3>");
+        self.text(&matrix.title);
+        self.raw("</h3>\n<ul class=\"legend\"><li><i class=\"box c-blue\"></i>right</li>");
+        self.raw("<li><i class=\"box c-vermillion\"></i>taken for another class</li></ul>\n");
+        self.charts += 1;
+        self.raw(match matrix::is_dense(matrix) {
+            true => "<svg class=\"matrix dense",
+            false => "<svg class=\"matrix",
+        });
+        let side = matrix::side(matrix);
+        // Letters are not to grow with the window.
+        self.raw("\" style=\"max-width:");
+        self.count(side * 5 / 4);
+        self.raw("px");
+        self.svg_head((side, side), &matrix.title, &matrix.description);
+        // Names in it are escaped.
+        self.out += &matrix::svg(matrix);
+        self.raw("</svg>\n");
+        self.figure_end(&matrix.caption);
     }
 
     fn legend(&mut self, series: &[Series]) {
@@ -246,7 +283,7 @@ impl Html {
         for series in series.iter().filter(|series| !series.name.is_empty()) {
             self.raw("<li><i class=\"");
             self.raw(match series.mark {
-                Mark::Line(_) => "line",
+                Mark::Line(_) | Mark::Whiskers(_) => "line",
                 Mark::Dashed(_) => "dash",
                 Mark::Points(_) => "dot",
                 Mark::Bars(_) | Mark::Area(_) => "box",
@@ -261,7 +298,7 @@ impl Html {
     }
 
     fn gallery(&mut self, gallery: &Gallery) {
-        self.raw("<p>");
+        self.raw("<p class=\"above\">");
         self.text(&gallery.caption);
         self.raw("</p>\n<ul class=\"gallery\">\n");
         for group in &gallery.groups {

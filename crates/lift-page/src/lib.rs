@@ -11,17 +11,20 @@
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod chart;
+pub mod day;
 pub mod escape;
 mod html;
 pub mod manual;
 mod markdown;
+pub mod matrix;
 pub mod number;
 pub mod progress;
 mod table;
 pub mod terminal;
 mod thumbnail;
 
-pub use chart::{Axis, Colour, Mark, Plot, Rule, Scale, Series};
+pub use chart::{Axis, Colour, Mark, Plot, Rule, Scale, Series, Ticks};
+pub use matrix::Matrix;
 pub use table::{Cell, Column, Kind, Table};
 pub use thumbnail::Thumbnail;
 
@@ -64,6 +67,8 @@ pub enum Block {
     Chart(Figure),
     /// Small charts beside each other.
     Charts(Vec<Figure>),
+    /// Classes against classes.
+    Matrix(Matrix),
     /// Groups of small images.
     Gallery(Gallery),
     /// Text to copy, in a fixed-width face.

@@ -58,6 +58,9 @@ fn part_into(out: &mut String, part: &Block, max_rows: usize) {
                 figure_into(out, figure);
             }
         }
+        Block::Matrix(matrix) => {
+            described_into(out, &matrix.title, &matrix.description, &matrix.caption)
+        }
         Block::Gallery(gallery) => {
             *out += &(escape::markdown(&gallery.caption) + "\n\n");
             for group in gallery.groups.iter().take(max_rows) {
@@ -77,13 +80,17 @@ fn part_into(out: &mut String, part: &Block, max_rows: usize) {
 }
 
 fn figure_into(out: &mut String, figure: &Figure) {
+    described_into(out, &figure.title, &figure.description, &figure.caption);
+}
+
+fn described_into(out: &mut String, title: &str, description: &str, caption: &str) {
     *out += &format!(
         "**{}.** {}\n",
-        escape::markdown(&figure.title),
-        escape::markdown(&figure.description)
+        escape::markdown(title),
+        escape::markdown(description)
     );
-    if !figure.caption.is_empty() {
-        *out += &format!("{}\n", escape::markdown(&figure.caption));
+    if !caption.is_empty() {
+        *out += &format!("{}\n", escape::markdown(caption));
     }
 }
 

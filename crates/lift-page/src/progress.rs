@@ -127,10 +127,9 @@ impl Progress {
 }
 
 fn bar(what: &'static str, unit: &'static str, total: u64) -> ProgressBar {
-    let template = format!(
-        "{{prefix}} {{wide_bar}} {{human_pos}}/{{human_len}} {unit}, {{per_sec}}, {{eta}} left {{msg}}"
-    );
-    let style = ProgressStyle::with_template(&template)
+    // A terminal of 50 columns holds it; what is behind it is cut there.
+    let template = "{prefix} {bar:10} {human_pos}/{human_len} {per_sec} {eta} {wide_msg}";
+    let style = ProgressStyle::with_template(template)
         .expect("the template is right")
         .with_key(
             "per_sec",

@@ -9,7 +9,7 @@
 //! hours of training do not end because the log's disk is full.
 
 use std::fmt::{Display, Write as _};
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal, Write as _};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
@@ -130,6 +130,55 @@ pub fn aligned_as(rows: &[Vec<String>], right: &[bool]) -> String {
     out
 }
 
+/// Rows of one length as text that is at most `width` columns wide: where it would be wider, the columns after the first
+/// `left` go on in a further table below, which repeats those.
+pub fn folded(rows: &[Vec<String>], left: usize, width: usize) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let widths: Vec<usize> = (0..columns)
+        .map(|at| {
+            rows.iter()
+                .map(|row| escape::visible(&row[at]).width())
+                .max()
+                .unwrap_or(0)
+                + 2
+        })
+        .collect();
+    let repeated: usize = widths.iter().take(left).sum();
+    let mut parts: Vec<Vec<usize>> = vec![Vec::new()];
+    // The last column has no blanks behind it.
+    let mut used = repeated;
+    for (at, &wide) in widths.iter().enumerate().skip(left) {
+        let is_full = used + wide > width + 2;
+        match parts.last_mut() {
+            Some(part) if part.is_empty() || !is_full => part.push(at),
+            _ => {
+                parts.push(vec![at]);
+                used = repeated;
+            }
+        }
+        used += wide;
+    }
+    let part = |columns: &Vec<usize>| {
+        let of = |row: &Vec<String>| {
+            let all = (0..left).chain(columns.iter().copied());
+            all.map(|at| row[at].clone()).collect()
+        };
+        aligned(&rows.iter().map(of).collect::<Vec<_>>(), left)
+    };
+    parts.iter().map(part).collect::<Vec<_>>().join("\n")
+}
+
+/// Columns of the terminal that results go to: what `COLUMNS` says, or 80; none where they go to a file or a program, which
+/// is to find each row on one line.
+pub fn columns() -> Option<usize> {
+    if !io::stdout().is_terminal() {
+        return None;
+    }
+    let said = std::env::var("COLUMNS").ok();
+    let said = said.and_then(|said| said.parse().ok());
+    Some(said.filter(|&columns| columns > 0).unwrap_or(80))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,5 +200,32 @@ mod tests {
              e\u{301}t␊        5\n"
         );
         assert_eq!(aligned(&[], 1), "");
+    }
+
+    #[test]
+    fn wide_tables_go_on_below_and_lose_nothing() {
+        let row = |cells: [&str; 4]| cells.map(str::to_owned).to_vec();
+        let table = [
+            row(["run", "overall", "few", "ECE"]),
+            row(["a", "50.0", "1.0", "9.5"]),
+        ];
+        assert_eq!(folded(&table, 1, 80), aligned(&table, 1));
+        // 3 + 2 + 7 + 2 + 3 columns hold two figures, not three.
+        assert_eq!(
+            folded(&table, 1, 17),
+            "run  overall  few\na       50.0  1.0\n\nrun  ECE\na    9.5\n"
+        );
+        for width in 1..30 {
+            let all = folded(&table, 1, width);
+            assert!(
+                ["50.0", "1.0", "9.5"].iter().all(|cell| all.contains(cell)),
+                "{width}"
+            );
+            assert!(
+                width < 12 || all.lines().all(|line| line.len() <= width),
+                "{width}: {all}"
+            );
+        }
+        assert_eq!(folded(&[], 1, 80), "");
     }
 }

@@ -158,3 +158,61 @@ fn bars_areas_and_reliability_are_drawn() {
     let lines = |svg: &str| svg.matches("<polyline").count();
     assert_eq!(lines(&scatter), lines(&draw(&histogram)) + 1);
 }
+
+#[test]
+fn one_point_is_seen_and_steps_are_whole() {
+    let line = |points: Vec<(f64, f64)>| {
+        let end = points.last().map_or(1.0, |point| point.0);
+        let series = vec![Series::new("", Colour::Blue, Mark::Line(points))];
+        let plot = Plot::new(
+            Axis::whole("step").range(0.0, end),
+            Axis::linear("y"),
+            series,
+        );
+        chart::svg(&plot, chart::Width::Wide).0
+    };
+    let dots = |svg: &str| svg.matches("<circle").count();
+    let one = line(vec![(1.0, 1.4)]);
+    assert_eq!(dots(&one), 1);
+    assert!(
+        !one.contains(">0.5</text>") || !one.contains(">1.5</text>"),
+        "{one}"
+    );
+    assert_eq!(dots(&line(vec![(1.0, 2.0), (2.0, 1.0)])), 2);
+    assert_eq!(
+        dots(&line((1..9).map(|i| (f64::from(i), 1.0)).collect())),
+        0
+    );
+}
+
+#[test]
+fn groups_stand_under_their_names_with_their_intervals() {
+    let names = ["purple crescent", "<b>"].map(str::to_owned);
+    let bars = Mark::Bars(vec![(-0.4, 0.0, 50.0), (0.6, 1.0, 100.0)]);
+    let whiskers = Mark::Whiskers(vec![(-0.2, 30.0, 70.0), (0.8, 80.0, 100.0)]);
+    let series = vec![
+        Series::new("before", Colour::Orange, bars),
+        Series::new("", Colour::Ink, whiskers),
+    ];
+    let plot = Plot::new(
+        Axis::named("class", names),
+        Axis::linear("%").range(0.0, 100.0),
+        series,
+    );
+    let (svg, _) = chart::svg(&plot, chart::Width::Wide);
+    assert!(
+        svg.contains("purple crescent") && svg.contains("&lt;b&gt;"),
+        "{svg}"
+    );
+    assert_eq!(svg.matches("<rect").count(), 2);
+    // An upright line and two ends each, and the axes.
+    let bare = Plot {
+        series: plot.series[..1].to_vec(),
+        ..plot.clone()
+    };
+    let lines = |svg: &str| svg.matches("<polyline").count();
+    assert_eq!(
+        lines(&svg),
+        lines(&chart::svg(&bare, chart::Width::Wide).0) + 6
+    );
+}

@@ -5,6 +5,7 @@
 //! is computed from recorded predictions, logs and counts; what is not there is `None` or named in `missing`.
 
 pub mod curves;
+pub mod interval;
 pub mod judged;
 pub mod page;
 pub mod slices;
@@ -29,7 +30,8 @@ use crate::{
     validation::Selection,
 };
 use curves::{CurvePoint, ValidationPoint};
-use judged::{Bin, PAIRS, bins, mistakes};
+use interval::{Mean, Tested, settled};
+use judged::{Bin, Mistake, PAIRS, bins, mistakes};
 use slices::Slices;
 use smooth::{SPAN, loess};
 
@@ -103,6 +105,9 @@ pub struct RunReport {
     pub frequency: Vec<Smoothed>,
     /// The pairs of classes that are confused most, by falling number of images.
     pub confused: Vec<Confused>,
+    /// All pairs that are. Not in the JSON: the files of predictions have them.
+    #[serde(skip)]
+    pub mistakes: Vec<Mistake>,
     /// Confidence against accuracy, before and after; 15 bins each, none where predictions are not known.
     pub calibration: Calibration,
     /// Training against test images in feature space.
@@ -150,7 +155,8 @@ pub struct Figure {
     pub interval: Option<[f64; 2]>,
 }
 
-/// The accuracies of one evaluation; none where no image was judged. Intervals are bootstraps within each class (1,000 resamples).
+/// The accuracies of one evaluation; none where no image was judged. Intervals are bootstraps within each class (1,000
+/// resamples), or Wilson's where a class has fewer than ten test images.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Accuracy {
     /// Which model.
@@ -178,17 +184,29 @@ pub struct Accuracy {
 }
 
 impl Accuracy {
-    fn new(state: State, test_time: &str, m: &Metrics) -> Self {
-        let figure = |value: Option<f64>, interval| value.map(|value| Figure { value, interval });
+    fn new(state: State, test_time: &str, m: &Metrics, tested: Option<&Tested>) -> Self {
+        // Those of another split are not known.
+        let tested = tested.filter(|tested| tested.all.iter().sum::<u64>() == m.images);
+        let settle = |value: Option<f64>, resampled, images: Option<&[u64]>, mean| {
+            value.map(|value| Figure {
+                value,
+                interval: settled(value, resampled, images, mean),
+            })
+        };
         let i = &m.intervals;
+        let all = tested.map(|tested| tested.all.as_slice());
+        let band = |band: Band, value, resampled| {
+            let images = tested.map(|tested| tested.bands[band as usize].as_slice());
+            settle(value, resampled, images, Mean::Classes)
+        };
         Self {
             state,
             test_time: test_time.into(),
-            overall: figure(m.overall, i.overall),
-            mean_class: figure(m.mean_class, i.mean_class),
-            many: figure(m.many, i.many),
-            medium: figure(m.medium, i.medium),
-            few: figure(m.few, i.few),
+            overall: settle(m.overall, i.overall, all, Mean::Images),
+            mean_class: settle(m.mean_class, i.mean_class, all, Mean::Classes),
+            many: band(Band::Many, m.many, i.many),
+            medium: band(Band::Medium, m.medium, i.medium),
+            few: band(Band::Few, m.few, i.few),
             top5: m.top5,
             macro_f1: m.macro_f1,
             worst_class: m.worst_class,
@@ -353,20 +371,26 @@ impl RunReport {
             train_counts: report.train_counts.as_deref(),
             edges: bands,
         };
+        // Both are of the same images.
+        let tested = recorded.after.or(recorded.before);
+        let tested = tested.map(|judged| Tested::of(judged, classes));
         let seed = report.config.as_ref().map_or(0, |config| config.seed);
         let before = recorded
             .before
             .map(|judged| Metrics::new(judged, classes, seed));
         let mut accuracy: Vec<Accuracy> = before
             .iter()
-            .map(|metrics| Accuracy::new(State::BeforeTuning, Tte::None.as_str(), metrics))
+            .map(|metrics| {
+                let plain = Tte::None.as_str();
+                Accuracy::new(State::BeforeTuning, plain, metrics, tested.as_ref())
+            })
             .collect();
-        accuracy.extend(accuracies(report, state));
+        accuracy.extend(accuracies(report, state, tested.as_ref()));
         let per_class = class_lines(report, bands, plain, before.as_ref(), recorded.after);
         let mut compared = Vec::new();
         if !recorded.compared.is_empty() {
             for other in std::iter::once(report).chain(recorded.compared) {
-                compared.push(compare(report, other)?);
+                compared.push(compare(report, other, tested.as_ref())?);
             }
         }
         let provenance = recorded.provenance;
@@ -398,6 +422,7 @@ impl RunReport {
             frequency: frequency(&per_class),
             per_class,
             confused: confused(report, recorded.after.unwrap_or_default()),
+            mistakes: mistakes(recorded.after.unwrap_or_default()),
             calibration: Calibration {
                 before: recorded.before.map(bins),
                 after: recorded.after.map(bins),
@@ -436,14 +461,14 @@ pub fn plain_of(report: &Report) -> Result<&Evaluation> {
     })
 }
 
-fn accuracies(report: &Report, state: State) -> Vec<Accuracy> {
+fn accuracies(report: &Report, state: State, tested: Option<&Tested>) -> Vec<Accuracy> {
     let line = |evaluation: &Evaluation| {
-        Accuracy::new(state, evaluation.tte.as_str(), &evaluation.metrics)
+        Accuracy::new(state, evaluation.tte.as_str(), &evaluation.metrics, tested)
     };
     report.evaluations.iter().map(line).collect()
 }
 
-fn compare(first: &Report, other: &Report) -> Result<Compared> {
+fn compare(first: &Report, other: &Report, tested: Option<&Tested>) -> Result<Compared> {
     if other.class_hash != first.class_hash {
         return Err(Error::Config(format!(
             "{}: its classes are not those of {}\nhint: only runs on the same classes are compared",
@@ -457,7 +482,7 @@ fn compare(first: &Report, other: &Report) -> Result<Compared> {
     };
     Ok(Compared {
         name: other.name.clone(),
-        accuracy: accuracies(other, state),
+        accuracy: accuracies(other, state, tested),
         per_class: plain_of(other)?.metrics.per_class.clone(),
     })
 }

@@ -266,8 +266,9 @@ pub fn train(
             Some(share) => format!("{:.1}", 100.0 * share),
             None => "-".into(),
         });
+        // Two lines, as a terminal of 80 columns has no room for one.
         progress.say(&format!(
-            "epoch {}/{}  loss {:.4}  accuracy {} (many {}, medium {}, few {})  lr {lr:.5}  {:.0} images/s  {:.0} % of the time waiting for data",
+            "epoch {}/{}  loss {:.4}  accuracy {} (many {}, medium {}, few {})\n  lr {lr:.5}  {:.0} images/s  {:.0} % of the time waiting for data",
             epoch + 1,
             config.epochs,
             figures.loss(),

@@ -1,12 +1,11 @@
 //! What is typed.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use lift_page::manual::Manual;
 
-use crate::{fit, recipe};
+use crate::fit::{self, FitArgs};
+use crate::recipe::{self, RunArgs};
 
 /// From photos to a tuned model and its report
 #[derive(Debug, Parser)]
@@ -36,43 +35,6 @@ enum Command {
     Run(RunArgs),
     #[command(flatten)]
     Manual(Manual),
-}
-
-/// See `lift fit`.
-#[derive(Debug, Args)]
-pub(crate) struct FitArgs {
-    /// Folder of class folders, or of train/ and test/ with them; or shards
-    #[arg(value_name = "PHOTOS")]
-    pub photos: PathBuf,
-    /// Folder, file, or org/name on Hugging Face
-    #[arg(long, value_name = "MODEL")]
-    pub model: PathBuf,
-    /// Folder that gets shards, classifier and numbered runs
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    pub out: PathBuf,
-    /// Share of each class that is held out where there is no test split
-    #[arg(long, value_name = "F", default_value_t = 0.2)]
-    pub holdout: f64,
-    /// A new run, even where one with these settings is there
-    #[arg(long)]
-    pub again: bool,
-    /// Print one JSON document instead of the summary
-    #[arg(long)]
-    pub json: bool,
-    /// More arguments of `lift-train`, behind --
-    #[arg(last = true, value_name = "ARGS")]
-    pub train: Vec<String>,
-}
-
-/// See `lift run`.
-#[derive(Debug, Args)]
-pub(crate) struct RunArgs {
-    /// The recipe; its paths are relative to where this is called, as the programs read them
-    #[arg(value_name = "RECIPE")]
-    pub recipe: PathBuf,
-    /// Print one JSON document instead of the summary
-    #[arg(long)]
-    pub json: bool,
 }
 
 impl Cli {

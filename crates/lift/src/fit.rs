@@ -5,13 +5,39 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
 use serde::Deserialize;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::cli::FitArgs;
 use crate::programs::Programs;
 use crate::runs::{self, Next, Wishes};
 use crate::summary;
+
+/// What is typed for it.
+#[derive(Debug, Args)]
+pub(crate) struct FitArgs {
+    /// Folder of class folders, or of train/ and test/ with them; or shards
+    #[arg(value_name = "PHOTOS")]
+    pub photos: PathBuf,
+    /// Folder, file, or org/name on Hugging Face
+    #[arg(long, value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Folder that gets shards, classifier and numbered runs
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub out: PathBuf,
+    /// Share of each class that is held out where there is no test split
+    #[arg(long, value_name = "F", default_value_t = 0.2)]
+    pub holdout: f64,
+    /// A new run, even where one with these settings is there
+    #[arg(long)]
+    pub again: bool,
+    /// Print one JSON document instead of the summary
+    #[arg(long)]
+    pub json: bool,
+    /// More arguments of `lift-train`, behind --
+    #[arg(last = true, value_name = "ARGS")]
+    pub train: Vec<String>,
+}
 
 const IDENTICAL: &str = "--allow-identical";
 

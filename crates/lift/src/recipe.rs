@@ -4,11 +4,22 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
 use lift_files::Purpose;
 
-use crate::cli::RunArgs;
 use crate::programs::Programs;
 use crate::summary;
+
+/// What is typed for it.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The recipe; its paths are relative to where this is called, as the programs read them
+    #[arg(value_name = "RECIPE")]
+    pub recipe: PathBuf,
+    /// Print one JSON document instead of the summary
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Does what the recipe says: `[data]`, `[text]`, `[train]`, as far as it has them.
 ///

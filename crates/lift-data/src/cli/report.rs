@@ -8,13 +8,16 @@ use clap::Args;
 use lift_data::report::measures::Groups;
 use lift_data::report::quality::Flag;
 use lift_data::report::{
-    Report, ReportOptions, condition, croissant, duplicates, flags, near, report, view,
+    Report, ReportOptions, condition, croissant, duplicates, flags, near, pictures, report, view,
 };
 use lift_data::source::{Columns, Others};
 use lift_files::limits::Threads;
+use lift_page::day;
 use lift_page::number::grouped;
 use lift_page::progress::Reporting;
-use lift_page::terminal::aligned;
+use lift_page::terminal::{self, aligned};
+use lift_shards::layout::shard_dirs;
+use lift_shards::manifest::MANIFEST_FILE;
 use lift_shards::{BandEdges, atomic, outputs};
 
 use super::stats::table;
@@ -39,6 +42,9 @@ pub struct ReportArgs {
     /// Another shard folder to search for the same images
     #[arg(long, value_name = "DIR")]
     compare: Option<PathBuf>,
+    /// Title of the page [default: the data set's name]
+    #[arg(long, value_name = "TEXT")]
+    title: Option<String>,
     /// Write one self-contained HTML page
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -103,21 +109,21 @@ pub fn run(args: &ReportArgs) -> Result<(), CliError> {
         distance: args.distance,
         threads: args.threads.unwrap_or_else(Threads::all_cores).number(),
     };
-    if args.croissant.is_some() && lift_shards::layout::shard_dirs(&args.path)?.is_empty() {
+    if args.croissant.is_some() && shard_dirs(&args.path)?.is_empty() {
         return Err(CliError::Usage(format!(
             "--croissant describes shards; {} is none",
             args.path.display()
         )));
     }
     prepare_files(args)?;
-    let (report, pairs) = report(&options, Reporting::Stderr)?;
+    let (report, pictures) = report(&options, Reporting::Stderr)?;
     let values = report.values();
     let holds = args.fail_if.as_ref().map(|text| {
         let holds = condition::holds(text, &values);
         holds.map_err(|reason| wrong_condition(text, &reason))
     });
     let holds = holds.transpose()?;
-    let written = write_files(args, &report, &pairs);
+    let written = write_files(args, &report, &pictures);
     // Also where a file could not be written: it is what the minutes were spent on.
     print(&text(&report))?;
     written?;
@@ -179,9 +185,13 @@ fn prepare_files(args: &ReportArgs) -> Result<(), CliError> {
 fn write_files(
     args: &ReportArgs,
     report: &Report,
-    pairs: &[duplicates::Pair],
+    pictures: &pictures::Pictures,
 ) -> Result<(), CliError> {
-    let page = view::page(report, pairs);
+    let head = view::Head {
+        title: args.title.clone(),
+        day: written_on(&args.path),
+    };
+    let page = view::page(report, pictures, &head);
     let write = |path: &Option<PathBuf>, bytes: &dyn Fn() -> Vec<u8>| match path {
         Some(path) => Ok(atomic::write(path, &bytes())?),
         None => Ok(()),
@@ -205,6 +215,17 @@ fn write_files(
         },
     ];
     Ok(all.into_iter().collect::<lift_data::Result<()>>()?)
+}
+
+/// The day on which the first split's manifest, or the list, was written: data does not say when it was made.
+fn written_on(path: &Path) -> Option<String> {
+    let split = shard_dirs(path).ok()?.into_iter().next();
+    let file = match split {
+        Some(split) => split.join(MANIFEST_FILE),
+        None if path.is_file() => path.to_owned(),
+        None => return None,
+    };
+    day::utc(file.metadata().ok()?.modified().ok()?)
 }
 
 fn json(value: &impl serde::Serialize) -> Vec<u8> {
@@ -291,6 +312,9 @@ fn histogram(report: &Report) -> String {
     let mut counts: Vec<u64> = report.classes.iter().map(|row| row.images[0]).collect();
     counts.sort_unstable_by(|a, b| b.cmp(a));
     let lines = LINES.min(counts.len());
+    // What stands before a bar takes about 26 columns.
+    let longest =
+        terminal::columns().map_or(BAR, |columns| BAR.min(columns.saturating_sub(30).max(8)));
     let most = (counts.first().copied().unwrap_or(0) as f64).ln_1p();
     let mut out = String::from("images a class, largest first (logarithmic bars)\n");
     let mut rows = Vec::new();
@@ -302,7 +326,7 @@ fn histogram(report: &Report) -> String {
         let group = &counts[from..to];
         let mean = group.iter().sum::<u64>() as f64 / group.len() as f64;
         let length = if most > 0.0 {
-            (mean.ln_1p() / most * BAR as f64).round() as usize
+            (mean.ln_1p() / most * longest as f64).round() as usize
         } else {
             0
         };

@@ -6,12 +6,13 @@ mod duplicates;
 mod quality;
 mod tail;
 
-use super::duplicates::Pair;
+use super::pictures::{Picture, Pictures};
 use super::quality::SplitQuality;
 use super::tail::SplitTail;
 use super::{Report, names};
-use lift_page::{Block, Cell, Colour, KeyFigure, Page, Section, Table, number};
+use lift_page::{Block, Cell, Colour, Gallery, Group, KeyFigure, Page, Section, Table, number};
 use lift_shards::split::Band;
+use std::path::Path;
 
 use duplicates::leakage;
 use quality::{class, groups, quality};
@@ -33,30 +34,67 @@ fn colour(band: Band) -> Colour {
     }
 }
 
+/// What stands at the head of the page and is no figure of the report.
+#[derive(Debug, Clone, Default)]
+pub struct Head {
+    /// The title; none: the data set's name.
+    pub title: Option<String>,
+    /// The day on which the data was written, where that is known.
+    pub day: Option<String>,
+}
+
+/// What `lift-data build` calls data that has no name of its own.
+const NAMELESS: [&str; 6] = ["folder", "list", "table", "hf", "webdataset", "shards"];
+
+/// The data set's name, or else the last part of its path.
+fn name(report: &Report) -> String {
+    let named = report.dataset.as_deref();
+    match named.filter(|name| !NAMELESS.contains(name)) {
+        Some(name) => name.to_owned(),
+        None => last_of(&report.path),
+    }
+}
+
+fn last_of(path: &Path) -> String {
+    let absolute = std::path::absolute(path);
+    let path = absolute.as_deref().unwrap_or(path);
+    let last = path.file_name().unwrap_or(path.as_os_str());
+    last.to_string_lossy().into_owned()
+}
+
+/// A path as it was typed, or its last part where it begins at the root: a page is sent to others.
+fn place(path: &Path) -> String {
+    if path.is_absolute() {
+        return format!("…/{}", last_of(path));
+    }
+    path.display().to_string()
+}
+
 /// Lays the report out.
-pub fn page(report: &Report, pairs: &[Pair]) -> Page {
-    let name = report.dataset.clone().unwrap_or_else(|| {
-        let last = report.path.file_name().unwrap_or(report.path.as_os_str());
-        last.to_string_lossy().into_owned()
-    });
+pub fn page(report: &Report, pictures: &Pictures, head: &Head) -> Page {
+    let title = head.title.clone();
+    let title = title.unwrap_or_else(|| format!("{}: data report", name(report)));
+    let day = head.day.as_ref();
+    let day = day.map_or_else(String::new, |day| format!("; written on {day}"));
     let images: u64 = report.splits.iter().map(|tail| tail.stats.images).sum();
     let splits: Vec<String> = report.splits.iter().map(split_name).collect();
     let kind = match report.encoding {
         Some(_) => "shards",
         None => "list",
     };
-    let mut sections = vec![overview(report), long_tail(report)];
-    sections.extend(quality(report));
+    let mut sections = vec![overview(report), long_tail(report, pictures)];
+    sections.extend(quality(report, pictures));
     sections.extend(report.groups.as_ref().map(groups));
-    sections.push(leakage(report, pairs));
+    sections.push(leakage(report, &pictures.pairs));
     sections.push(classes(report));
     Page {
-        title: format!("{name}: data report"),
+        title,
         subtitle: format!(
-            "{kind} at {}; {} images in {}",
-            report.path.display(),
+            "{kind} at {}; {} images in {}{day}; lift-data {}",
+            place(&report.path),
             number::grouped(images),
-            splits.join(", ")
+            splits.join(", "),
+            report.tool_version
         ),
         sections,
         footer: format!(
@@ -64,6 +102,38 @@ pub fn page(report: &Report, pairs: &[Pair]) -> Page {
             report.tool_version
         ),
     }
+}
+
+/// Small images under one caption.
+fn group(report: &Report, caption: String, pictures: &[Picture]) -> Group {
+    let classes = names(&report.classes);
+    let named = |picture: &Picture| {
+        let class = classes.get(&picture.label).map_or("", String::as_str);
+        match picture.value {
+            Some(value) => format!(
+                "{class} · {} · {} · {}",
+                number::decimal(f64::from(value), 2),
+                picture.split,
+                picture.path
+            ),
+            None => class.to_owned(),
+        }
+    };
+    let images = pictures.iter();
+    Group {
+        caption,
+        images: images
+            .map(|picture| (picture.thumbnail.clone(), named(picture)))
+            .collect(),
+    }
+}
+
+fn gallery(caption: &str, groups: Vec<Group>) -> Option<Block> {
+    let gallery = Gallery {
+        caption: caption.to_owned(),
+        groups,
+    };
+    (!gallery.groups.is_empty()).then_some(Block::Gallery(gallery))
 }
 
 fn split_name(tail: &SplitTail) -> String {

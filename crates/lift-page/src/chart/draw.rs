@@ -10,16 +10,11 @@ use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, Value
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use super::ink::{GRID, UNITS, letters, rgb};
+use super::names::{self, Names};
 use super::scale::Fitted;
-use super::{Colour, Mark, Plot, Rule};
+use super::{Colour, Mark, Plot, Rule, Ticks};
 use crate::escape::visible;
-
-/// Drawn units a shown pixel.
-const UNITS: u32 = 4;
-/// The letters' size in shown pixels.
-const LETTERS: f64 = 12.0;
-/// The size of a line's place for plotters: its SVG writer divides by this.
-const FONT_FACTOR: f64 = 1.24;
 
 /// How wide the chart is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +27,7 @@ pub(crate) enum Width {
 
 impl Width {
     /// Shown pixels, across and down.
-    fn size(self) -> (u32, u32) {
+    pub(super) fn size(self) -> (u32, u32) {
         match self {
             Width::Wide => (760, 300),
             Width::Narrow => (350, 250),
@@ -92,10 +87,15 @@ type Canvas<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<Ticked, Ticked>>;
 /// The chart's elements and its view box, without the `svg` element around them: that one has a title,
 /// which the page escapes.
 pub(crate) fn svg(plot: &Plot, width: Width) -> (String, (u32, u32)) {
-    let size = width.size();
-    let size = (size.0 * UNITS, size.1 * UNITS);
+    let (across, down) = width.size();
+    let names = match &plot.x.ticks {
+        Ticks::Named(names) => Some(Names::fitted(names, across - LEFT - RIGHT)),
+        Ticks::Round | Ticks::Whole => None,
+    };
+    let below = names.as_ref().map_or(0, Names::height);
+    let size = (across * UNITS, (down + below) * UNITS);
     let mut text = String::new();
-    draw(plot, width, size, &mut text).expect("drawing into a string cannot fail");
+    draw(plot, width, size, names.as_ref(), &mut text).expect("drawing into a string cannot fail");
     let start = text.find('>').map_or(0, |at| at + 1);
     let end = text.rfind("</svg>").unwrap_or(text.len());
     (text[start..end].replace('\n', ""), size)
@@ -103,7 +103,20 @@ pub(crate) fn svg(plot: &Plot, width: Width) -> (String, (u32, u32)) {
 
 type DrawResult = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 
-fn draw(plot: &Plot, width: Width, size: (u32, u32), out: &mut String) -> DrawResult {
+/// Shown pixels beside the plot, and below it.
+const LEFT: u32 = 58;
+const RIGHT: u32 = 14;
+const BELOW: u32 = 54;
+/// Shown pixels between an axis and the numbers below it: the first stands clear of the lowest one beside the other axis.
+const TICK: u32 = 9;
+
+fn draw(
+    plot: &Plot,
+    width: Width,
+    size: (u32, u32),
+    names: Option<&Names>,
+    out: &mut String,
+) -> DrawResult {
     let (x, y) = axes(plot);
     let (across, down) = width.ticks();
     let ticked = |axis: &Fitted, most| Ticked {
@@ -111,18 +124,28 @@ fn draw(plot: &Plot, width: Width, size: (u32, u32), out: &mut String) -> DrawRe
         to: axis.to,
         ticks: axis.ticks(most),
     };
+    let across = Ticked {
+        ticks: match names {
+            // They are written below.
+            Some(_) => Vec::new(),
+            None => x.ticks(across),
+        },
+        from: x.from,
+        to: x.to,
+    };
     let root = SVGBackend::with_string(out, size).into_drawing_area();
     let px = |pixels: u32| (pixels * UNITS) as i32;
     let mut chart = ChartBuilder::on(&root)
         .margin_top(px(8))
-        .margin_right(px(14))
-        .x_label_area_size(px(42))
-        .y_label_area_size(px(58))
-        .build_cartesian_2d(ticked(&x, across), ticked(&y, down))?;
+        .margin_right(px(RIGHT))
+        .x_label_area_size(px(BELOW + names.map_or(0, Names::height)))
+        .y_label_area_size(px(LEFT))
+        .build_cartesian_2d(across, ticked(&y, down))?;
     let letters = letters(Colour::Soft);
     chart
         .configure_mesh()
         .disable_x_mesh()
+        .set_tick_mark_size(LabelAreaPosition::Bottom, px(TICK))
         .bold_line_style(GRID.stroke_width(UNITS))
         .light_line_style(TRANSPARENT)
         .axis_style(rgb(Colour::Soft).stroke_width(UNITS))
@@ -136,6 +159,14 @@ fn draw(plot: &Plot, width: Width, size: (u32, u32), out: &mut String) -> DrawRe
     }
     for rule in &plot.rules {
         draw_rule(&mut chart, &x, &y, rule)?;
+    }
+    if let Some(names) = names {
+        for (at, lines) in names.lines() {
+            if let Some(at) = x.place(*at) {
+                let (across, down) = chart.backend_coord(&(at, y.from));
+                names::write(&root, (across, down + px(TICK)), lines, names.is_upright())?;
+            }
+        }
     }
     root.present()
 }
@@ -159,6 +190,10 @@ fn axes(plot: &Plot) -> (Fitted, Fitted) {
                 from_zero = true;
                 xs.extend(bars.iter().flat_map(|bar| [bar.0, bar.1]));
                 ys.extend(bars.iter().map(|bar| bar.2));
+            }
+            Mark::Whiskers(whiskers) => {
+                xs.extend(whiskers.iter().map(|whisker| whisker.0));
+                ys.extend(whiskers.iter().flat_map(|whisker| [whisker.1, whisker.2]));
             }
         }
     }
@@ -188,22 +223,36 @@ fn marks(
     };
     match mark {
         Mark::Line(points) => {
-            let line = PathElement::new(placed(points), colour.stroke_width(2 * UNITS));
+            let points = placed(points);
+            if points.len() <= LONE_POINTS {
+                chart.draw_series(dots(&points, 4, colour.filled()))?;
+            }
+            let line = PathElement::new(points, colour.stroke_width(2 * UNITS));
             chart.draw_series([line])?;
         }
         Mark::Dashed(points) => {
+            let points = placed(points);
+            if points.len() <= LONE_POINTS {
+                chart.draw_series(dots(&points, 4, colour.filled()))?;
+            }
             let style = colour.stroke_width(2 * UNITS);
             let (dash, gap) = ((6 * UNITS) as i32, (4 * UNITS) as i32);
-            chart.draw_series(DashedLineSeries::new(placed(points), dash, gap, style))?;
+            chart.draw_series(DashedLineSeries::new(points, dash, gap, style))?;
         }
         Mark::Points(points) => {
             let style = colour.mix(0.75).filled();
-            let radius = (UNITS * 5 / 2) as i32;
-            chart.draw_series(
-                placed(points)
-                    .into_iter()
-                    .map(|at| Circle::new(at, radius, style)),
-            )?;
+            chart.draw_series(dots(&placed(points), 5, style))?;
+        }
+        Mark::Whiskers(whiskers) => {
+            let style = colour.stroke_width(UNITS * 3 / 2);
+            let end = (x.to - x.from) / 150.0;
+            let lines = |&(at, low, high): &(f64, f64, f64)| {
+                let (at, low, high) = (x.clamped(at)?, y.clamped(low)?, y.clamped(high)?);
+                let cap = |height| vec![(at - end, height), (at + end, height)];
+                let paths = [vec![(at, low), (at, high)], cap(low), cap(high)];
+                Some(paths.map(|path| PathElement::new(path, style)))
+            };
+            chart.draw_series(whiskers.iter().filter_map(lines).flatten())?;
         }
         Mark::Bars(bars) => {
             let bar = |&(from, to, height): &(f64, f64, f64)| {
@@ -222,6 +271,20 @@ fn marks(
         }
     }
     Ok(())
+}
+
+/// A line of so few points would not be seen, or not be seen to be so short.
+const LONE_POINTS: usize = 2;
+
+/// A dot a point, of a radius in half shown pixels.
+fn dots(
+    points: &[(f64, f64)],
+    radius: u32,
+    style: ShapeStyle,
+) -> impl Iterator<Item = Circle<(f64, f64), i32>> {
+    let radius = (UNITS * radius / 2) as i32;
+    let dot = move |&at: &(f64, f64)| Circle::new(at, radius, style);
+    points.iter().map(dot).collect::<Vec<_>>().into_iter()
 }
 
 fn draw_rule(chart: &mut Canvas<'_>, x: &Fitted, y: &Fitted, rule: &Rule) -> DrawResult {
@@ -264,56 +327,4 @@ fn draw_rule(chart: &mut Canvas<'_>, x: &Fitted, y: &Fitted, rule: &Rule) -> Dra
 fn inside(axis: &Fitted, value: f64) -> Option<f64> {
     axis.place(value)
         .filter(|at| (axis.from..=axis.to).contains(at))
-}
-
-fn letters(colour: Colour) -> TextStyle<'static> {
-    let size = LETTERS * FONT_FACTOR * f64::from(UNITS);
-    ("sans-serif", size).into_font().color(&rgb(colour))
-}
-
-/// The colour of lines behind the marks.
-const GRID: RGBColor = RGBColor(0xE6, 0xE9, 0xEC);
-
-/// The colour as it is drawn; `page.css` and [`stylesheet`] give it its look.
-fn rgb(colour: Colour) -> RGBColor {
-    match colour {
-        Colour::Blue => RGBColor(0x00, 0x72, 0xB2),
-        Colour::Green => RGBColor(0x00, 0x9E, 0x73),
-        Colour::Vermillion => RGBColor(0xD5, 0x5E, 0x00),
-        Colour::Purple => RGBColor(0xCC, 0x79, 0xA7),
-        Colour::Sky => RGBColor(0x56, 0xB4, 0xE9),
-        Colour::Orange => RGBColor(0xE6, 0x9F, 0x00),
-        Colour::Ink => RGBColor(0x1B, 0x1F, 0x24),
-        Colour::Soft => RGBColor(0x5B, 0x65, 0x70),
-    }
-}
-
-/// The colour as SVG has it.
-pub(super) fn colour(colour: Colour) -> String {
-    let RGBColor(r, g, b) = rgb(colour);
-    format!("#{r:02X}{g:02X}{b:02X}")
-}
-
-/// Rules that exchange the drawn colours for the page's.
-pub(crate) fn stylesheet() -> String {
-    let colours = [
-        Colour::Blue,
-        Colour::Green,
-        Colour::Vermillion,
-        Colour::Purple,
-        Colour::Sky,
-        Colour::Orange,
-        Colour::Ink,
-        Colour::Soft,
-    ];
-    let named = colours.map(|colour| (rgb(colour), colour.name()));
-    let mut rules = String::new();
-    for (RGBColor(r, g, b), name) in named.into_iter().chain([(GRID, "grid")]) {
-        for property in ["fill", "stroke"] {
-            rules += &format!(
-                ".chart [{property}=\"#{r:02X}{g:02X}{b:02X}\"]{{{property}:var(--{name})}}\n"
-            );
-        }
-    }
-    rules
 }

@@ -2,7 +2,8 @@
 //!
 //! Invariant: no word of a title, a description or a series' name becomes markup, and the same chart gives the same bytes.
 
-use super::draw::{Width, colour, svg};
+use super::draw::{Width, svg};
+use super::ink::colour;
 use super::{Mark, Plot};
 use crate::escape;
 

@@ -1,11 +1,13 @@
 //! An axis in numbers: values to places on it, its ends, and where its ticks stand.
 
-use super::{Axis, Scale};
+use super::{Axis, Scale, Ticks};
 
 /// An axis with its ends, in units in which it is even (the logarithm for a logarithmic one).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Fitted {
     scale: Scale,
+    /// The smallest step between two ticks.
+    least_step: f64,
     pub(super) from: f64,
     pub(super) to: f64,
 }
@@ -31,11 +33,22 @@ impl Fitted {
         }
         if to - from < 1e-9 * from.abs().max(1e-9) {
             (from, to) = match scale {
-                Scale::Linear => (from - 0.5, to + 0.5),
+                // One value is shown against 0.
+                Scale::Linear if from > 0.0 => (0.0, to),
+                Scale::Linear if from < 0.0 => (from, 0.0),
+                Scale::Linear => (0.0, 1.0),
                 Scale::Log => (from - 0.3, to + 0.3),
             };
         }
-        Self { scale, from, to }
+        Self {
+            scale,
+            least_step: match axis.ticks {
+                Ticks::Whole => 1.0,
+                Ticks::Round | Ticks::Named(_) => 0.0,
+            },
+            from,
+            to,
+        }
     }
 
     /// The place of a value; `None` where it has none.
@@ -57,7 +70,7 @@ impl Fitted {
     }
 
     fn even_ticks(&self, most: usize) -> Vec<(f64, String)> {
-        let step = nice_step((self.to - self.from) / most.max(1) as f64);
+        let step = nice_step((self.to - self.from) / most.max(1) as f64).max(self.least_step);
         let first = (self.from / step - 1e-9).ceil() as i64;
         let last = (self.to / step + 1e-9).floor() as i64;
         (first..=last)
@@ -93,6 +106,7 @@ impl Fitted {
             let (from, to) = (10_f64.powf(self.from), 10_f64.powf(self.to));
             let even = Self {
                 scale: Scale::Linear,
+                least_step: 0.0,
                 from,
                 to,
             };
@@ -150,6 +164,35 @@ mod tests {
         assert_eq!(
             labels(Axis::log(""), &[5.0, 500.0], 8),
             ["5", "10", "20", "50", "100", "200", "500"]
+        );
+    }
+
+    #[test]
+    fn what_is_counted_has_no_fractions_and_one_value_stands_against_zero() {
+        let at = |axis: Axis, values: &[f64]| {
+            let fitted = Fitted::new(&axis, values.iter().copied(), false);
+            let labels = fitted.ticks(10).into_iter().map(|(_, label)| label);
+            (fitted.from, fitted.to, labels.collect::<Vec<_>>())
+        };
+        let labels = |labels: &[&str]| labels.iter().map(|&l| l.to_owned()).collect::<Vec<_>>();
+        // Between two steps there is none; a hundred of them have round ones.
+        assert_eq!(
+            at(Axis::whole("").range(0.0, 2.0), &[]),
+            (0.0, 2.0, labels(&["0", "1", "2"]))
+        );
+        assert_eq!(
+            at(Axis::whole("").range(0.0, 100.0), &[]).2[..3],
+            labels(&["0", "10", "20"])
+        );
+        assert_eq!(at(Axis::whole(""), &[1.0]), (0.0, 1.0, labels(&["0", "1"])));
+        assert_eq!(at(Axis::linear(""), &[7.0, 7.0]).0, 0.0);
+        assert_eq!(at(Axis::linear(""), &[-2.0]).1, 0.0);
+        assert_eq!(
+            (
+                at(Axis::linear(""), &[0.0]).0,
+                at(Axis::linear(""), &[0.0]).1
+            ),
+            (0.0, 1.0)
         );
     }
 

@@ -14,7 +14,10 @@ use crate::{
     error::Result,
     passes::Passing,
     run::read_config,
-    run_report::{page::page, summary},
+    run_report::{
+        page::{Shown, page},
+        summary,
+    },
 };
 
 #[derive(Debug, Args)]
@@ -101,6 +104,9 @@ pub(super) struct ReportArgs {
     /// Runs with the same classes to set beside it
     #[arg(long, value_name = "RUN", num_args = 1..)]
     compare: Vec<PathBuf>,
+    /// Title of the page [default: the run's name]
+    #[arg(long, value_name = "TEXT")]
+    title: Option<String>,
     /// Write the report as one HTML page
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -134,12 +140,18 @@ impl ReportArgs {
             .filter_map(|(flag, path)| Some((flag, path.as_deref()?)))
             .collect();
         command::prepare_outputs(&files)?;
-        let (report, pictures) = command::report(&self.settings()?)?;
+        let (report, shown) = command::report(&self.settings()?)?;
         if files.is_empty() {
             return command::print_text(&summary(&report));
         }
         let json = serde_json::to_string_pretty(&report).expect("a report is plain data") + "\n";
-        let page = page(&report, pictures);
+        let page = page(
+            &report,
+            Shown {
+                title: self.title.clone(),
+                ..shown
+            },
+        );
         let mut all = Ok(());
         for (flag, path) in files {
             let written = match flag {

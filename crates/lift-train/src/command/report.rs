@@ -4,15 +4,16 @@
 //! asked again, a report computes nothing. Invariant: recorded predictions that do not give the recorded accuracy are
 //! refused.
 
+mod pictures;
+
 use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use lift_image::decode::Decoder;
 use lift_models::Head;
-use lift_page::{Group, Thumbnail, escape::visible, terminal};
+use lift_page::{day, terminal};
 use lift_shards::{layout::split_dir, outputs, shard::ShardReader};
 use tch::Device;
 
@@ -31,19 +32,11 @@ use crate::{
     provenance::Provenance,
     report::Report,
     run::MADE_HEAD,
-    run_report::{
-        Confused, Recorded, RunReport, curves, judged, page::PICTURE_BYTES, plain_of, slices,
-    },
+    run_report::{Recorded, RunReport, curves, page::Shown, plain_of, slices},
     transfer::{Target, Transfer},
 };
 
 const BEFORE: &str = "predictions-before.parquet";
-
-/// Images of a pair that are shown, and of the class it is taken for.
-const IMAGES_A_PAIR: usize = 3;
-
-/// The longest side of a thumbnail, in pixels.
-const THUMBNAIL: u32 = 72;
 
 /// What a report is made of.
 #[derive(Clone, Debug)]
@@ -62,11 +55,11 @@ pub struct ReportSettings {
     pub shards: Option<PathBuf>,
 }
 
-/// The report of a run, and images of its confused pairs.
+/// The report of a run, and what a page shows besides: images, and its day.
 ///
 /// # Errors
 /// When the run, or what is needed to compute what it did not record, cannot be used.
-pub fn report(settings: &ReportSettings) -> Result<(RunReport, Vec<Group>)> {
+pub fn report(settings: &ReportSettings) -> Result<(RunReport, Shown)> {
     let run = &settings.run;
     let report = Report::read(run)?;
     let compared = super::compare(&settings.compare)?;
@@ -156,11 +149,14 @@ pub fn report(settings: &ReportSettings) -> Result<(RunReport, Vec<Group>)> {
         missing,
     };
     let joined = RunReport::of(&report, recorded)?;
-    let pictures = match (&test, &after) {
-        (Some(test), Some(after)) => pictures(test, &joined.confused, after)?,
-        _ => Vec::new(),
+    let mut shown = Shown {
+        day: written_on(run),
+        ..Shown::default()
     };
-    Ok((joined, pictures))
+    if let (Some(test), Some(after)) = (&test, &after) {
+        pictures::gather(test, &joined, after, &mut shown)?;
+    }
+    Ok((joined, shown))
 }
 
 /// What the run's model said in the plain evaluation, computed where it was not kept.
@@ -260,39 +256,11 @@ fn before(
     read_predictions(&path, report.num_classes).map(Some)
 }
 
-/// The first images of each confused pair, and of the class it is taken for, while there is room on a page.
-fn pictures(test: &ShardReader, pairs: &[Confused], judged: &[Prediction]) -> Result<Vec<Group>> {
-    if test.len() != judged.len() {
-        return Ok(Vec::new());
-    }
-    let mut decoder = Decoder::default();
-    let mut room = PICTURE_BYTES;
-    let mut groups = Vec::new();
-    for pair in pairs {
-        let (class, other) = (visible(&pair.class), visible(&pair.predicted_class));
-        let wrong = judged::rows(judged, pair.label, pair.predicted, IMAGES_A_PAIR);
-        let right = judged::rows(judged, pair.predicted, pair.predicted, 1);
-        let captions = wrong
-            .iter()
-            .map(|&row| (row, class.clone()))
-            .chain(right.iter().map(|&row| (row, format!("{other}, right"))));
-        let mut images = Vec::new();
-        for (row, caption) in captions {
-            let thumbnail = Thumbnail::new(test.rgb(row, &mut decoder)?, THUMBNAIL)?;
-            images.push((thumbnail, caption));
-        }
-        let bytes: usize = images.iter().map(|(image, _)| image.page_bytes()).sum();
-        if bytes > room {
-            break;
-        }
-        room -= bytes;
-        groups.push(Group {
-            caption: format!(
-                "{} for {} ({} of {})",
-                pair.class, pair.predicted_class, pair.images, pair.of
-            ),
-            images,
-        });
-    }
-    Ok(groups)
+/// The day on which the run's report was written, by its file: a run does not say when it was.
+fn written_on(run: &Path) -> Option<String> {
+    let written = fs::metadata(run.join("report.json"))
+        .ok()?
+        .modified()
+        .ok()?;
+    day::utc(written)
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: figures are percent with one digit, and `-` stands where there is nothing to measure.
 
-use lift_page::terminal::aligned;
+use lift_page::terminal::{self, aligned};
 use lift_shards::{Split, classes::told_apart};
 
 use super::Report;
@@ -70,7 +70,10 @@ pub fn table<'a>(reports: impl IntoIterator<Item = &'a Report>, columns: Columns
             rows.push(row);
         }
     }
-    aligned(&rows, 2)
+    match terminal::columns() {
+        Some(columns) => terminal::folded(&rows, 2, columns),
+        None => aligned(&rows, 2),
+    }
 }
 
 /// A line a class: training images, and the accuracy of each evaluation.

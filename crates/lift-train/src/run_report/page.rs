@@ -3,38 +3,69 @@
 //! It computes nothing that is not in [`RunReport`]. Invariant: the page stays below 2 MB, whatever the number of
 //! classes: long tables keep their most telling rows and say so, and thumbnails are added while there is room.
 
+mod bars;
 mod charts;
+mod confusion;
+mod paths;
 mod tables;
 
 use lift_page::{Block, Cell, Figure as ChartFigure, Group, KeyFigure, Page, Section, number};
 
+use paths::shortened;
+
 use super::{
     RunReport, State,
+    interval::ENOUGH,
     summary::{chosen, subject},
 };
 
 /// The most bytes of thumbnails on a page.
 pub const PICTURE_BYTES: usize = 500_000;
 
+/// Points that a curve is drawn from.
+const LEAST_POINTS: usize = 3;
+
 const CONSISTENCY: &str = "Class-conditional consistency";
 
-/// The page of a report, with example images of its confused pairs.
-pub fn page(report: &RunReport, pictures: Vec<Group>) -> Page {
+/// What the page shows and the report does not hold.
+#[derive(Clone, Debug, Default)]
+pub struct Shown {
+    /// Its title; none: the run's name.
+    pub title: Option<String>,
+    /// The day on which the run's report was written; none where that is not known.
+    pub day: Option<String>,
+    /// Images of the confused pairs.
+    pub confused: Vec<Group>,
+    /// Images that the model was right and wrong about.
+    pub judged: Vec<Group>,
+}
+
+/// The page of a report.
+pub fn page(report: &RunReport, shown: Shown) -> Page {
+    let day = shown.day.as_ref();
+    let day = day.map_or_else(String::new, |day| format!("; ended on {day}"));
     let all = [
         accuracy(report),
         training(report),
         frequency(report),
         classes(report),
         sliced(report),
-        confused(report, pictures),
+        confused(report, shown.confused),
+        predictions(shown.judged),
         calibration(report),
         consistency(report),
         compared(report),
         reproduce(report),
     ];
     Page {
-        title: format!("Run {}", report.name),
-        subtitle: subject(report),
+        title: shown
+            .title
+            .unwrap_or_else(|| format!("Run {}", report.name)),
+        subtitle: format!(
+            "{}{day}; lift-train {}",
+            subject(report),
+            report.reproduce.tool_version
+        ),
         sections: all.into_iter().flatten().collect(),
         footer: format!("lift-train {}", report.reproduce.tool_version),
     }
@@ -86,8 +117,8 @@ fn accuracy(report: &RunReport) -> Option<Section> {
     }
     if let Some(cost) = &report.cost {
         let note = format!(
-            "{} steps on {}",
-            number::grouped(cost.steps as u64),
+            "{} on {}",
+            number::counted(cost.steps as u64, "step"),
             report.device
         );
         figures
@@ -100,12 +131,14 @@ fn accuracy(report: &RunReport) -> Option<Section> {
         .collect();
     parts.push(Block::KeyFigures(figures));
     parts.push(Block::Table(tables::accuracy(&report.accuracy)));
+    parts.extend(bars::bands(report).map(Block::Chart));
     parts.push(Block::Table(tables::intervals(&report.accuracy)));
     let (many, few) = (report.bands.many_above, report.bands.few_below);
     parts.push(Block::Text(format!(
         "Bands go by training images: many above {many}, few below {few}. Their accuracy is the mean of their classes' \
          accuracies. Before tuning is the run's own model before its first step. Intervals are bootstraps of the images \
-         within each class (1,000 resamples)."
+         within each class (1,000 resamples), and Wilson's where a class has fewer than {ENOUGH} test images or resampling sees \
+         no spread."
     )));
     section("Accuracy", parts)
 }
@@ -117,18 +150,26 @@ fn sliced(report: &RunReport) -> Option<Section> {
 }
 
 fn training(report: &RunReport) -> Option<Section> {
-    let mut parts: Vec<Block> = charts::curves(&report.curves)
-        .into_iter()
-        .map(Block::Chart)
-        .collect();
-    parts.extend(charts::validation(&report.validation).map(Block::Chart));
+    let mut parts: Vec<Block> = Vec::new();
+    // A line through a point or two shows nothing that their numbers do not.
+    if report.curves.len() < LEAST_POINTS {
+        parts.extend(tables::curves(&report.curves).map(Block::Table));
+    } else {
+        parts.extend(charts::curves(&report.curves).into_iter().map(Block::Chart));
+    }
+    if report.validation.len() < LEAST_POINTS {
+        parts.extend(tables::validation(&report.validation).map(Block::Table));
+    } else {
+        parts.extend(charts::validation(&report.validation).map(Block::Chart));
+    }
     parts.extend(report.selection.as_ref().map(|s| Block::Text(chosen(s))));
     parts.extend(tables::effort(report).map(Block::Table));
     section("Training", parts)
 }
 
 fn frequency(report: &RunReport) -> Option<Section> {
-    let chart = charts::frequency(report)?;
+    // A line through a few classes says less than their names do.
+    let chart = bars::classes(report).or_else(|| charts::frequency(report))?;
     section("Accuracy and class frequency", vec![Block::Chart(chart)])
 }
 
@@ -148,7 +189,11 @@ fn confused(report: &RunReport, pictures: Vec<Group>) -> Option<Section> {
     if report.confused.is_empty() {
         return None;
     }
-    let mut parts = vec![Block::Table(tables::confused(&report.confused))];
+    let mut parts: Vec<Block> = confusion::matrix(report)
+        .map(Block::Matrix)
+        .into_iter()
+        .collect();
+    parts.push(Block::Table(tables::confused(&report.confused)));
     if !pictures.is_empty() {
         parts.push(Block::Gallery(lift_page::Gallery {
             caption: "The first test images of each pair".into(),
@@ -156,6 +201,19 @@ fn confused(report: &RunReport, pictures: Vec<Group>) -> Option<Section> {
         }));
     }
     section("Confused classes", parts)
+}
+
+fn predictions(groups: Vec<Group>) -> Option<Section> {
+    if groups.is_empty() {
+        return None;
+    }
+    let caption = "The test images that the tuned model was surest of, right and wrong, one a class, with its probability \
+                   of what it took them for";
+    let gallery = lift_page::Gallery {
+        caption: caption.into(),
+        groups,
+    };
+    section("Right and wrong", vec![Block::Gallery(gallery)])
 }
 
 fn calibration(report: &RunReport) -> Option<Section> {
@@ -220,12 +278,12 @@ fn reproduce(report: &RunReport) -> Option<Section> {
     let mut parts = Vec::new();
     if let Some(command) = &r.command {
         parts.push(Block::Heading("The command".into()));
-        parts.push(Block::Code(command.clone()));
+        parts.push(Block::Code(shortened(command)));
     }
     parts.push(Block::Table(tables::hashes(r)));
     if let Some(settings) = &r.settings {
         parts.push(Block::Heading("The settings that it meant".into()));
-        parts.push(Block::Code(settings.clone()));
+        parts.push(Block::Code(shortened(settings)));
     }
     section("Reproduce", parts)
 }

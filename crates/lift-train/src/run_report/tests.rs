@@ -207,7 +207,7 @@ fn json_and_markdown_are_as_they_were() {
     );
     assert_golden(
         "run-report.md",
-        &page::page(&report, Vec::new()).markdown(100),
+        &page::page(&report, page::Shown::default()).markdown(100),
     );
     assert_golden("run-report.txt", &summary(&report));
 }
@@ -277,7 +277,7 @@ fn figures_are_those_of_the_predictions() {
 #[test]
 fn names_do_no_harm() {
     let report = report();
-    let html = page::page(&report, Vec::new()).html();
+    let html = page::page(&report, page::Shown::default()).html();
     for harm in [
         "<script>alert",
         "<img src=x",
@@ -290,7 +290,7 @@ fn names_do_no_harm() {
         assert!(!html.contains(harm), "{harm:?} stands in the page");
     }
     assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
-    let markdown = page::page(&report, Vec::new()).markdown(100);
+    let markdown = page::page(&report, page::Shown::default()).markdown(100);
     // Command and settings stand between fences, which they cannot close.
     assert_eq!(markdown.matches("```").count(), 4);
     let outside: String = markdown.split("```").step_by(2).collect();
@@ -352,7 +352,7 @@ fn a_page_of_many_classes_stays_below_two_megabytes() {
         ..Recorded::default()
     };
     let report = RunReport::of(&large, recorded).unwrap();
-    let html = page::page(&report, Vec::new()).html();
+    let html = page::page(&report, page::Shown::default()).html();
     let bytes = html.len() + page::PICTURE_BYTES;
     assert!(bytes < 2_000_000, "{bytes} bytes");
     assert!(html.contains("8,142 rows"));
@@ -380,7 +380,7 @@ fn other_classes_are_refused_and_missing_parts_are_left_out() {
     let alone = RunReport::of(&first, Recorded::default()).unwrap();
     assert_eq!((alone.accuracy.len(), alone.confused.len()), (2, 0));
     assert_eq!(alone.per_class[0].interval, None);
-    let html = page::page(&alone, Vec::new()).html();
+    let html = page::page(&alone, page::Shown::default()).html();
     for heading in [
         "Calibration",
         "Confused classes",
@@ -394,4 +394,45 @@ fn other_classes_are_refused_and_missing_parts_are_left_out() {
         ..first
     };
     assert!(RunReport::of(&none, Recorded::default()).is_err());
+}
+
+#[test]
+fn a_page_names_no_folder_of_the_machine_and_takes_its_title_from_whom_it_is_for() {
+    let mut report = report();
+    report.reproduce.command = Some("lift-train --shards /home/me/secret/shards".into());
+    report.reproduce.settings = Some("model = \"/home/me/secret/clip\"\n".into());
+    let shown = page::Shown {
+        title: Some("Birds <of> 2026".into()),
+        day: Some("2026-03-01".into()),
+        ..page::Shown::default()
+    };
+    let html = page::page(&report, shown).html();
+    assert!(!html.contains("secret") && html.contains("…/clip") && html.contains("…/shards"));
+    assert!(
+        html.contains("<h1>Birds &lt;of&gt; 2026</h1>") && html.contains("ended on 2026-03-01")
+    );
+    assert!(!html.contains("not measured"));
+}
+
+#[test]
+fn no_interval_is_a_point_and_every_mistake_has_a_cell() {
+    let report = report();
+    // Class 0 is right in all of four images before and after: resampling sees no spread in it.
+    for line in &report.accuracy {
+        for figure in line.figures().into_iter().flatten() {
+            let [low, high] = figure.interval.unwrap();
+            assert!(low < high, "{line:?}");
+        }
+    }
+    let html = page::page(&report, page::Shown::default()).html();
+    // Before, no image of the band `few` was right: Wilson of 0 of 8.
+    assert!(
+        html.contains("<td>0.0–32.4"),
+        "0 of 8 is at most z^2 / (8 + z^2) = 32.4 %"
+    );
+    let matrix = html.split("<svg class=\"matrix").nth(1).unwrap();
+    let matrix = matrix.split("</svg>").next().unwrap();
+    // Six classes that are right in some images, five of which are taken for the next.
+    assert_eq!(matrix.matches("h-32z").count(), 11);
+    assert!(matrix.contains("9 of 24 test images were taken for another class"));
 }

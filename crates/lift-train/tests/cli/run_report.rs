@@ -311,8 +311,9 @@ fn the_page_of_a_run_works_in_chromium_whatever_its_classes_are_called() {
         (&seen["scripts"], &seen["handlers"]),
         (&1.into(), &0.into())
     );
-    // Each chart is drawn for wide and for narrow windows: five curves, frequency, two of calibration.
-    assert_eq!(seen["charts"], 16);
+    // Each chart is drawn for wide and for narrow windows: five curves, bands, frequency, two of calibration; the classes
+    // against each other once.
+    assert_eq!(seen["charts"], 19);
     let labels = |key: &str| -> Vec<u32> {
         let cells = seen[key].as_array().unwrap().iter();
         cells

@@ -1,13 +1,14 @@
 //! The images' quality on the page, and the same by groups.
 
-use super::{LISTED_CLASSES, LISTED_FILES};
+use super::{LISTED_CLASSES, LISTED_FILES, gallery, group};
 use crate::report::measures::Groups;
+use crate::report::pictures::{Pictures, clearest};
 use crate::report::quality::{Distribution, Flag, SplitQuality};
 use crate::report::{Report, names};
 use lift_page::{Axis, Block, Cell, Figure, Plot, Section, Table, number};
 use std::collections::HashMap;
 
-pub(super) fn quality(report: &Report) -> Option<Section> {
+pub(super) fn quality(report: &Report, pictures: &Pictures) -> Option<Section> {
     if report.quality.is_empty() {
         return None;
     }
@@ -15,6 +16,21 @@ pub(super) fn quality(report: &Report) -> Option<Section> {
     parts.push(Block::Text(
         "Measured on the images as the shards hold them. A flag is a question, not a verdict."
             .to_owned(),
+    ));
+    let flagged = pictures.flagged.iter().map(|(flag, shown)| {
+        let all = clearest(&report.quality, *flag).len() as u64;
+        let caption = format!(
+            "{}: {} of {}, by {}",
+            flag.title(),
+            shown.len(),
+            number::grouped(all),
+            flag.measure()
+        );
+        group(report, caption, shown)
+    });
+    parts.extend(gallery(
+        "Flagged images, the clearest cases first:",
+        flagged.collect(),
     ));
     parts.extend(quarantine_table(report).map(Block::Table));
     parts.push(Block::Heading("Channels".to_owned()));
@@ -72,7 +88,7 @@ pub(super) fn groups(groups: &Groups) -> Section {
     }
     let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
     let caption = format!(
-        "SplitTail and quality by {}, the largest groups first",
+        "Tail and quality by {}, the largest groups first",
         groups.column
     );
     let mut table = Table::new(&caption, &headings);
@@ -112,7 +128,14 @@ fn flags_table(report: &Report) -> Table {
     let mut headings = vec!["flag", "definition"];
     headings.extend(heads.iter().map(String::as_str));
     let mut table = Table::new("Flagged images", &headings);
-    for flag in Flag::ALL {
+    // What the shards do not tell is said in a sentence, once.
+    let told = |flag: &Flag| {
+        report
+            .quality
+            .iter()
+            .any(|split| split.count(*flag).is_some())
+    };
+    for flag in Flag::ALL.into_iter().filter(told) {
         let mut row = vec![Cell::text(flag.title()), Cell::Text(flag.definition())];
         for split in &report.quality {
             match split.count(flag) {
@@ -120,7 +143,7 @@ fn flags_table(report: &Report) -> Table {
                     let share = count as f64 / split.images.max(1) as f64;
                     row.extend([Cell::Count(count), Cell::Percent(share, 2)]);
                 }
-                None => row.extend([Cell::text("not recorded"), Cell::Missing]),
+                None => row.extend([Cell::Missing, Cell::Missing]),
             }
         }
         table.push(row);
@@ -252,20 +275,10 @@ fn capitalised(text: &str) -> String {
 
 fn files_table(report: &Report, flag: Flag) -> Option<Table> {
     let classes = names(&report.classes);
-    let mut files: Vec<_> = report
-        .quality
-        .iter()
-        .flat_map(|split| split.flagged.iter().map(move |image| (split, image)))
-        .filter(|(_, image)| image.flag == flag)
-        .collect();
+    let files = clearest(&report.quality, flag);
     if files.is_empty() {
         return None;
     }
-    // The clearest cases first: the smallest value, but for what is flagged for being large.
-    files.sort_by(|(_, a), (_, b)| match flag {
-        Flag::Bright | Flag::OddAspect => b.value.total_cmp(&a.value),
-        _ => a.value.total_cmp(&b.value),
-    });
     let heading = format!("#{}", flag.measure());
     let mut table = Table::new(
         &format!("Files: {}", flag.title()),
@@ -273,7 +286,7 @@ fn files_table(report: &Report, flag: Flag) -> Option<Table> {
     );
     for (split, image) in files {
         table.push(vec![
-            Cell::text(&split.split),
+            Cell::text(&report.quality[split].split),
             Cell::text(&image.path),
             class(&classes, image.label),
             Cell::Float(f64::from(image.value), 2),

@@ -1,19 +1,33 @@
 //! The long tail on the page: what each split has, and the profiles that come close.
 
-use super::{colour, split_name};
-use crate::report::Report;
+use super::{colour, gallery, group, split_name};
 use crate::report::fit::POWERS;
+use crate::report::pictures::Pictures;
 use crate::report::tail::SplitTail;
+use crate::report::{Report, names};
 use lift_page::{
     Axis, Block, Cell, Colour, Figure, Mark, Plot, Rule, Section, Series, Table, number,
 };
 use lift_shards::split::Band;
 
-pub(super) fn long_tail(report: &Report) -> Section {
+pub(super) fn long_tail(report: &Report, pictures: &Pictures) -> Section {
     let mut parts = vec![
         Block::Chart(profile(report)),
         Block::Table(splits_table(report)),
     ];
+    let bands = pictures.bands.iter().map(|(band, shown)| {
+        let caption = format!(
+            "{}: {} of {} classes",
+            band_name(report, *band),
+            shown.len(),
+            report.splits[0].stats.bands[*band as usize].classes
+        );
+        group(report, caption, shown)
+    });
+    parts.extend(gallery(
+        "Samples of each band: the first image of classes from its largest to its smallest.",
+        bands.collect(),
+    ));
     if let Some(fits) = report.splits[0].fits {
         let mut table = Table::new(
             "Profiles that come closest to the class counts, largest first",
@@ -83,20 +97,29 @@ fn power(power: f64) -> String {
     }
 }
 
+/// The most classes that are named below the chart.
+const NAMED: usize = 12;
+
 fn profile(report: &Report) -> Figure {
     let train = &report.splits[0];
     let edges = report.band_edges;
-    let mut counts: Vec<u64> = report.classes.iter().map(|row| row.images[0]).collect();
-    counts.sort_unstable_by(|a, b| b.cmp(a));
+    let mut rows: Vec<_> = report.classes.iter().collect();
+    rows.sort_by_key(|row| (std::cmp::Reverse(row.images[0]), row.label));
+    let counts: Vec<u64> = rows.iter().map(|row| row.images[0]).collect();
+    // Few classes have a bar and a name each, around whole places; many are steps from 0 on.
+    let is_named = counts.len() <= NAMED;
+    let middle = if is_named { 0.0 } else { 0.5 };
     let mut series = Vec::new();
     let mut said = Vec::new();
     for band in Band::ALL {
         let of_band = |&(_, &count): &(usize, &u64)| edges.band(count) == band && count > 0;
         let mut points: Vec<(f64, f64)> = Vec::new();
+        let mut bars: Vec<(f64, f64, f64)> = Vec::new();
         let mut classes = 0;
         for (rank, &count) in counts.iter().enumerate().filter(of_band) {
             classes += 1;
             let (from, height) = (rank as f64, count as f64);
+            bars.push((from - 0.4, from + 0.4, height));
             // A step ends where the next begins: equal neighbours need no point between them.
             match points.last_mut() {
                 Some(last) if last.1 == height => last.0 = from + 1.0,
@@ -106,7 +129,12 @@ fn profile(report: &Report) -> Figure {
         let name = band_name(report, band);
         said.push(format!("{name}: {classes} classes"));
         if !points.is_empty() {
-            series.push(Series::new(name, colour(band), Mark::Area(points)));
+            let mark = if is_named {
+                Mark::Bars(bars)
+            } else {
+                Mark::Area(points)
+            };
+            series.push(Series::new(name, colour(band), mark));
         }
     }
     if let Some(fits) = train.fits {
@@ -114,7 +142,7 @@ fn profile(report: &Report) -> Figure {
             // Two hundred places are a smooth line.
             let step = fits.classes.div_ceil(200);
             let places = (0..fits.classes).step_by(step).chain([fits.classes - 1]);
-            places.map(|i| (i as f64 + 0.5, at(i))).collect()
+            places.map(|i| (i as f64 + middle, at(i))).collect()
         };
         let exponential = line(&|i| fits.exponential.at(i, fits.classes));
         let pareto = line(&|i| fits.pareto.at(i, fits.classes));
@@ -130,7 +158,13 @@ fn profile(report: &Report) -> Figure {
         ));
     }
     let name = split_name(train);
-    let x = Axis::linear("classes, largest first").range(0.0, counts.len().max(1) as f64);
+    let title = "classes, largest first";
+    let x = if is_named {
+        let all = names(&report.classes);
+        Axis::named(title, rows.iter().map(|row| all[&row.label].clone()))
+    } else {
+        Axis::whole(title).range(0.0, counts.len() as f64)
+    };
     let plot = Plot::new(x, Axis::log("images (log scale)"), series).rules(vec![
         Rule::Horizontal(
             edges.many_above as f64,

@@ -13,12 +13,12 @@ use crate::{
     },
 };
 
-const BEFORE: &str = "before tuning";
-const AFTER: &str = "after tuning";
+pub const BEFORE: &str = "before tuning";
+pub const AFTER: &str = "after tuning";
 
 /// A colour for what was before tuning, another one for after, the same in every chart.
-const BEFORE_COLOUR: Colour = Colour::Orange;
-const AFTER_COLOUR: Colour = Colour::Blue;
+pub const BEFORE_COLOUR: Colour = Colour::Orange;
+pub const AFTER_COLOUR: Colour = Colour::Blue;
 
 /// Dots of a series that a chart keeps: more would make the page too large, and hide each other.
 const MOST_DOTS: usize = 1000;
@@ -44,6 +44,11 @@ fn thinned(mut points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     points.into_iter().step_by(step).collect()
 }
 
+/// The steps of a training, from its start.
+fn steps(last: usize) -> Axis {
+    Axis::whole("step").range(0.0, last.max(1) as f64)
+}
+
 /// Loss, learning rate, speed and waiting over steps; nothing without training.
 pub fn curves(points: &[CurvePoint]) -> Vec<Figure> {
     let (Some(first), Some(last)) = (points.first(), points.last()) else {
@@ -56,17 +61,21 @@ pub fn curves(points: &[CurvePoint]) -> Vec<Figure> {
         let y = Axis::linear(axis);
         Figure {
             title: title.into(),
-            description: format!(
-                "From {} at step {} to {} at step {}; the highest is {}.",
-                decimal(value(first), places),
-                first.step,
-                decimal(value(last), places),
-                last.step,
-                decimal(highest, places)
-            ),
+            description: if points.len() == 1 {
+                format!("{} at step {}.", decimal(value(first), places), first.step)
+            } else {
+                format!(
+                    "From {} at step {} to {} at step {}; the highest is {}.",
+                    decimal(value(first), places),
+                    first.step,
+                    decimal(value(last), places),
+                    last.step,
+                    decimal(highest, places)
+                )
+            },
             caption: String::new(),
             plot: Plot::new(
-                Axis::linear("step"),
+                steps(last.step),
                 if lowest >= 0.0 && highest > 0.0 {
                     y.range(0.0, 1.05 * highest)
                 } else {
@@ -116,10 +125,12 @@ fn by_band(
     all: &str,
 ) -> Option<Figure> {
     let mut lines: [Vec<(f64, f64)>; 4] = Default::default();
+    let mut last = 0;
     for (step, mean, [many, medium, few]) in points {
         for (line, value) in lines.iter_mut().zip([mean, many, medium, few]) {
             line.extend(value.map(|value| (step as f64, 100.0 * value)));
         }
+        last = last.max(step);
     }
     if lines.iter().all(Vec::is_empty) {
         return None;
@@ -133,7 +144,10 @@ fn by_band(
     ];
     let ends = names.iter().zip(&lines).filter_map(|(name, line)| {
         let (first, last) = (line.first()?, line.last()?);
-        Some(format!("{name} from {:.1} to {:.1} %", first.1, last.1))
+        Some(match line.len() {
+            1 => format!("{name} {:.1} %", last.1),
+            _ => format!("{name} from {:.1} to {:.1} %", first.1, last.1),
+        })
     });
     let ends: Vec<String> = ends.collect();
     let series = names.iter().zip(colours).zip(lines);
@@ -142,7 +156,7 @@ fn by_band(
         description: format!("{}.", ends.join(", ")),
         caption: caption.into(),
         plot: Plot::new(
-            Axis::linear("step"),
+            steps(last),
             Axis::linear("accuracy in %").range(0.0, 100.0),
             series
                 .filter(|(_, line)| !line.is_empty())

@@ -4,7 +4,11 @@ use lift_page::{Cell, Table, number};
 
 use crate::{
     consistency::{Consistency, Gap, QUANTILES},
-    run_report::{Accuracy, Compared, Confused, Reproduce, RunReport, State, slices::Slices},
+    run_report::{
+        Accuracy, Compared, Confused, Reproduce, RunReport, State,
+        curves::{CurvePoint, ValidationPoint},
+        slices::Slices,
+    },
 };
 
 /// Rows that a table of classes keeps: more would make the page too large.
@@ -16,7 +20,7 @@ fn percent(value: Option<f64>) -> Cell {
 
 fn interval(interval: Option<[f64; 2]>) -> Cell {
     interval.map_or(Cell::Missing, |[low, high]| {
-        Cell::Text(format!("{:.1} to {:.1} %", 100.0 * low, 100.0 * high))
+        Cell::Text(format!("{:.1}–{:.1}", 100.0 * low, 100.0 * high))
     })
 }
 
@@ -62,7 +66,7 @@ pub fn slices(slices: &Slices) -> Table {
         &slices.column,
         "#images",
         "#accuracy",
-        "95 % interval",
+        "#95 % interval, %",
         "#mean class",
         "#classes",
     ];
@@ -104,7 +108,7 @@ pub fn accuracy(lines: &[Accuracy]) -> Table {
 
 /// The intervals of accuracies.
 pub fn intervals(lines: &[Accuracy]) -> Table {
-    let mut table = with_columns("95 % intervals", lines);
+    let mut table = with_columns("95 % intervals, in %", lines);
     for (i, name) in FIGURES.into_iter().enumerate() {
         let mut row = vec![Cell::text(name)];
         let of = |line: &Accuracy| interval(line.figures()[i].and_then(|figure| figure.interval));
@@ -112,6 +116,54 @@ pub fn intervals(lines: &[Accuracy]) -> Table {
         table.push(row);
     }
     table
+}
+
+/// A row a line of the log, where there are a few; nothing without one.
+pub fn curves(points: &[CurvePoint]) -> Option<Table> {
+    let headings = [
+        "#step",
+        "#loss",
+        "#accuracy",
+        "#many",
+        "#medium",
+        "#few",
+        "#learning rate",
+        "#images a second",
+        "#waiting for data",
+    ];
+    let mut table = Table::new("While training, means since the step before", &headings);
+    for p in points {
+        let mut row = vec![Cell::Count(p.step as u64), Cell::Float(p.loss, 3)];
+        let accuracies = [p.train_accuracy, p.train_many, p.train_medium, p.train_few];
+        row.extend(accuracies.map(percent));
+        row.extend([
+            Cell::Float(p.lr, 5),
+            Cell::Float(p.images_per_second, 0),
+            Cell::Percent(p.data_wait_share, 1),
+        ]);
+        table.push(row);
+    }
+    (!points.is_empty()).then_some(table)
+}
+
+/// A row a validation, where there are a few; nothing without one.
+pub fn validation(points: &[ValidationPoint]) -> Option<Table> {
+    let headings = [
+        "#step",
+        "#overall",
+        "#mean class",
+        "#many",
+        "#medium",
+        "#few",
+    ];
+    let mut table = Table::new("Accuracy on the val split, plain evaluation", &headings);
+    for p in points {
+        let v = &p.validation;
+        let mut row = vec![Cell::Count(p.step as u64)];
+        row.extend([v.overall, v.mean_class, v.many, v.medium, v.few].map(percent));
+        table.push(row);
+    }
+    (!points.is_empty()).then_some(table)
 }
 
 /// What was tuned, and what it took.
@@ -146,17 +198,18 @@ pub fn effort(report: &RunReport) -> Option<Table> {
             "time spent waiting for data",
             Cell::Percent(cost.data_wait_share, 1),
         );
-        row(
-            "memory of the host, at most",
-            text(cost.peak_memory_bytes.map(number::bytes)),
-        );
+        if let Some(bytes) = cost.peak_memory_bytes {
+            row(
+                "memory of the host, at most",
+                Cell::text(number::bytes(bytes)),
+            );
+        }
         if let Some(bytes) = cost.peak_device_bytes {
             row(
                 "memory of the GPU, at most",
                 Cell::text(number::bytes(bytes)),
             );
         }
-        row("energy", Cell::text("not measured"));
     }
     row("device, precision", Cell::text(&report.device));
     (report.parameters.is_some() || report.cost.is_some()).then_some(table)
@@ -173,7 +226,7 @@ pub fn classes(report: &RunReport) -> Table {
         "#before",
         "#after",
         "#change",
-        "95 % of after",
+        "#95 % of after",
         "taken for most",
     ];
     let is_cut = report.per_class.len() > MOST_CLASSES;
@@ -361,12 +414,11 @@ pub fn differences(report: &RunReport) -> Table {
 /// The hashes that a run started from.
 pub fn hashes(reproduce: &Reproduce) -> Table {
     let mut table = Table::new("What it started from", &["of", "hash", "kind"]);
+    // Runs of an earlier version did not keep them.
     let mut row = |what: &str, hash: Option<&String>| {
-        table.push(vec![
-            Cell::text(what),
-            text(hash.cloned()),
-            Cell::text("XXH3-64"),
-        ]);
+        if let Some(hash) = hash {
+            table.push([what, hash, "XXH3-64"].map(Cell::text).to_vec());
+        }
     };
     row("manifest of the training shards", reproduce.shards.as_ref());
     row("classifier file", reproduce.head.as_ref());
