@@ -36,6 +36,16 @@ pub fn root() -> PathBuf {
         .to_path_buf()
 }
 
+/// The numbers of a JSON list.
+///
+/// # Panics
+/// When it is something else.
+pub fn numbers(value: &serde_json::Value) -> Vec<f64> {
+    let list = value.as_array().expect("a list");
+    let numbers = list.iter().map(|one| one.as_f64().expect("a number"));
+    numbers.collect()
+}
+
 /// A file or folder of the reference data, or `None` and a printed reason when the data are not here at all.
 pub fn shared(relative: &str) -> Option<PathBuf> {
     let base =

@@ -2,16 +2,17 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use lift_models::{Precision, VisionTower};
+use lift_models::{Clip, Footprint, Precision, VisionTower};
 use lift_shards::BandEdges;
-use lift_tests::demo_model;
+use lift_tests::{demo_model, numbers};
 use lift_train::{
     classifier::ClassifierKind,
-    joint::{ClassFeatures, TextPart},
+    joint::{ClassFeatures, Joint, TextPart, TextSide},
     loss::LossKind,
     model::TunedModel,
     optim::{OptimSettings, OptimiserKind, Schedule, ScheduleKind},
     step::{Step, StepSettings},
+    tuner::{TunerOptions, Tuners},
 };
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
@@ -104,14 +105,9 @@ fn settings() -> StepSettings {
         scale: SCALE,
         label_smoothing: 0.0,
         parts: 1,
-        footprint: lift_models::Footprint { fixed: 0, each: 0 },
+        footprint: Footprint { fixed: 0, each: 0 },
         max_memory: None,
     }
-}
-
-fn numbers(value: &Value) -> Vec<f64> {
-    let list = value.as_array().unwrap();
-    list.iter().map(|number| number.as_f64().unwrap()).collect()
 }
 
 fn values(tensor: &Tensor) -> Vec<f64> {
@@ -179,11 +175,7 @@ fn both_towers_learn_as_the_authors_do() {
 /// Fresh parts start as the model before tuning.
 #[test]
 fn the_adapters_start_as_the_identity() {
-    use lift_train::{
-        joint::{Joint, TextSide},
-        tuner::{TunerOptions, Tuners},
-    };
-    let clip = lift_models::Clip::load(&demo_model()).unwrap();
+    let clip = Clip::load(&demo_model()).unwrap();
     let options = TunerOptions::new(
         "projection-both,clip-adapter-both"
             .parse::<Tuners>()

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use lift_models::{Clip, Normalisation, TensorFile, VisionTower};
-use lift_tests::{demo_model, root};
+use lift_tests::{demo_model, numbers, root};
 use lift_train::{
     classifier::{Classifier, ClassifierKind},
     joint::Joint,
@@ -240,11 +240,6 @@ fn write(case: &Case, dir: &Path) -> Tensor {
         assert!(length(&data) > 4_000_000, "{}", case.name);
     }
     logits
-}
-
-fn numbers(value: &Value) -> Vec<f64> {
-    let list = value.as_array().unwrap();
-    list.iter().map(|number| number.as_f64().unwrap()).collect()
 }
 
 #[test]

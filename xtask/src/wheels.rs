@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::bench;
 use crate::checkout::Checkout;
@@ -103,6 +103,11 @@ fn manual(program: &Path, data: &Path) -> Result<()> {
         let output = Command::new(program)
             .args(["completions", shell])
             .output()?;
+        ensure!(
+            output.status.success(),
+            "{name} completions {shell}: {}",
+            output.status
+        );
         let path = share.join(file.replace('@', &name));
         let folder = path.parent().context("it is in a folder")?;
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;

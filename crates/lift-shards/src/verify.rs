@@ -216,19 +216,9 @@ impl Looked {
         };
         let hash = match ShardIndex::open(dir, manifest, entry, number) {
             Ok(index) => looked.add_rows(file, &index),
-            Err(Error::Read { source, .. }) => {
-                let problem = format!("{file}: cannot read: {source}");
-                looked.problems.push(problem);
-                return looked;
-            }
-            Err(Error::Shard { reason, .. }) => {
-                looked.problems.push(format!("{file}: {reason}"));
-                return looked;
-            }
-            Err(err) => {
-                looked.problems.push(format!("{file}: {err}"));
-                return looked;
-            }
+            Err(Error::Read { source, .. }) => Err(format!("cannot read: {source}")),
+            Err(Error::Shard { reason, .. }) => Err(reason),
+            Err(err) => Err(err.to_string()),
         };
         match hash {
             Ok(hash) if hash == entry.xxh3 => {}
@@ -237,19 +227,24 @@ impl Looked {
                 "{file}: its hash is {hash}, the manifest says {}: the damage lies in the page header of an image",
                 entry.xxh3
             )),
-            Err(err) => looked.problems.push(format!("{file}: cannot read: {err}")),
+            Err(problem) => looked.problems.push(format!("{file}: {problem}")),
         }
         looked
     }
 
-    /// Reads the file from its first to its last byte, each row as it comes; the hash of all, in 16 hex digits.
-    fn add_rows(&mut self, file: &str, index: &ShardIndex) -> io::Result<String> {
-        let mut whole = Whole::of(&index.file)?;
+    /// Reads the file from its first to its last byte, each row as it comes; the hash of all, in 16 hex digits, or why it cannot be
+    /// read on.
+    fn add_rows(&mut self, file: &str, index: &ShardIndex) -> std::result::Result<String, String> {
+        let unread = |err: io::Error| format!("cannot read: {err}");
+        let mut whole = Whole::of(&index.file).map_err(unread)?;
         let mut buf = Vec::new();
         for (position, row) in index.rows.iter().enumerate() {
             self.counts[row.label as usize] += 1;
-            whole.read_to(row.offset, &mut buf)?;
-            whole.read_row(row, &mut buf)?;
+            let read = whole.read_row(row, &mut buf);
+            read.map_err(|err| {
+                let path = visible(index.paths.get(position));
+                format!("row {position} ({path}): cannot read: {err}")
+            })?;
             let (content, checksum) = row_hashes(&buf, row);
             if checksum == row.checksum {
                 self.contents.push(Content {
@@ -264,7 +259,8 @@ impl Looked {
                 ));
             }
         }
-        whole.read_to(whole.length, &mut buf)?;
+        let end = whole.length;
+        whole.read_to(end, &mut buf).map_err(unread)?;
         Ok(format!("{:016x}", whole.hash.digest()))
     }
 }
@@ -296,13 +292,14 @@ impl<'a> Whole<'a> {
         Ok(())
     }
 
-    /// Reads the bytes of a row. An index whose rows overlap does not get past its opening, so that nothing is read twice.
+    /// Reads what lies before a row, and its bytes. Rows lie one behind the other, as they were written.
     fn read_row(&mut self, row: &Row, buf: &mut Vec<u8>) -> io::Result<()> {
-        buf.resize(row.num_bytes as usize, 0);
         if row.offset < self.at {
             let text = "rows overlap";
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
+        self.read_to(row.offset, buf)?;
+        buf.resize(row.num_bytes as usize, 0);
         self.read(buf)
     }
 

@@ -8,6 +8,7 @@ use clap::Args;
 use lift_files::Purpose;
 
 use crate::programs::Programs;
+use crate::runs::Next;
 use crate::summary;
 
 /// What is typed for it.
@@ -56,12 +57,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
             programs.run(program, &[&[OsStr::new(command)], &config[..]].concat())?;
         }
     }
-    if run.join("report.json").is_file() {
-        // Finished before.
-    } else if run.join("checkpoint").exists() {
-        programs.run("lift-train", &["resume".as_ref(), run.as_os_str()])?;
-    } else {
-        programs.run("lift-train", &config)?;
+    match Next::of(run.clone()) {
+        Next::Finished(_) => {}
+        Next::Resume(run) => programs.run("lift-train", &["resume".as_ref(), run.as_os_str()])?,
+        Next::Begin(_) => programs.run("lift-train", &config)?,
     }
     summary::report(&run, &mut programs)?;
     summary::print(&run, &programs, args.json)

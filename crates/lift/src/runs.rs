@@ -20,7 +20,7 @@ pub(crate) struct Wishes {
 /// What is to be done for some wishes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Begin in this folder, which is not there yet.
+    /// Begin in this folder.
     Begin(PathBuf),
     /// Go on with this run.
     Resume(PathBuf),
@@ -37,15 +37,26 @@ pub(crate) fn next(out: &Path, wishes: &Wishes, again: bool) -> Result<Next> {
         if asked(&run).as_ref() != Some(wishes) {
             continue;
         }
-        if run.join("report.json").is_file() {
-            return Ok(Next::Finished(run));
-        }
-        // What died before its first checkpoint has nothing to go on with.
-        if run.join("checkpoint").exists() {
-            return Ok(Next::Resume(run));
+        match Next::of(run) {
+            // What died before its first checkpoint has nothing to go on with.
+            Next::Begin(_) => {}
+            next => return Ok(next),
         }
     }
     Ok(Next::Begin(folder(out, last + 1)))
+}
+
+impl Next {
+    /// What is to be done for the run in this folder.
+    pub fn of(run: PathBuf) -> Self {
+        if run.join("report.json").is_file() {
+            Self::Finished(run)
+        } else if run.join("checkpoint").exists() {
+            Self::Resume(run)
+        } else {
+            Self::Begin(run)
+        }
+    }
 }
 
 /// Writes down what the run in this folder is asked for, beside it.
