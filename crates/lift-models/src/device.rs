@@ -155,6 +155,21 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// What is typed for each, and what it means.
+    pub const WORDS: [(Self, &str, &str); 3] = [
+        (Self::Fp32, "fp32", "32-bit floats"),
+        (
+            Self::Bf16,
+            "bf16",
+            "bfloat16 for frozen weights and products",
+        ),
+        (
+            Self::Fp16,
+            "fp16",
+            "IEEE half, in training with a scaled loss",
+        ),
+    ];
+
     /// What is usual on a device: bf16 on CUDA, fp32 on CPUs, most of which are slower in 16 bits.
     pub fn usual(device: Device) -> Self {
         match device {
@@ -175,11 +190,11 @@ impl Precision {
 
 impl fmt::Display for Precision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Fp32 => "fp32",
-            Self::Bf16 => "bf16",
-            Self::Fp16 => "fp16",
-        })
+        let words = Self::WORDS.iter();
+        let word = words
+            .filter(|(precision, ..)| precision == self)
+            .map(|(_, word, _)| word);
+        word.take(1).try_for_each(|word| f.write_str(word))
     }
 }
 

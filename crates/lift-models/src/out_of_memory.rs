@@ -1,15 +1,13 @@
 //! Memory that does not suffice becomes an error, or less work at once.
 //!
-//! tch panics where an allocation fails. Such a panic is caught here, and said nothing of; any other goes its way.
+//! tch panics where an allocation fails. Such a panic is caught at the border of a model's work, a step or a pass, and becomes its
+//! result; any other goes its way.
 
-use std::{
-    panic::{self, AssertUnwindSafe},
-    sync::Once,
-};
+use std::panic::{self, AssertUnwindSafe};
 
 use tch::Device;
 
-use crate::{device::device_name, error::Error, memory::MemorySize, say::say};
+use crate::{device::device_name, error::Error, memory::MemorySize, panics::words, say::say};
 
 /// What was asked for at a failed allocation, as libtorch says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,15 +21,6 @@ pub struct Refused {
 /// # Errors
 /// When an allocation failed in it.
 pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Refused> {
-    static QUIET: Once = Once::new();
-    QUIET.call_once(|| {
-        let usual = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            if refused(info.payload()).is_none() {
-                usual(info);
-            }
-        }));
-    });
     // A model whose step broke off has some gradients; it is not used again.
     panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| match refused(&*payload) {
         Some(refused) => refused,
@@ -67,13 +56,15 @@ pub fn halving<T>(
     }
 }
 
+/// Whether a panic is a failed allocation.
+pub(crate) fn is_refusal(payload: &(dyn std::any::Any + Send)) -> bool {
+    refused(payload).is_some()
+}
+
 /// CUDA: `CUDA out of memory. Tried to allocate 2.00 GiB. ...`; the CPU: `DefaultCPUAllocator: can't allocate memory: you
 /// tried to allocate 1125899906842624 bytes. ...`.
 fn refused(payload: &(dyn std::any::Any + Send)) -> Option<Refused> {
-    let text = payload
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| payload.downcast_ref::<&str>().copied())?;
+    let text = words(payload)?;
     let is_refused = ["out of memory", "can't allocate memory"];
     is_refused
         .iter()

@@ -13,9 +13,9 @@ use lift_files::Purpose;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::{
-    contained::contained,
     error::{Error, Result},
     hub,
+    panics::contained,
 };
 
 /// A tokenizer that ends every text with its end token.

@@ -5,14 +5,15 @@
 
 use std::process::ExitCode;
 
-use lift_models::out_of_memory::caught;
+use lift_models::{out_of_memory::caught, panics, runtime};
 use lift_page::terminal;
 use lift_text::cli::Cli;
 
 /// Exit codes: 0 done, 1 failed, 2 wrong usage (clap exits with 2 by itself).
 fn main() -> ExitCode {
     let cli = terminal::arguments::<Cli>();
-    lift_models::runtime::prepare();
+    runtime::prepare();
+    panics::silence();
     match caught(|| cli.run()) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Err(refused) => {

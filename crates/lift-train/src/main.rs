@@ -5,13 +5,14 @@
 
 use std::process::ExitCode;
 
-use lift_models::out_of_memory::caught;
+use lift_models::{out_of_memory::caught, panics, runtime};
 use lift_page::terminal;
 use lift_train::{cli::Cli, error::Error};
 
 fn main() -> ExitCode {
     let cli = terminal::arguments::<Cli>();
-    lift_models::runtime::prepare();
+    runtime::prepare();
+    panics::silence();
     match caught(|| cli.run()) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Err(refused) => {
