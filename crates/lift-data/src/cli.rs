@@ -146,7 +146,9 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         Command::Inspect(args) => inspect::run(&args),
         Command::Datasets(args) => datasets::run(&args),
         Command::Draw(draw) => draw::run(&draw),
-        Command::Manual(manual) => manual.run(Cli::command()).map_err(CliError::Output),
+        Command::Manual(manual) => manual
+            .run(Cli::command(), || Ok(data_table::schema()))
+            .map_err(CliError::Output),
     }
 }
 

@@ -43,6 +43,9 @@ const FILES: [(&str, &str); 6] = [
     ),
 ];
 
+/// The JSON schema of such a file.
+pub const SCHEMA: &str = include_str!("../../../schemas/dataset.json");
+
 /// What is known of a named dataset.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -370,6 +373,24 @@ fn stays_below(path: &Path) -> bool {
 mod tests {
     use super::*;
     use lift_shards::longtail::exponential_counts;
+
+    #[test]
+    fn the_schema_is_what_a_file_may_hold() {
+        use lift_page::schema::disagreements;
+        use serde_json::Value;
+        fn read<T: serde::de::DeserializeOwned>(text: &str) -> std::result::Result<(), String> {
+            toml::from_str::<T>(text)
+                .map(drop)
+                .map_err(|error| error.to_string())
+        }
+        let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+        let items = |name: &str| &schema["properties"][name]["items"];
+        let mut found = disagreements(&schema, read::<DatasetSpec>);
+        found.extend(disagreements(items("list"), read::<ListSpec>));
+        found.extend(disagreements(items("expected"), read::<Expected>));
+        found.extend(disagreements(items("wrong_version"), read::<WrongVersion>));
+        assert_eq!(found, Vec::<String>::new());
+    }
 
     #[test]
     fn every_file_parses_and_bears_its_name() {

@@ -19,6 +19,7 @@ mod markdown;
 pub mod matrix;
 pub mod number;
 pub mod progress;
+pub mod schema;
 mod table;
 pub mod terminal;
 mod thumbnail;

@@ -1,8 +1,9 @@
-//! What a shell and `man` are told of a program: two commands that all programs have.
+//! What a shell, `man` and editors are told of a program: three commands that all programs have.
 
 use std::{fs, io, path::PathBuf};
 
 use clap::{Command, Subcommand};
+use serde_json::Value;
 
 use crate::terminal;
 
@@ -20,14 +21,21 @@ pub enum Manual {
         /// Folder that gets them
         folder: PathBuf,
     },
+    /// Print a JSON schema of recipes, for editors
+    #[command(hide = true)]
+    Schema,
 }
 
 impl Manual {
-    /// Does it for `program`.
+    /// Does it for `program`, with the schema of what it reads of a recipe.
     ///
     /// # Errors
     /// When standard output or the folder cannot be written.
-    pub fn run(self, mut program: Command) -> io::Result<()> {
+    pub fn run(
+        self,
+        mut program: Command,
+        schema: impl FnOnce() -> io::Result<Value>,
+    ) -> io::Result<()> {
         match self {
             Self::Completions { shell } => {
                 let (name, mut script) = (program.get_name().to_owned(), Vec::new());
@@ -38,6 +46,7 @@ impl Manual {
                 fs::create_dir_all(&folder)?;
                 clap_mangen::generate_to(program, &folder)
             }
+            Self::Schema => terminal::print_json(&schema()?),
         }
     }
 }

@@ -12,7 +12,12 @@ use lift_models::{
     DeviceChoice, Head,
     memory::{self, MemorySize},
 };
-use lift_page::{manual::Manual, number::plain, terminal};
+use lift_page::{
+    manual::Manual,
+    number::plain,
+    schema::{self, Shape},
+    terminal,
+};
 use lift_shards::{
     classes::{ClassNames, told_apart},
     layout::split_dir,
@@ -191,7 +196,9 @@ impl Cli {
                 nearest,
                 json,
             } => similarity(&head, &classes, nearest, json),
-            Command::Manual(manual) => manual.run(Cli::command()).map_err(CliError::Output),
+            Command::Manual(manual) => manual
+                .run(Cli::command(), || Ok(ClassifierArgs::schema()))
+                .map_err(CliError::Output),
         }
     }
 }
@@ -347,6 +354,13 @@ fn usage<T>(message: &str) -> Result<T> {
 }
 
 impl ClassifierArgs {
+    /// The schema of the `[text]` table.
+    fn schema() -> serde_json::Value {
+        let command = Self::augment_args(clap::Command::new("text"));
+        let shapes = [("template", Shape::OneOrList), ("config", Shape::Typed)];
+        schema::of_table(&command, &shapes)
+    }
+
     /// What was typed, and below it what the recipe says.
     fn over(self, recipe: Self) -> Self {
         // The three sources of names exclude each other: one that was typed replaces the recipe's.
@@ -401,4 +415,17 @@ fn read_table(path: &Path) -> Result<ClassifierArgs> {
         reason: error.to_string().trim_end().into(),
     })?;
     Ok(recipe.text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_is_what_a_recipe_may_hold() {
+        let read = |text: &str| toml::from_str::<ClassifierArgs>(text).map(drop);
+        let read = |text: &str| read(text).map_err(|error| error.to_string());
+        let found = schema::disagreements(&ClassifierArgs::schema(), read);
+        assert_eq!(found, Vec::<String>::new());
+    }
 }

@@ -227,7 +227,7 @@ impl Cli {
             Some(Command::CheckDevice(args)) => args.run()?,
             Some(Command::Bench(args)) => args.run()?,
             Some(Command::Manual(manual)) => {
-                let done = manual.run(Self::command());
+                let done = manual.run(Self::command(), || Ok(TrainArgs::schema()));
                 done.map_err(Error::io("standard output"))?;
             }
         }

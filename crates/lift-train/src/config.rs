@@ -10,7 +10,7 @@ use lift_page::number::plain;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 
-pub use args::{TrainArgs, precision, required};
+pub use args::{TrainArgs, required};
 pub use start::Start;
 use start::TUNED;
 

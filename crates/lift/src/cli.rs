@@ -11,6 +11,7 @@ use crate::recipe::{self, RunArgs};
 #[derive(Debug, Parser)]
 #[command(
     name = "lift",
+    mut_subcommand("schema", |schema| schema.hide(false)),
     version,
     after_help = "\
 Examples:
@@ -42,7 +43,7 @@ impl Cli {
         match self.command {
             Command::Fit(args) => fit::run(&args),
             Command::Run(args) => recipe::run(&args),
-            Command::Manual(manual) => Ok(manual.run(Self::command())?),
+            Command::Manual(manual) => Ok(manual.run(Self::command(), recipe::schema)?),
         }
     }
 }

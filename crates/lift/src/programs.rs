@@ -48,12 +48,8 @@ impl Programs {
     /// # Errors
     /// As [`Programs::run`].
     pub fn ask(&mut self, name: &str, args: &[&OsStr]) -> Result<Vec<u8>> {
-        let mut command = command(name);
-        command.args(args).stderr(Stdio::inherit());
         self.tell(name, args);
-        let output = command.output().with_context(|| missing(name))?;
-        ended(output.status.code())?;
-        Ok(output.stdout)
+        printed_by(name, args)
     }
 
     fn tell(&mut self, name: &str, args: &[&OsStr]) {
@@ -63,6 +59,18 @@ impl Programs {
         terminal::say(format_args!("$ {line}"));
         self.ran.push(line);
     }
+}
+
+/// What a program prints on standard output; it is not told.
+///
+/// # Errors
+/// As [`Programs::run`].
+pub(crate) fn printed_by(name: &str, args: &[&OsStr]) -> Result<Vec<u8>> {
+    let mut command = command(name);
+    command.args(args).stderr(Stdio::inherit());
+    let output = command.output().with_context(|| missing(name))?;
+    ended(output.status.code())?;
+    Ok(output.stdout)
 }
 
 fn ended(code: Option<i32>) -> Result<()> {

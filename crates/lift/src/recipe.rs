@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use lift_files::Purpose;
+use serde_json::{Map, Value, json};
 
-use crate::programs::Programs;
+use crate::programs::{Programs, printed_by};
 use crate::runs::Next;
 use crate::summary;
 
@@ -20,6 +21,53 @@ pub(crate) struct RunArgs {
     /// Print one JSON document instead of the summary
     #[arg(long)]
     pub json: bool,
+}
+
+/// The schema of a whole recipe, of the programs' own; with `[sweep]`, in which each setting of `[train]` may have a list of values.
+///
+/// # Errors
+/// When a program fails, which has then said why.
+pub(crate) fn schema() -> std::io::Result<Value> {
+    let table = |program| -> Result<Value> {
+        let text = printed_by(program, &["schema".as_ref()])?;
+        Ok(serde_json::from_slice(&text)?)
+    };
+    let mut tables = Map::new();
+    for (name, program) in [
+        ("data", "lift-data"),
+        ("text", "lift-text"),
+        ("train", "lift-train"),
+    ] {
+        let schema = table(program).map_err(std::io::Error::other)?;
+        tables.insert(name.into(), schema);
+    }
+    let settings = tables["train"]["properties"].as_object();
+    let lists = settings.into_iter().flatten();
+    let lists = lists.filter(|(name, _)| !["out", "seed"].contains(&name.as_str()));
+    let mut lists: Map<String, Value> = lists
+        .map(|(name, one)| {
+            (
+                name.clone(),
+                json!({ "type": "array", "minItems": 1, "items": one }),
+            )
+        })
+        .collect();
+    let seed = json!({ "type": "integer", "minimum": 0 });
+    lists.insert(
+        "seeds".into(),
+        json!({ "type": "array", "minItems": 1, "items": seed }),
+    );
+    tables.insert(
+        "sweep".into(),
+        json!({ "type": "object", "properties": lists, "additionalProperties": false }),
+    );
+    Ok(json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "A recipe of LIFT",
+        "type": "object",
+        "properties": tables,
+        "additionalProperties": false,
+    }))
 }
 
 /// Does what the recipe says: `[data]`, `[text]`, `[train]`, as far as it has them.

@@ -15,7 +15,10 @@ use lift_data::sampling::Holdout;
 use lift_files::limits::Threads;
 use lift_image::decode::{Damaged, Orientation};
 use lift_image::encode::Subsampling;
-use lift_page::terminal::words;
+use lift_page::{
+    schema::{self, Shape},
+    terminal::words,
+};
 use lift_shards::manifest::{Check, MOST_PIXELS};
 use lift_shards::order::Order;
 use lift_shards::{BandEdges, Encoding};
@@ -190,6 +193,19 @@ pub(super) struct DataTable {
     pub(super) order: Option<Order>,
 }
 
+/// The schema of the `[data]` table.
+pub(super) fn schema() -> serde_json::Value {
+    let command = DataTable::augment_args(clap::Command::new("data"));
+    let shapes = [
+        ("source", Shape::OneOrList),
+        ("keep_columns", Shape::OneOrList),
+        ("threads", Shape::Count),
+        ("holdout", Shape::TextOrNumber),
+        ("bands", Shape::TextOrNumber),
+    ];
+    schema::of_table(&command, &shapes)
+}
+
 /// A recipe names one source, or a list of them.
 fn one_or_several<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Vec<PathBuf>, D::Error> {
     #[derive(Deserialize)]
@@ -308,4 +324,16 @@ fn names<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Option<Vec<String
         Names::One(text) => text.split(',').map(|name| name.trim().to_owned()).collect(),
         Names::Several(names) => names,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_is_what_a_recipe_may_hold() {
+        let read = |text: &str| toml::from_str::<DataTable>(text).map(drop);
+        let read = |text: &str| read(text).map_err(|error| error.to_string());
+        assert_eq!(schema::disagreements(&schema(), read), Vec::<String>::new());
+    }
 }

@@ -19,6 +19,9 @@ pub struct DatasetsArgs {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+    /// Print the JSON schema of a dataset's file (--dataset-file), for editors
+    #[arg(long, conflicts_with = "json")]
+    schema: bool,
 }
 
 /// What the JSON says of a dataset.
@@ -35,6 +38,9 @@ struct Entry {
 
 /// Lists the datasets.
 pub fn run(args: &DatasetsArgs) -> Result<(), CliError> {
+    if args.schema {
+        return print(dataset::SCHEMA);
+    }
     let specs: Vec<_> = dataset::names()
         .map(DatasetSpec::find)
         .collect::<Result<_, _>>()?;

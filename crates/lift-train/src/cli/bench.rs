@@ -11,7 +11,7 @@ use lift_shards::Split;
 
 use crate::{
     command::{self, BenchSettings, Form, Length, Stage, StageSettings},
-    config::{check_ranges, precision},
+    config::check_ranges,
     error::{Error, Result},
     tuner::Tuners,
 };
@@ -47,7 +47,7 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "A,B", requires = "stage")]
     tuner: Option<Tuners>,
     /// Of the stage's frozen weights: fp32, bf16 or fp16 [default: bf16 on CUDA, else fp32]
-    #[arg(long, value_parser = precision, requires = "stage")]
+    #[arg(long, value_parser = words(&Precision::WORDS), hide_possible_values = true, requires = "stage")]
     precision: Option<Precision>,
     /// Where the stage runs: auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]

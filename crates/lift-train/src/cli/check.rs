@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lift_models::{DeviceChoice, Precision};
+use lift_page::terminal::words;
 
 use crate::{
     command::{self, Form, Output},
-    config::{check_ranges, precision},
+    config::check_ranges,
     error::{Error, Result},
     report::Columns,
     tuner::Tuners,
@@ -31,7 +32,7 @@ pub(super) struct ParityArgs {
     #[arg(long, default_value = "cpu")]
     device: String,
     /// Of the frozen weights: fp32, bf16 or fp16; 16 bits are compared with fp32 on the same device
-    #[arg(long, value_parser = precision, default_value = "fp32")]
+    #[arg(long, value_parser = words(&Precision::WORDS), hide_possible_values = true, default_value = "fp32")]
     precision: Precision,
     /// Parts that the images of a step are passed in
     #[arg(long, value_name = "N", default_value_t = 1)]

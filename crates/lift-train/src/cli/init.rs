@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lift_models::{Precision, memory::MemorySize};
+use lift_page::terminal::words;
 
 use crate::{
     command::{self, InitSettings},
-    config::{check_ranges, precision},
+    config::check_ranges,
     error::{Error, Result},
     head_init::{HeadInit, IMAGES_A_CLASS},
     passes::Passing,
@@ -43,7 +44,7 @@ pub(super) struct InitArgs {
     #[arg(long, value_name = "R")]
     resolution: Option<u32>,
     /// Of the frozen weights: fp32, bf16 or fp16 [default: bf16 on CUDA, else fp32]
-    #[arg(long, value_parser = precision)]
+    #[arg(long, value_parser = words(&Precision::WORDS), hide_possible_values = true)]
     precision: Option<Precision>,
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]

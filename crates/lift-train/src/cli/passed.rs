@@ -2,11 +2,12 @@
 
 use clap::Args;
 use lift_models::{Precision, memory::MemorySize};
+use lift_page::terminal::words;
 use tch::Device;
 
 use crate::{
     command,
-    config::{RANDOM_CROPS, TrainConfig, check_ranges, precision},
+    config::{RANDOM_CROPS, TrainConfig, check_ranges},
     error::Result,
     eval::{EvalView, Tte},
     passes::Passing,
@@ -42,7 +43,7 @@ pub(super) struct PassArgs {
     #[arg(long, value_name = "R", hide_short_help = true)]
     resolution: Option<u32>,
     /// Kind of the frozen weights: fp32, bf16 or fp16 [default: the run's, or as in training]
-    #[arg(long, value_parser = precision, hide_short_help = true)]
+    #[arg(long, value_parser = words(&Precision::WORDS), hide_possible_values = true, hide_short_help = true)]
     precision: Option<Precision>,
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use lift_files::Purpose;
 use lift_models::{Precision, memory::MemorySize};
-use lift_page::terminal::words;
+use lift_page::{
+    schema::{self, Shape},
+    terminal::words,
+};
 use lift_shards::{Manifest, Split, layout::split_dir};
 use serde::Deserialize;
 
@@ -23,6 +26,9 @@ use crate::{
     validation::{Kept, Monitor, ValEvery},
 };
 use lift_loader::{AreaSchedule, Augmentation, Cache, Sampler};
+
+/// `--residual`: what is wider than 16 bits.
+const RESIDUALS: [(Precision, &str, &str); 1] = [(Precision::Fp32, "fp32", "32-bit floats")];
 
 /// What can be typed, and what the `[train]` table of a recipe may hold.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
@@ -222,10 +228,10 @@ pub struct TrainArgs {
     /// Kind of the frozen weights: fp32, bf16 or fp16 [default: by device]
     ///
     /// bf16 on CUDA, fp32 on the CPU. With fp16 the loss is scaled by a factor that adapts itself, and steps whose gradients overflow are skipped.
-    #[arg(long, value_parser = precision, help_heading = "Machine", hide_short_help = true)]
+    #[arg(long, value_parser = words(&Precision::WORDS), hide_possible_values = true, help_heading = "Machine", hide_short_help = true)]
     pub precision: Option<Precision>,
     /// fp32: keep the tokens between the blocks in 32 bits beside weights of 16 [default: as --precision]
-    #[arg(long, value_parser = residual, value_name = "fp32", help_heading = "Machine", hide_short_help = true)]
+    #[arg(long, value_parser = words(&RESIDUALS), hide_possible_values = true, value_name = "fp32", help_heading = "Machine", hide_short_help = true)]
     pub residual: Option<Precision>,
     /// auto, cpu or cuda:N [default: auto]
     #[arg(long, help_heading = "Machine", hide_short_help = true)]
@@ -399,6 +405,18 @@ pub struct TrainArgs {
 }
 
 impl TrainArgs {
+    /// The JSON schema of the `[train]` table.
+    pub fn schema() -> serde_json::Value {
+        let command = Self::augment_args(clap::Command::new("train"));
+        let shapes = [
+            ("lora_targets", Shape::List),
+            ("keep", Shape::List),
+            ("config", Shape::Typed),
+            ("dry_run", Shape::Typed),
+        ];
+        schema::of_table(&command, &shapes)
+    }
+
     /// What the `[train]` table of a recipe says; nothing without a recipe.
     ///
     /// # Errors
@@ -645,26 +663,4 @@ pub fn required(path: Option<PathBuf>, flag: &str) -> Result<PathBuf> {
             "no {flag} given\nhint: --{flag} PATH, or `{flag}` in [train] of the recipe"
         ))
     })
-}
-
-/// Reads the kind of the residual stream as typed.
-fn residual(text: &str) -> std::result::Result<Precision, String> {
-    match precision(text)? {
-        Precision::Fp32 => Ok(Precision::Fp32),
-        other => Err(format!(
-            "{other} is what --precision {other} has already; fp32 is wider"
-        )),
-    }
-}
-
-/// Reads a precision as typed.
-pub fn precision(text: &str) -> std::result::Result<Precision, String> {
-    match text {
-        "fp32" => Ok(Precision::Fp32),
-        "bf16" => Ok(Precision::Bf16),
-        "fp16" => Ok(Precision::Fp16),
-        other => Err(format!(
-            "{other:?} is not a precision; use fp32, bf16 or fp16"
-        )),
-    }
 }

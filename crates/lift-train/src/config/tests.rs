@@ -163,3 +163,11 @@ fn inaturalist_is_trained_for_longer() {
         assert_eq!(Preset::ClassifierOnly.values(dataset).epochs, 5);
     }
 }
+
+#[test]
+fn the_schema_is_what_a_recipe_may_hold() {
+    let read = |text: &str| toml::from_str::<TrainArgs>(text).map(drop);
+    let read = |text: &str| read(text).map_err(|error| error.to_string());
+    let found = lift_page::schema::disagreements(&TrainArgs::schema(), read);
+    assert_eq!(found, Vec::<String>::new());
+}
