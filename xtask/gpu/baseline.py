@@ -1,7 +1,7 @@
 """Measures LIFT+ fine-tuning written in plain PyTorch, the way its authors train: what LIFT is compared with.
 
 CLIP's image tower, frozen and in fp32, AdaptFormer in every block, a cosine classifier, logit-adjusted loss, SGD with
-momentum, autocast to fp16 and a GradScaler. Images come from a batch that already lies on the device (`--data ideal`),
+momentum, on a GPU autocast to fp16 and a GradScaler. `--stage evaluation` is the forward pass alone. Images come from a batch that already lies on the device (`--data ideal`),
 or from JPEG files through a DataLoader with torchvision's RandomResizedCrop and flip (`--data files`). Written from the
 papers (arXiv 2309.10019, 2504.13282); it waits for the device only when it logs. Prints one JSON document.
 """
@@ -213,22 +213,29 @@ class Trainer:
         self.scaler.update()
         return loss.detach()
 
+    @torch.no_grad()
+    def evaluate(self, images, labels):
+        with torch.autocast(self.device, torch.float16, enabled=self.half):
+            return F.cross_entropy(self.model(images), labels)
+
 
 def measure(trainer, batches, args):
-    """Steps for about so many seconds, after some that are not counted."""
+    """Steps, or forward passes, for about so many seconds, after some that are not counted."""
+    step = trainer.step if args.stage == "step" else trainer.evaluate
 
     def wait():
         if trainer.device == "cuda":
             torch.cuda.synchronize()
 
     for _ in range(args.warm_up):
-        loss = trainer.step(*next(batches))
+        loss = step(*next(batches))
     wait()
     start, steps = time.monotonic(), 0
-    while time.monotonic() - start < args.seconds or steps % LOG_EVERY != 0:
-        loss = trainer.step(*next(batches))
+    log_every = LOG_EVERY if trainer.device == "cuda" else 1
+    while time.monotonic() - start < args.seconds or steps % log_every != 0:
+        loss = step(*next(batches))
         steps += 1
-        if steps % LOG_EVERY == 0:
+        if steps % log_every == 0:
             loss.item()  # as a log line does; without it the clock would run ahead of the device
     wait()
     seconds = time.monotonic() - start
@@ -238,6 +245,7 @@ def measure(trainer, batches, args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True, help="safetensors file of a CLIP, in OpenAI's names and fp32")
+    parser.add_argument("--stage", choices=["step", "evaluation"], default="step")
     parser.add_argument("--data", choices=["ideal", "files"], default="ideal")
     parser.add_argument("--list", help="lines `path label`; with --data files")
     parser.add_argument("--images", help="folder that the list's paths start in")
@@ -260,6 +268,7 @@ def main():
     print(json.dumps({
         "format": "lift-baseline/1",
         "torch": torch.__version__,
+        "stage": args.stage,
         "data": args.data,
         "device": args.device,
         "precision": "amp-fp16" if on_gpu else "fp32",

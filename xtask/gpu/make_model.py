@@ -1,6 +1,6 @@
 """Writes a CLIP with random weights in OpenAI's layout: what a tower computes takes as long with any weights.
 
-The image tower is a ViT-B/16 for 224 pixels, or a tiny one; the text tower is as small as the format allows, because
+The image tower is a ViT-B/16 or S/16 for 224 pixels, or a tiny one; the text tower is as small as the format allows, because
 training and evaluation with a classifier do not use it. Needs numpy alone: a safetensors file is 8 bytes with the
 length of a JSON header, the header, and the tensors' bytes.
 """
@@ -14,6 +14,7 @@ import numpy
 
 SIZES = {
     "b16": {"width": 768, "layers": 12, "patch": 16, "resolution": 224, "joint": 512},
+    "s16": {"width": 384, "layers": 12, "patch": 16, "resolution": 224, "joint": 512},
     "tiny": {"width": 128, "layers": 2, "patch": 16, "resolution": 64, "joint": 64},
 }
 TEXT = {"width": 64, "layers": 1, "context": 77, "vocabulary": 512}

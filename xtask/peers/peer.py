@@ -67,9 +67,14 @@ def batches(images):
     return count
 
 
-def main(stages):
-    """`stages` maps names to functions of (photos' folder, out) that do one pass and return how many images it had."""
+def main(stages, prepare=None):
+    """`stages` maps names to functions of (photos' folder, out) that do one pass and return how many images it had.
+
+    `prepare` of (out) does what a long job does once before it loads; it is no part of a pass.
+    """
     stage, source, out, passes = sys.argv[1:]
+    if prepare and stage.startswith("load"):
+        prepare(out)
     images, start = 0, time.time()
     for _ in range(int(passes)):
         if stage.startswith("build"):

@@ -1,8 +1,9 @@
-"""torchvision: photos decoded and resized as they lie, by torchvision's own JPEG reader."""
+"""torchvision: photos decoded and resized as they lie, by its own JPEG reader; loaded by torch's DataLoader."""
 
 import os
 
 import torch
+from torch.utils.data import DataLoader
 from torchvision import io
 from torchvision.transforms.v2 import functional
 
@@ -26,17 +27,28 @@ def build(source, out):
     return len(found)
 
 
-def crop(path):
-    image = io.decode_jpeg(io.read_file(path), mode=io.ImageReadMode.RGB)
-    left, top, side = peer.square(image.shape[2], image.shape[1])
-    size = [peer.SIDE, peer.SIDE]
-    mode = functional.InterpolationMode.BICUBIC
-    return functional.resized_crop(image, top, left, side, side, size, mode, antialias=True).numpy()
+class Crops:
+    """A random square of each photo."""
+
+    def __init__(self, source):
+        self.found = peer.photos(source)
+
+    def __len__(self):
+        return len(self.found)
+
+    def __getitem__(self, index):
+        path, label = self.found[index]
+        image = io.decode_jpeg(io.read_file(path), mode=io.ImageReadMode.RGB)
+        left, top, side = peer.square(image.shape[2], image.shape[1])
+        size = [peer.SIDE, peer.SIDE]
+        mode = functional.InterpolationMode.BICUBIC
+        crop = functional.resized_crop(image, top, left, side, side, size, mode, antialias=True)
+        return crop, label
 
 
-peer.main(
-    {
-        "build-large": build,
-        "load-photos": lambda source, out: peer.batches(crop(p) for p, _ in peer.photos(source)),
-    }
-)
+def load(source, _):
+    # In this process; workers would only add to the CPU time.
+    return sum(len(labels) for _, labels in DataLoader(Crops(source), peer.BATCH, shuffle=True))
+
+
+peer.main({"build-large": build, "load-photos": load})

@@ -20,12 +20,15 @@ Commands:
                          their pictures (Chromium) into docs/images/
   bench [OPTIONS]        setup, then measure every stage from photos to batches, in target/bench/
     --peers              beside other loaders, which pip fetches (gigabytes)
+    --step               a step of training and of evaluation instead, beside PyTorch on this CPU
     --quick              few short rounds of the programs as `cargo build` makes them
     --json FILE          write the result as JSON too
   gpu-bundle [--out DIR] setup, then a folder to check a machine with a GPU with, into
                          target/gpu-bundle/; `bash gpu-check.sh` in it does
   wheels [--quick]       setup, then the Python wheels lift-data and lift-longtail, into
                          target/wheels/; --quick: of programs as `cargo build` makes them
+  dist [--quick]         wheels, and a tarball of the programs with a script that installs them,
+                         with checksums, into target/dist/
   pretrain-demo [ARGS]   setup, then train models/shapes-clip anew; ARGS go to the trainer
 
 Environment:
@@ -63,6 +66,11 @@ pub enum Request {
         /// Of programs that are not optimised.
         is_quick: bool,
     },
+    /// Set up and make what a release has.
+    Dist {
+        /// Of programs that are not optimised.
+        is_quick: bool,
+    },
     /// Set up and make the demo's CLIP anew.
     PretrainDemo {
         /// Passed on to the trainer as they are.
@@ -89,9 +97,12 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Request> {
         ("setup", []) => Ok(Request::Setup),
         ("test", []) => Ok(Request::Test),
         ("examples", []) => Ok(Request::Examples),
-        ("wheels", []) => Ok(Request::Wheels { is_quick: false }),
-        ("wheels", [flag]) if flag == "--quick" => Ok(Request::Wheels { is_quick: true }),
-        ("wheels", [extra, ..]) => bail!("`wheels` takes `--quick` only, not `{extra}`"),
+        ("wheels", rest) => Ok(Request::Wheels {
+            is_quick: is_quick(&command, rest)?,
+        }),
+        ("dist", rest) => Ok(Request::Dist {
+            is_quick: is_quick(&command, rest)?,
+        }),
         ("demo", rest) => Ok(Request::Demo { seed: seed(rest)? }),
         ("bench", rest) => Ok(Request::Bench(bench(rest)?)),
         ("gpu-bundle", rest) => Ok(Request::GpuBundle { out: out(rest)? }),
@@ -102,6 +113,14 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Request> {
     }
 }
 
+fn is_quick(command: &str, rest: &[String]) -> Result<bool> {
+    match rest {
+        [] => Ok(false),
+        [flag] if flag == "--quick" => Ok(true),
+        [extra, ..] => bail!("`{command}` takes `--quick` only, not `{extra}`"),
+    }
+}
+
 fn bench(rest: &[String]) -> Result<BenchOptions> {
     let mut options = BenchOptions::default();
     let mut rest = rest.iter();
@@ -109,6 +128,7 @@ fn bench(rest: &[String]) -> Result<BenchOptions> {
         match arg.as_str() {
             "--peers" => options.peers = true,
             "--quick" => options.quick = true,
+            "--step" => options.step = true,
             "--json" => options.json = Some(rest.next().context("`--json` needs a file")?.into()),
             other => bail!("`bench` takes no argument `{other}`"),
         }
@@ -154,6 +174,10 @@ mod tests {
         assert_eq!(parse_words("wheels").unwrap(), wheels(false));
         assert_eq!(parse_words("wheels --quick").unwrap(), wheels(true));
         assert!(parse_words("wheels --fast").is_err());
+        let dist = |is_quick| Request::Dist { is_quick };
+        assert_eq!(parse_words("dist").unwrap(), dist(false));
+        assert_eq!(parse_words("dist --quick").unwrap(), dist(true));
+        assert!(parse_words("dist now").is_err());
         assert_eq!(parse_words("examples").unwrap(), Request::Examples);
         assert_eq!(parse_words("demo").unwrap(), Request::Demo { seed: 0 });
         let seven = Request::Demo { seed: 7 };
@@ -174,9 +198,10 @@ mod tests {
             json: Some("out.json".into()),
             quick: true,
             peers: true,
+            step: true,
         };
         assert_eq!(
-            parse_words("bench --peers --json out.json --quick").unwrap(),
+            parse_words("bench --peers --json out.json --quick --step").unwrap(),
             Request::Bench(all)
         );
     }

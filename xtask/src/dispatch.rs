@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::args::{HELP, Request};
 use crate::checkout::Checkout;
 use crate::steps::Steps;
-use crate::{bench, demo, examples, gpu_bundle, setup, suite, wheels};
+use crate::{bench, demo, dist, examples, gpu_bundle, setup, suite, wheels};
 
 /// Does what `request` says in the checkout that cargo started this program in.
 pub fn run(request: Request) -> Result<()> {
@@ -22,6 +22,7 @@ pub fn run(request: Request) -> Result<()> {
         Request::Examples => examples::run(&checkout, &mut steps)?,
         Request::GpuBundle { out } => gpu_bundle::run(&checkout, &mut steps, out.as_deref())?,
         Request::Wheels { is_quick } => wheels::run(&checkout, &mut steps, is_quick)?,
+        Request::Dist { is_quick } => dist::run(&checkout, &mut steps, is_quick)?,
         Request::PretrainDemo { rest } => demo::pretrain(&checkout, &mut steps, &rest)?,
     }
     Ok(())

@@ -7,6 +7,7 @@ mod bench;
 mod checkout;
 mod demo;
 mod dispatch;
+mod dist;
 mod examples;
 mod forecast;
 mod gpu_bundle;

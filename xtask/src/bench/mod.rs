@@ -9,15 +9,18 @@ mod peers;
 mod photos;
 mod report;
 mod stage;
+mod step;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use serde_json::{Value, json};
 
 use crate::checkout::Checkout;
 use crate::setup;
 use crate::steps::Steps;
+use crate::wheels;
 use peers::Peer;
 use report::{Line, Round, Skipped};
 use stage::{STAGES, Stage};
@@ -31,6 +34,8 @@ pub struct BenchOptions {
     pub quick: bool,
     /// Beside peers from PyPI.
     pub peers: bool,
+    /// A step of training and of evaluation beside PyTorch, in place of the stages.
+    pub step: bool,
 }
 
 /// Where everything of a bench lies.
@@ -52,16 +57,16 @@ pub fn run(checkout: &Checkout, steps: &mut Steps, options: &BenchOptions) -> Re
     } else {
         ("release", 5)
     };
-    let build = ["build", "--locked", "--profile", profile];
-    steps.command(
-        &format!("cargo {} --bin lift-data --bin lift-train", build.join(" ")),
-        checkout.cargo().args(build).args(jpeg.cargo_args()).args([
-            "--bin",
-            "lift-data",
-            "--bin",
-            "lift-train",
-        ]),
-    )?;
+    if options.peers {
+        // With the programs, compiled in the same way.
+        wheels::run(checkout, steps, options.quick)?;
+    } else {
+        let build = ["build", "--locked", "--profile", profile];
+        let programs = ["--bin", "lift-data", "--bin", "lift-train"];
+        let mut cargo = checkout.cargo();
+        cargo.args(build).args(jpeg.cargo_args()).args(programs);
+        steps.command(&format!("cargo {}", build.join(" ")), &mut cargo)?;
+    }
     let target = target_folder()?;
     let bench = Bench {
         checkout,
@@ -69,6 +74,13 @@ pub fn run(checkout: &Checkout, steps: &mut Steps, options: &BenchOptions) -> Re
         folder: target.join("bench"),
         seconds: if options.quick { "1" } else { "2" },
     };
+    if options.step {
+        let machine = machine::describe(checkout, profile)?;
+        let lines = steps.run("steps", || step::run(&bench, rounds))?;
+        let format = "lift-xtask-steps/1";
+        let document = json!({ "format": format, "machine": machine, "results": lines });
+        return write(options, &document);
+    }
     steps.run("draw photos", || {
         let shared = std::env::var_os("LIFT_SHARED").map(PathBuf::from);
         let shared = shared.unwrap_or_else(|| checkout.root.join("../shared"));
@@ -83,9 +95,7 @@ pub fn run(checkout: &Checkout, steps: &mut Steps, options: &BenchOptions) -> Re
     })?;
     let mut skipped = Vec::new();
     let peers = if options.peers {
-        steps.run("install peers", || {
-            peers::install(checkout, &bench.folder.join("peers"), &mut skipped)
-        })?
+        steps.run("install peers", || peers::install(&bench, &mut skipped))?
     } else {
         Vec::new()
     };
@@ -100,9 +110,13 @@ pub fn run(checkout: &Checkout, steps: &mut Steps, options: &BenchOptions) -> Re
         lines.extend(measured);
     }
     print!("{}", report::table(&lines, &skipped));
+    write(options, &report::document(before, &lines, &skipped))
+}
+
+/// The result for programs, where it was asked for.
+fn write(options: &BenchOptions, document: &Value) -> Result<()> {
     if let Some(path) = &options.json {
-        let document = report::document(before, &lines, &skipped);
-        let text = serde_json::to_string_pretty(&document)? + "\n";
+        let text = serde_json::to_string_pretty(document)? + "\n";
         fs::write(path, text).with_context(|| path.display().to_string())?;
     }
     Ok(())

@@ -1,9 +1,10 @@
-//! Other people's loaders from PyPI, each a script in `xtask/peers/` that does our stages as its makers show it.
+//! Other people's loaders from PyPI, each a script in `xtask/peers/` that does our stages as its makers show it; and our own package
+//! for Python, in the same environment.
 //!
 //! A script takes a stage, the photos, a folder and a number of passes, and prints a JSON line. Starting Python and
 //! importing its packages takes seconds that a long job would not notice, so a run of no passes is taken off.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -11,9 +12,13 @@ use anyhow::{Context, Result, bail};
 use super::measure::last_lines;
 use super::report::Skipped;
 use super::stage::{Stage, number};
-use super::{Bench, Round, measure};
+use super::{Bench, Round, measure, target_folder};
 use crate::checkout::Checkout;
-use crate::tools;
+use crate::steps::succeed;
+use crate::{tools, wheels};
+
+/// Our own package for Python, in the table.
+pub const OWN: &str = "lift-python";
 
 /// A peer.
 #[derive(Debug)]
@@ -26,16 +31,49 @@ pub struct Peer {
     module: &'static str,
     /// What pip installs; versions are those of `xtask/peers/constraints.txt`.
     packages: &'static [&'static str],
+    /// What pip makes from source after that, where PyPI has no wheel.
+    sources: &'static [&'static str],
+    /// Whose folder below `target/bench` it loads from.
+    shards_of: &'static str,
     /// The stages that its script does.
     pub stages: &'static [&'static str],
 }
 
-const PEERS: [Peer; 7] = [
+const PEERS: [Peer; 9] = [
+    Peer {
+        name: OWN,
+        script: "own.py",
+        module: "lift",
+        packages: &["numpy", "torch"],
+        sources: &[],
+        shards_of: "lift",
+        stages: &["load-raw", "load-jpeg", "load-photos"],
+    },
+    Peer {
+        name: "ffcv",
+        script: "beton.py",
+        module: "ffcv",
+        packages: &[
+            "numba",
+            "opencv-python-headless",
+            "pandas",
+            "pillow",
+            "psutil",
+            "pytorch-pfn-extras",
+            "torch",
+            "tqdm",
+        ],
+        sources: &["assertpy", "fastargs", "terminaltables", "ffcv"],
+        shards_of: "ffcv",
+        stages: &["build-jpeg", "build-raw", "load-raw", "load-jpeg"],
+    },
     Peer {
         name: "mds",
         script: "mds.py",
         module: "streaming",
         packages: &["mosaicml-streaming", "pillow"],
+        sources: &[],
+        shards_of: "mds",
         stages: &[
             "build-jpeg",
             "build-raw",
@@ -49,6 +87,8 @@ const PEERS: [Peer; 7] = [
         script: "wds.py",
         module: "webdataset",
         packages: &["webdataset", "pillow"],
+        sources: &[],
+        shards_of: "webdataset",
         stages: &["build-jpeg", "build-bytes", "load-jpeg"],
     },
     Peer {
@@ -56,6 +96,8 @@ const PEERS: [Peer; 7] = [
         script: "lit.py",
         module: "litdata",
         packages: &["litdata", "pillow"],
+        sources: &[],
+        shards_of: "litdata",
         stages: &["build-jpeg", "load-jpeg"],
     },
     Peer {
@@ -63,6 +105,8 @@ const PEERS: [Peer; 7] = [
         script: "pages.py",
         module: "pyarrow",
         packages: &["pyarrow", "pillow"],
+        sources: &[],
+        shards_of: "pyarrow",
         stages: &["build-raw", "load-raw"],
     },
     Peer {
@@ -70,6 +114,8 @@ const PEERS: [Peer; 7] = [
         script: "vision.py",
         module: "torchvision",
         packages: &["torchvision", "pillow"],
+        sources: &[],
+        shards_of: "torchvision",
         stages: &["build-large", "load-photos"],
     },
     Peer {
@@ -77,6 +123,8 @@ const PEERS: [Peer; 7] = [
         script: "draft.py",
         module: "PIL",
         packages: &["pillow"],
+        sources: &[],
+        shards_of: "pillow-draft",
         stages: &["build-large"],
     },
     Peer {
@@ -84,31 +132,18 @@ const PEERS: [Peer; 7] = [
         script: "dali.py",
         module: "nvidia.dali",
         packages: &["nvidia-dali-cuda120"],
+        sources: &[],
+        shards_of: "dali",
         stages: &["load-photos"],
     },
 ];
 
 /// Installs the peers into a Python environment of their own; those that cannot be are left out, and said.
-pub fn install(
-    checkout: &Checkout,
-    folder: &Path,
-    skipped: &mut Vec<Skipped>,
-) -> Result<Vec<&'static Peer>> {
-    tools::need_pip()?;
-    if !folder.join("bin/pip").is_file() {
-        let mut venv = checkout.command("python3");
-        crate::steps::succeed(venv.args(["-m", "venv"]).arg(folder))
-            .context("cannot make an environment\nhint: apt-get install python3-venv")?;
-    }
-    skipped.push(Skipped {
-        what: "ffcv".into(),
-        reason:
-            "PyPI has no wheel of it, and its source needs OpenCV's and libjpeg-turbo's headers"
-                .into(),
-    });
+pub fn install(bench: &Bench, skipped: &mut Vec<Skipped>) -> Result<Vec<&'static Peer>> {
+    let folder = environment(bench)?;
     let mut there = Vec::new();
     for peer in &PEERS {
-        match install_one(checkout, folder, peer) {
+        match install_one(bench.checkout, &folder, peer) {
             Ok(()) => there.push(peer),
             Err(error) => skipped.push(Skipped {
                 what: peer.name.into(),
@@ -119,28 +154,65 @@ pub fn install(
     Ok(there)
 }
 
+/// The Python of that environment, with PyTorch.
+pub fn with_torch(bench: &Bench) -> Result<PathBuf> {
+    let folder = environment(bench)?;
+    let torch = Peer {
+        name: "pytorch",
+        module: "torch",
+        packages: &["numpy", "torch"],
+        ..PEERS[0]
+    };
+    install_one(bench.checkout, &folder, &torch)?;
+    Ok(folder.join("bin/python"))
+}
+
+fn environment(bench: &Bench) -> Result<PathBuf> {
+    tools::need_pip()?;
+    let folder = bench.folder.join("peers");
+    if !folder.join("bin/pip").is_file() {
+        let mut venv = bench.checkout.command("python3");
+        succeed(venv.args(["-m", "venv"]).arg(&folder))
+            .context("cannot make an environment\nhint: apt-get install python3-venv")?;
+    }
+    Ok(folder)
+}
+
 fn install_one(checkout: &Checkout, folder: &Path, peer: &Peer) -> Result<()> {
     let imports = || {
         let mut python = checkout.command(folder.join("bin/python"));
         python.args(["-c", &format!("import {}", peer.module)]);
         python.output()
     };
-    if imports()?.status.success() {
-        return Ok(());
-    }
-    eprintln!("pip install {}", peer.packages.join(" "));
-    let mut pip = checkout.command(folder.join("bin/pip"));
-    pip.args(["install", "--quiet", "--disable-pip-version-check"])
-        .args([
-            "--only-binary=:all:",
-            "--constraint",
-            "xtask/peers/constraints.txt",
-        ])
-        .args(peer.packages);
-    for output in [pip.output()?, imports()?] {
+    let pip = |arguments: &[&str]| -> Result<()> {
+        let mut pip = checkout.command(folder.join("bin/pip"));
+        pip.args(["install", "--quiet", "--disable-pip-version-check"]);
+        let output = pip.args(arguments).output()?;
         if !output.status.success() {
             bail!("{}", last_lines(&String::from_utf8_lossy(&output.stderr)));
         }
+        Ok(())
+    };
+    let is_ours = peer.name == OWN;
+    if imports()?.status.success() && !is_ours {
+        return Ok(());
+    }
+    eprintln!("pip install {}", peer.packages.join(" "));
+    let pinned = ["--constraint", "xtask/peers/constraints.txt"];
+    pip(&[&["--only-binary=:all:"], &pinned[..], peer.packages].concat())?;
+    if !peer.sources.is_empty() {
+        let hint = "hint: FFCV is compiled with apt-get install libopencv-dev libturbojpeg0-dev pkg-config";
+        pip(&[&["--no-deps"], &pinned[..], peer.sources].concat()).context(hint)?;
+    }
+    if is_ours {
+        let wheel = wheels::longtail(&target_folder()?)?;
+        let wheel = wheel.to_str().context("the wheel's path is no UTF-8")?;
+        // The version stays the same when the code does not.
+        pip(&["--no-deps", "--force-reinstall", wheel])?;
+    }
+    let output = imports()?;
+    if !output.status.success() {
+        bail!("{}", last_lines(&String::from_utf8_lossy(&output.stderr)));
     }
     Ok(())
 }
@@ -156,7 +228,7 @@ impl Peer {
                 .arg(Path::new("xtask/peers").join(self.script))
                 .arg(stage.name)
                 .arg(bench.folder.join(stage.photos).join("train"))
-                .arg(stage.out(bench, self.name)?)
+                .arg(stage.out(bench, self.shards_of)?)
                 .arg(passes);
             Ok(python)
         };

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::peers::OWN;
+
 /// What a contender did in one round of a stage.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Round {
@@ -74,13 +76,13 @@ pub fn median(mut values: Vec<f64>) -> Option<f64> {
     }
 }
 
-/// How many times as many images per CPU-second ours makes as this contender of the same stage: the median of the ratios
-/// of rounds that followed each other.
-fn ours_over(lines: &[Line], line: &Line) -> Option<f64> {
+/// How many times as many images per CPU-second ours, the program or the package for Python, makes as this contender of the same
+/// stage: the median of the ratios of rounds that followed each other.
+fn ours_over(ours: &str, lines: &[Line], line: &Line) -> Option<f64> {
     let ours = lines
         .iter()
-        .find(|ours| ours.stage == line.stage && ours.contender == "lift")?;
-    if line.contender == "lift" {
+        .find(|other| other.stage == line.stage && other.contender == ours)?;
+    if ours.contender == line.contender {
         return None;
     }
     let rate = |round: &Round| round.images / round.cpu_seconds;
@@ -102,9 +104,12 @@ pub fn table(lines: &[Line], skipped: &[Skipped]) -> String {
         "peak MB",
         "of bare",
         "lift is",
+        "lift-python is",
     ];
     let mut rows = vec![header.map(str::to_owned)];
     let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".into());
+    let over =
+        |ours, line| or_dash(ours_over(ours, lines, line).map(|ratio| format!("{ratio:.2}x")));
     for line in lines {
         rows.push([
             line.stage.to_owned(),
@@ -116,7 +121,8 @@ pub fn table(lines: &[Line], skipped: &[Skipped]) -> String {
                 line.of_bare()
                     .map(|ratio| format!("{:.1} %", ratio * 100.0)),
             ),
-            or_dash(ours_over(lines, line).map(|ratio| format!("{ratio:.2}x"))),
+            over("lift", line),
+            over(OWN, line),
         ]);
     }
     let mut out = String::new();
@@ -151,7 +157,8 @@ pub fn document(machine: Value, lines: &[Line], skipped: &[Skipped]) -> Value {
                 "images_per_cpu_second": line.cpu_rate(),
                 "peak_memory_bytes": line.peak(),
                 "ratio_to_bare": line.of_bare(),
-                "lift_over_this": ours_over(lines, line),
+                "lift_over_this": ours_over("lift", lines, line),
+                "lift_python_over_this": ours_over(OWN, lines, line),
             })
         })
         .collect();
@@ -203,8 +210,8 @@ mod tests {
         // 400 / 1 and 400 / 2; 400 / 2 and 400 / 4
         assert_eq!((lines[0].rate(), lines[0].cpu_rate()), (300.0, 150.0));
         // 200 / 100 and 100 / 25
-        assert_eq!(ours_over(&lines, &lines[1]), Some(3.0));
-        assert_eq!(ours_over(&lines, &lines[0]), None);
+        assert_eq!(ours_over("lift", &lines, &lines[1]), Some(3.0));
+        assert_eq!(ours_over("lift", &lines, &lines[0]), None);
         assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(Vec::new()), None);
     }
@@ -215,9 +222,9 @@ mod tests {
             what: "ffcv".into(),
             reason: "no compiler".into(),
         }];
-        let expected = "stage     by    images/s  images/CPU-s  peak MB  of bare  lift is\n\
-                        load-raw  lift       300           150        5   95.5 %        -\n\
-                        load-raw  mds         62            62        5        -    3.00x\n\
+        let expected = "stage     by    images/s  images/CPU-s  peak MB  of bare  lift is  lift-python is\n\
+                        load-raw  lift       300           150        5   95.5 %        -               -\n\
+                        load-raw  mds         62            62        5        -    3.00x               -\n\
                         skipped: ffcv: no compiler\n";
         assert_eq!(table(&lines(), &skipped), expected);
         let document = document(json!({}), &lines(), &skipped);
