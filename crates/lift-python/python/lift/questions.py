@@ -29,7 +29,8 @@ def query(path: str | os.PathLike[str], sql: str, **tables: str | os.PathLike[st
     Raises :class:`lift.LiftError` with what the program says.
     """
     more = [word for name, file in tables.items() for word in ("--with", f"{name}={os.fspath(file)}")]
-    return json.loads(_answer("lift-data", "query", "--json", *more, "--", path, sql))
+    rows: list[dict[str, Any]] = json.loads(_answer("lift-data", "query", "--json", *more, "--", path, sql))
+    return rows
 
 
 def report(run: str | os.PathLike[str]) -> dict[str, Any]:
@@ -41,7 +42,8 @@ def report(run: str | os.PathLike[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "report.json"
         _answer("lift-train", "report", "--recorded", "--json", file, "--", run)
-        return json.loads(file.read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found
 
 
 def _answer(name: str, *arguments: str | os.PathLike[str]) -> str:
@@ -50,7 +52,7 @@ def _answer(name: str, *arguments: str | os.PathLike[str]) -> str:
     if program is None:
         wheel = "lift-data" if name == "lift-data" else "lift-longtail"
         raise LiftError.at(name, "the program is not there", f"pip install {wheel}")
-    words = [program, *map(os.fspath, arguments)]
+    words = [program, *(os.fspath(argument) for argument in arguments)]
     done = subprocess.run(words, capture_output=True, text=True, encoding="utf-8", check=False)
     if done.returncode != 0:
         raise LiftError(done.stderr.strip().removeprefix("error: "))
