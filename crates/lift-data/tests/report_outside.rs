@@ -128,6 +128,70 @@ fn a_page_works_in_chromium() {
     assert_eq!((&seen["found"], &seen["rows"]), (&1.into(), &40.into()));
 }
 
+/// On paper: a table that crosses sheets has its heading on each, no heading stands alone, no row is lost, nothing is in the margin.
+#[test]
+fn a_printed_page_keeps_its_headings_and_margins() {
+    let (Some(python), Some(chromium)) = (python("pypdfium2"), chromium()) else {
+        return;
+    };
+    let place = Workplace::new();
+    let mut list = String::new();
+    for label in 0..120 {
+        for image in 0..=(label * label) % 37 {
+            list += &format!("kind_{label}/{image}.jpg {label}\n");
+        }
+    }
+    place.write("lists/train.txt", &list);
+    place.run("report lists --html page.html");
+    let mut command = Command::new(python);
+    command.arg(root().join("xtask/pages/printed.py"));
+    command.arg(chromium).arg(place.path("page.html"));
+    let sheets: serde_json::Value = serde_json::from_str(&output(&mut command)).unwrap();
+    let (mut rows, mut crossed) = (Vec::new(), 0);
+    for sheet in sheets.as_array().unwrap() {
+        let width = sheet["width"].as_f64().unwrap();
+        let lines = sheet["lines"].as_array().unwrap();
+        for line in lines {
+            let end = |key: &str| line[key].as_f64().unwrap();
+            assert!(
+                end("left") >= 20.0 && end("right") <= width - 20.0,
+                "{line}"
+            );
+        }
+        let texts: Vec<&str> = lines
+            .iter()
+            .map(|line| line["text"].as_str().unwrap())
+            .collect();
+        let is_row = |text: &&str| text.starts_with("kind_");
+        let is_heading = |text: &&str| text.starts_with("class label band train");
+        assert!(
+            !texts.last().is_some_and(is_heading),
+            "a heading alone: {texts:?}"
+        );
+        if let Some(first) = texts.iter().position(|text| is_row(&text)) {
+            assert!(
+                first > 0 && is_heading(&texts[first - 1]),
+                "no heading: {texts:?}"
+            );
+            crossed += 1;
+        }
+        rows.extend(
+            texts
+                .iter()
+                .filter(|text| is_row(text))
+                .map(|text| text.to_string()),
+        );
+    }
+    assert!(crossed >= 3, "the table has {crossed} sheets");
+    let mut names: Vec<&str> = rows
+        .iter()
+        .filter_map(|row| row.split(' ').next())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!((rows.len(), names.len()), (120, 120));
+}
+
 const CROISSANT: &str = "
 import json, sys
 import mlcroissant

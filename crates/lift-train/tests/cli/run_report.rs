@@ -247,6 +247,50 @@ fn chromium() -> Option<&'static str> {
     found
 }
 
+/// Each sheet with classes has their table's heading above them, no heading stands alone, and nothing is in the margin.
+fn on_paper(python: &Path, chromium: &str, page: &Path) {
+    let output = Command::new(python)
+        .arg(root().join("xtask/pages/printed.py"))
+        .arg(chromium)
+        .arg(page)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let sheets: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut with_classes = 0;
+    for sheet in sheets.as_array().unwrap() {
+        let width = sheet["width"].as_f64().unwrap();
+        let lines = sheet["lines"].as_array().unwrap();
+        for line in lines {
+            let end = |key: &str| line[key].as_f64().unwrap();
+            assert!(
+                end("left") >= 20.0 && end("right") <= width - 20.0,
+                "{line}"
+            );
+        }
+        let text = |line: &Value| line["text"].as_str().unwrap().to_owned();
+        let texts: Vec<String> = lines.iter().map(text).collect();
+        let is_heading = |text: &String| text.starts_with("class label train band test");
+        assert!(!texts.last().is_some_and(is_heading), "{texts:?}");
+        let is_row = |text: &&String| {
+            let colours = [
+                "brown", "gray", "green", "orange", "pink", "purple", "yellow",
+            ];
+            let bands = [" many ", " medium ", " few "];
+            colours.iter().any(|name| text.starts_with(name))
+                && bands.iter().any(|band| text.contains(band))
+        };
+        if let Some(first) = texts.iter().position(|text| is_row(&text)) {
+            assert!(texts[..first].iter().any(is_heading), "{texts:?}");
+            with_classes += 1;
+        }
+    }
+    assert!(
+        with_classes >= 2,
+        "the table of classes has {with_classes} sheets"
+    );
+}
+
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -285,7 +329,7 @@ fn the_page_of_a_run_works_in_chromium_whatever_its_classes_are_called() {
     );
 
     // The fourth table is that of the classes, its second column the labels.
-    let output = Command::new(python)
+    let output = Command::new(&python)
         .arg(root().join("xtask/pages/chromium.py"))
         .arg(chromium)
         .arg(&page)
@@ -328,5 +372,6 @@ fn the_page_of_a_run_works_in_chromium_whatever_its_classes_are_called() {
         (&"descending".into(), &"ascending".into())
     );
     assert_eq!(seen["rows"], 100);
+    on_paper(&python, chromium, &page);
     assert!(seen["found"].as_u64().unwrap() < 100);
 }
