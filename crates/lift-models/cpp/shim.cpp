@@ -18,16 +18,12 @@
 using at::Tensor;
 
 #if defined(__x86_64__)
-// With AVX-512, ATen's kernels and MKL's products add in an order that follows the number of threads; as AVX2 has them, and with
-// MKL told to keep to one order, the same weights come of any number. Both read these before their first operation, which
-// comes after this. What the user has set decides.
+// With AVX-512, MKL's products add in an order that follows the number of threads, unless it is told to keep to one. It reads this
+// before its first product, which comes after this. What the user has set decides.
 static const bool one_order = [] {
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f")) {
-    setenv("ATEN_CPU_CAPABILITY", "avx2", 0);
-    if (__builtin_cpu_is("intel")) {
-      setenv("MKL_CBWR", "AVX2,STRICT", 0);
-    }
+  if (__builtin_cpu_is("intel") && __builtin_cpu_supports("avx512f")) {
+    setenv("MKL_CBWR", "AVX512,STRICT", 0);
   }
   return true;
 }();

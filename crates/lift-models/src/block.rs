@@ -51,9 +51,15 @@ impl<H: Hooks> At<'_, H> {
 
 /// Normalises (…, d) in fp32 with fp32 weights, and returns the kind that came in.
 fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Tensor {
-    let normalised =
-        x.to_kind(Kind::Float)
-            .layer_norm([weight.size()[0]], Some(weight), Some(bias), eps, true);
+    let (tokens, width) = (x.to_kind(Kind::Float), [weight.size()[0]]);
+    let is_tuned = weight.requires_grad() || bias.requires_grad();
+    let normalised = if is_tuned && x.device() == Device::Cpu {
+        // libtorch's own sums their gradients in an order that depends on the number of threads.
+        let none = None::<&Tensor>;
+        tokens.layer_norm(width, none, none, eps, true) * weight + bias
+    } else {
+        tokens.layer_norm(width, Some(weight), Some(bias), eps, true)
+    };
     normalised.to_kind(x.kind())
 }
 
@@ -279,7 +285,15 @@ fn of_one_query(q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>) -> Te
     if let Some(mask) = mask {
         scores = scores.masked_fill(&mask.logical_not(), f64::NEG_INFINITY);
     }
-    scores.softmax(-1, Kind::Float).to_kind(v.kind()).matmul(v)
+    softmax(&scores).to_kind(v.kind()).matmul(v)
+}
+
+/// Softmax over the last dimension, in fp32. With AVX-512, the backward pass of libtorch's own sums in an order that depends on the
+/// number of threads too.
+fn softmax(scores: &Tensor) -> Tensor {
+    let (scores, last) = (scores.to_kind(Kind::Float), [-1i64].as_slice());
+    let weights = (&scores - scores.detach().amax(last, true)).exp();
+    &weights / weights.sum_dim_intlist(last, true, Kind::Float)
 }
 
 /// Two linears with the activation between.

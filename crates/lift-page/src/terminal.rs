@@ -168,15 +168,18 @@ pub fn folded(rows: &[Vec<String>], left: usize, width: usize) -> String {
     parts.iter().map(part).collect::<Vec<_>>().join("\n")
 }
 
-/// Columns of the terminal that results go to: what `COLUMNS` says, or 80; none where they go to a file or a program, which
-/// is to find each row on one line.
+/// Columns of the terminal that results go to: what `COLUMNS` says, else what the terminal says, else 80; none where they go to a
+/// file or a program, which is to find each row on one line.
 pub fn columns() -> Option<usize> {
     if !io::stdout().is_terminal() {
         return None;
     }
     let said = std::env::var("COLUMNS").ok();
     let said = said.and_then(|said| said.parse().ok());
-    Some(said.filter(|&columns| columns > 0).unwrap_or(80))
+    let said = said.filter(|&columns: &usize| columns > 0);
+    let own =
+        || terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
+    Some(said.or_else(own).unwrap_or(80))
 }
 
 #[cfg(test)]

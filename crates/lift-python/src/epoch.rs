@@ -1,6 +1,7 @@
 //! Batches of an epoch, prepared ahead by our threads.
 //!
 //! Which images, in which order, cut how: all is said when an epoch begins, so that nothing here has a state but the place in it.
+//! Numbers are in range: `lift/loader.py`, which calls this, has looked at them.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -20,11 +21,6 @@ use crate::{
 
 /// How long Python's signals may wait.
 const PATIENCE: Duration = Duration::from_millis(100);
-
-/// The most that is taken for meant.
-const MOST_PIXELS: usize = 16_384;
-const MOST_THREADS: usize = 1024;
-const MOST_AHEAD: usize = 1024;
 
 /// Threads that prepare batches of one split.
 #[pyclass(frozen, module = "lift._native")]
@@ -65,16 +61,6 @@ impl Loader {
         prefetch: Option<usize>,
         exact: bool,
     ) -> PyResult<Self> {
-        for (what, number, most) in [
-            ("resolution", resolution as usize, MOST_PIXELS),
-            ("threads", threads, MOST_THREADS),
-            ("prefetch", prefetch.unwrap_or(1), MOST_AHEAD),
-        ] {
-            if number > most {
-                let text = format!("{what} {number} is above {most}");
-                return Err(PyValueError::new_err(text));
-            }
-        }
         let shards = Arc::clone(&reader.shards);
         let loader = lift_loader::Loader::new(Arc::clone(&shards), resolution, batch_size, threads);
         let mut loader = loader.map_err(lift_error)?;
@@ -103,10 +89,6 @@ impl Loader {
 impl Loader {
     fn view(&self, of: &Epoch) -> PyResult<View> {
         let (seed, epoch, expand) = (of.seed, of.epoch, of.expand);
-        if expand as usize > MOST_PIXELS {
-            let text = format!("expand {expand} is above {MOST_PIXELS}");
-            return Err(PyValueError::new_err(text));
-        }
         Ok(match of.view.as_str() {
             "mda" => View::Random {
                 smallest_area: word(&AreaSchedule::WORDS, "area_schedule", &of.area_schedule)?

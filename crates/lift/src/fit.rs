@@ -26,7 +26,7 @@ pub(crate) struct FitArgs {
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub out: PathBuf,
     /// Share of each class that is held out where there is no test split
-    #[arg(long, value_name = "F", default_value_t = 0.2)]
+    #[arg(long, value_name = "F", default_value_t = 0.2, value_parser = share)]
     pub holdout: f64,
     /// A new run, even where one with these settings is there
     #[arg(long)]
@@ -39,6 +39,14 @@ pub(crate) struct FitArgs {
     pub train: Vec<String>,
 }
 
+fn share(text: &str) -> Result<f64, String> {
+    let share = text
+        .parse()
+        .ok()
+        .filter(|share| *share > 0.0 && *share < 1.0);
+    share.ok_or_else(|| "it is a share between 0 and 1, such as 0.2".to_owned())
+}
+
 const IDENTICAL: &str = "--allow-identical";
 
 /// Does what was typed.
@@ -47,9 +55,6 @@ const IDENTICAL: &str = "--allow-identical";
 /// When the photos are not there, or a program fails, which has then said why.
 pub(crate) fn run(args: &FitArgs) -> Result<()> {
     let mut programs = Programs::default();
-    if !(args.holdout > 0.0 && args.holdout < 1.0) {
-        bail!("--holdout {} is no share between 0 and 1", args.holdout);
-    }
     if !args.photos.is_dir() {
         bail!(
             "{}: not a folder\nhint: give a folder of class folders, or of train/ and test/ with them; `lift-data build` reads lists, tables and archives",

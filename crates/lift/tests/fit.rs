@@ -133,6 +133,10 @@ fn what_fails_says_so_once_with_its_exit_code() {
     assert_eq!(said.matches("error: ").count(), 1, "{said}");
     assert!(said.contains("--no-such-flag"), "{said}");
     assert_eq!(lift(dir.path(), &["fit"]).status.code(), Some(2));
+    let wrong = ["fit", "photos", "--model", &model, "--holdout", "2"];
+    let output = lift(dir.path(), &wrong);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("a share between 0 and 1"));
 }
 
 #[test]

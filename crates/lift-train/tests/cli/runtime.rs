@@ -1,6 +1,8 @@
-//! How libtorch's threads wait, as libgomp itself shows it when it is loaded.
+//! libtorch's threads: how they wait, as libgomp itself shows it when it is loaded, and that weights do not follow their number.
 
-use std::process::Command;
+use std::{fs, process::Command};
+
+use super::{demo_model, prepare};
 
 /// The values that libgomp shows for `name`, one for each time that it was loaded.
 fn shown(name: &str, environment: &[(&str, &str)]) -> Vec<String> {
@@ -52,4 +54,40 @@ fn where_the_user_has_decided_all_nothing_is_started_again() {
         ],
     );
     assert_eq!(counts, ["77"]);
+}
+
+/// Of every kind of tuned tensor: linears of modules, biases, LayerNorms, prompts, the embeddings of a whole tower.
+#[test]
+fn weights_are_the_same_from_one_two_and_four_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path());
+    let run = |tuner: &str, threads: &str| {
+        let out = dir.path().join(format!("{tuner}-{threads}"));
+        let mut program = Command::new(env!("CARGO_BIN_EXE_lift-train"));
+        program
+            .current_dir(dir.path())
+            .env_remove("OMP_NUM_THREADS");
+        program.args([
+            "--shards",
+            "shards",
+            "--head",
+            "head.safetensors",
+            "--tte",
+            "none",
+        ]);
+        program.args(["--device", "cpu", "--epochs", "1", "--batch-size", "100"]);
+        program.args(["--tuner", tuner, "--threads", threads, "--model"]);
+        let output = program.arg(demo_model()).arg("--out").arg(&out).output();
+        let output = output.unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{tuner}: {error}");
+        fs::read(out.join("tuned.safetensors")).unwrap()
+    };
+    for tuner in ["adaptformer,lora,vpt-deep", "bitfit,layer-norm,ssf", "full"] {
+        let one = run(tuner, "1");
+        // Others cut tensors where libtorch's vectors do not end (docs/performance.md).
+        for threads in ["2", "4"] {
+            assert!(one == run(tuner, threads), "{tuner}, {threads} threads");
+        }
+    }
 }
