@@ -168,7 +168,7 @@ fn a_printed_page_keeps_its_headings_and_margins() {
             !texts.last().is_some_and(is_heading),
             "a heading alone: {texts:?}"
         );
-        if let Some(first) = texts.iter().position(|text| is_row(&text)) {
+        if let Some(first) = texts.iter().position(&is_row) {
             assert!(
                 first > 0 && is_heading(&texts[first - 1]),
                 "no heading: {texts:?}"

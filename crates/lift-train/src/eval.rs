@@ -11,6 +11,7 @@ use tch::{Device, Kind, Tensor};
 use crate::{
     adjustment::{Adjusted, Adjustment},
     error::Result,
+    features::Features,
     level::Groups,
     logits::LogitsWriter,
     metrics::{Classes, Metrics, Prediction},
@@ -141,8 +142,8 @@ pub struct EvalOptions<'a> {
     pub adjustment: Option<&'a Adjustment>,
 }
 
-/// Judges every row of the shards, which `passes` is of, by `logits`: patches (c, n, 3 p p) as the transfer gives them -> (c, K). What was said
-/// of each row is returned in the rows' order, and the logits of its classes, before any adjustment, are written to `kept`.
+/// Judges every row of the shards, which `passes` is of, by `logits`: patches (c, n, 3 p p) as the transfer gives them, or kept features
+/// (c, d) where there are some -> (c, K). What was said of each row is returned in the rows' order, and the logits of its classes, before any adjustment, are written to `kept`.
 ///
 /// # Errors
 /// When a row cannot be loaded, memory does not suffice, a logit is not finite, or `kept` cannot be written.
@@ -151,7 +152,7 @@ pub fn evaluate(
     reader: &ShardReader,
     options: &EvalOptions,
     device: Device,
-    logits: impl Fn(&Tensor) -> Tensor,
+    (logits, features): (impl Fn(&Tensor) -> Tensor, Option<&Features>),
     mut kept: Option<&mut LogitsWriter>,
 ) -> Result<(Evaluation, Vec<Prediction>)> {
     let (look, view) = (options.look, options.look.view());
@@ -162,46 +163,50 @@ pub fn evaluate(
     let adjustment = options.adjustment.map(|one| one.on(device));
     let on_device = options.groups.map(|groups| (groups, groups.on(device)));
     let mut pending = Pending::default();
-    passes.each(
-        Draws::in_order(rows),
-        logits,
-        |logits, labels, host_labels| {
-            let images = host_labels.len();
-            let mean = tch::no_grad(|| {
-                let logits = logits.view([images as i64, view.crops() as i64, -1]);
-                logits.mean_dim([1i64].as_slice(), false, Kind::Float)
-            });
-            if let Some(kept) = &mut kept {
-                kept.push(host_labels, &mean)?;
-            }
-            let (said, labels) = tch::no_grad(|| {
-                let mean = match &adjustment {
-                    Some(adjustment) => adjustment.apply(&mean),
-                    None => mean,
-                };
-                let finite = mean.isfinite().all_dim(1, true).to_kind(Kind::Float);
-                let (said, labels) = match &on_device {
-                    None => {
-                        let shares = mean.softmax(1, Kind::Float);
-                        (verdicts(&mean, &shares, labels), host_labels.to_vec())
-                    }
-                    Some((groups, on_device)) => {
-                        let (scores, shares) = on_device.scores(&mean);
-                        let said = verdicts(&scores, &shares, &on_device.labels(labels));
-                        (said, groups.labels(host_labels))
-                    }
-                };
-                (Tensor::cat(&[said, finite], 1), labels)
-            });
-            pending.said.push(said);
-            pending.labels.extend(labels);
-            if pending.said.len() == BATCHES_A_FETCH {
-                pending.fetch()?;
-            }
-            progress.advance(images as u64);
-            Ok(())
-        },
-    )?;
+    let take = |logits: Tensor, labels: &Tensor, host_labels: &[i64]| {
+        let images = host_labels.len();
+        let mean = tch::no_grad(|| {
+            let logits = logits.view([images as i64, view.crops() as i64, -1]);
+            logits.mean_dim([1i64].as_slice(), false, Kind::Float)
+        });
+        if let Some(kept) = &mut kept {
+            kept.push(host_labels, &mean)?;
+        }
+        let (said, labels) = tch::no_grad(|| {
+            let mean = match &adjustment {
+                Some(adjustment) => adjustment.apply(&mean),
+                None => mean,
+            };
+            let finite = mean.isfinite().all_dim(1, true).to_kind(Kind::Float);
+            let (said, labels) = match &on_device {
+                None => {
+                    let shares = mean.softmax(1, Kind::Float);
+                    (verdicts(&mean, &shares, labels), host_labels.to_vec())
+                }
+                Some((groups, on_device)) => {
+                    let (scores, shares) = on_device.scores(&mean);
+                    let said = verdicts(&scores, &shares, &on_device.labels(labels));
+                    (said, groups.labels(host_labels))
+                }
+            };
+            (Tensor::cat(&[said, finite], 1), labels)
+        });
+        pending.said.push(said);
+        pending.labels.extend(labels);
+        if pending.said.len() == BATCHES_A_FETCH {
+            pending.fetch()?;
+        }
+        progress.advance(images as u64);
+        Ok(())
+    };
+    let draws = Draws::in_order(rows);
+    match features {
+        Some(features) => {
+            let feed = features.feed(draws, passes.batch_size());
+            passes.each_of(feed, rows, logits, take)?;
+        }
+        None => passes.each(draws, logits, take)?,
+    }
     pending.fetch()?;
     progress.finish();
     if let Some(row) = pending.first_not_finite {

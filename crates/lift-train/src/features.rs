@@ -1,5 +1,5 @@
-//! Features of training images that no step changes, computed once before the first one: those of a tower that is not tuned and
-//! looks at each image in one way. Steps cost what is behind the tower then.
+//! Features of images that no step changes, computed once before the first one: those of a tower that is not tuned, of training images
+//! where it looks at each in one way, and of those of `val`. Steps and validations cost what is behind the tower then.
 //!
 //! They lie in a file of the run's folder that has no name, so that none is left behind, however the run ends; a run that goes on
 //! computes them again. Invariant: a row's features are computed in batches of the rows' order, whatever the epochs' order
@@ -30,15 +30,20 @@ use crate::{
 /// The most that is kept; larger sets are passed through the tower in each epoch.
 pub const MOST_BYTES: u64 = 16 << 30;
 
-/// Bytes that the features of so many images take, where no step changes them and they are worth keeping.
+/// Bytes that the features of so many training images take, where no step changes them and they are worth keeping.
 pub fn bytes(config: &TrainConfig, model: &TunedModel, images: u64) -> Option<u64> {
-    let bytes = images * model.visual.config().width as u64 * 4;
-    let is_constant = config.augment == Augmentation::Plain && model.tower_is_frozen();
-    let pays = config.epochs > 1 && !config.no_feature_cache && bytes <= MOST_BYTES;
-    (is_constant && pays).then_some(bytes)
+    let bytes = of_val(config, model, images);
+    bytes.filter(|_| config.augment == Augmentation::Plain)
 }
 
-/// The features of all training images, on disk.
+/// As [`bytes`], of images that are always looked at in one way.
+pub fn of_val(config: &TrainConfig, model: &TunedModel, images: u64) -> Option<u64> {
+    let bytes = images * model.visual.config().width as u64 * 4;
+    let pays = config.epochs > 1 && !config.no_feature_cache && bytes <= MOST_BYTES;
+    (model.tower_is_frozen() && pays).then_some(bytes)
+}
+
+/// The features of all images of a split, on disk.
 pub struct Features {
     file: File,
     labels: Vec<i64>,
@@ -52,7 +57,7 @@ impl Features {
     /// # Errors
     /// When an image cannot be loaded, a feature is not finite, memory does not suffice, or the file cannot be written.
     pub fn compute(
-        train: &Arc<ShardReader>,
+        images: &Arc<ShardReader>,
         model: &TunedModel,
         transfer: &Transfer,
         passing: Passing,
@@ -61,7 +66,7 @@ impl Features {
         let (tower, tuner) = (&model.visual, &model.tuner);
         let width = tower.config().width;
         let mut passes = Passes::open(
-            Arc::clone(train),
+            Arc::clone(images),
             tower,
             transfer,
             (View::Center, "features"),
@@ -70,17 +75,17 @@ impl Features {
         )?;
         let file = tempfile::tempfile_in(folder).map_err(Error::io(folder))?;
         let mut out = BufWriter::new(file);
-        let progress = Reporting::Stderr.start("features", train.len() as u64);
-        let mut labels: Vec<i64> = Vec::with_capacity(train.len());
+        let progress = Reporting::Stderr.start("features", images.len() as u64);
+        let mut labels: Vec<i64> = Vec::with_capacity(images.len());
         let mut bytes = Vec::new();
         let forward = |patches: &Tensor| tower.features(patches, tuner);
         passes.each(
-            Draws::in_order(train.len()),
+            Draws::in_order(images.len()),
             forward,
             |features, _, of_batch| {
                 let features = features.to_device(Device::Cpu).contiguous();
                 let begin = labels.len();
-                require_finite(&features, "features", train, |place| begin + place)?;
+                require_finite(&features, "features", images, |place| begin + place)?;
                 bytes.resize(features.numel() * 4, 0);
                 features
                     .f_copy_data_u8(&mut bytes, features.numel())

@@ -16,7 +16,7 @@ use tch::{Device, Kind, Tensor};
 use crate::{
     error::{Error, Result},
     footprint::AHEAD,
-    transfer::Transfer,
+    transfer::{Input, Transfer},
 };
 use lift_loader::{Draws, Images, Loader, View};
 
@@ -88,13 +88,49 @@ impl<'a> Passes<'a> {
         &mut self,
         draws: Draws,
         forward: impl Fn(&Tensor) -> Tensor,
+        take: impl FnMut(Tensor, &Tensor, &[i64]) -> Result<()>,
+    ) -> Result<()> {
+        let wanted = draws.len();
+        let feed = self.transfer.feed(&self.loader, draws, self.view)?;
+        let mut at_once = self.at_once;
+        let passed = self.pass(feed, wanted, &mut at_once, forward, take);
+        self.at_once = at_once;
+        passed
+    }
+
+    /// As [`Passes::each`], of what `feed` gives of so many images, in place of the loader.
+    ///
+    /// # Errors
+    /// As [`Passes::each`].
+    pub fn each_of(
+        &mut self,
+        feed: impl Iterator<Item = Result<Input>>,
+        wanted: usize,
+        forward: impl Fn(&Tensor) -> Tensor,
+        take: impl FnMut(Tensor, &Tensor, &[i64]) -> Result<()>,
+    ) -> Result<()> {
+        let mut at_once = self.at_once;
+        self.pass(feed, wanted, &mut at_once, forward, take)
+    }
+
+    /// Crops in a batch of what is fed.
+    pub fn batch_size(&self) -> usize {
+        self.at_once
+    }
+
+    fn pass(
+        &self,
+        feed: impl Iterator<Item = Result<Input>>,
+        wanted: usize,
+        most: &mut usize,
+        forward: impl Fn(&Tensor) -> Tensor,
         mut take: impl FnMut(Tensor, &Tensor, &[i64]) -> Result<()>,
     ) -> Result<()> {
-        let (wanted, mut done) = (draws.len(), 0);
-        for input in self.transfer.feed(&self.loader, draws, self.view)? {
+        let mut done = 0;
+        for input in feed {
             let input = input?;
             let crops = input.pixels.size()[0];
-            let mut at_once = self.at_once.min(crops as usize);
+            let mut at_once = (*most).min(crops as usize);
             let asked = at_once;
             let rows = halving(&mut at_once, "crops", |at_once| {
                 if at_once as i64 >= crops {
@@ -112,7 +148,7 @@ impl<'a> Passes<'a> {
                 refused.error(device, there, &work, hint)
             })?;
             if at_once < asked {
-                self.at_once = at_once;
+                *most = at_once;
             }
             done += input.host_labels.len();
             take(rows, &input.labels, &input.host_labels)?;

@@ -42,14 +42,14 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan of a run with these settings.
+    /// The plan of a run with these settings, on these training images and so many of `val`.
     ///
     /// # Errors
     /// When the shards are to be held in memory and are larger than what is free.
     pub fn new(
         config: &TrainConfig,
         model: &TunedModel,
-        manifest: &Manifest,
+        (manifest, val_images): (&Manifest, u64),
         device: Device,
     ) -> Result<Self> {
         let parameters = model.parameter_counts();
@@ -74,16 +74,27 @@ impl Plan {
             parts: config.accumulate.min(images_a_step.max(1)),
             start: start(config, model, manifest),
             cache: config.cache.plan(manifest.bytes())?,
-            features: features::bytes(config, model, manifest.rows).map(|bytes| {
-                format!(
-                    "of {}, computed once before the first step, {} on disk until the last",
-                    plain(manifest.rows, "image"),
-                    MemorySize { bytes }
-                )
-            }),
+            features: kept(config, model, manifest.rows, val_images),
             warnings: warnings(config, model, manifest, &layers),
         })
     }
+}
+
+/// Of which images features are computed once, and what that takes.
+fn kept(config: &TrainConfig, model: &TunedModel, train: u64, val: u64) -> Option<String> {
+    let of_train = features::bytes(config, model, train);
+    let of_val = features::of_val(config, model, val).filter(|_| val > 0);
+    let of_train = of_train.map(|bytes| (plain(train, "image"), bytes));
+    let of_val = of_val.map(|bytes| (format!("{} of val", plain(val, "image")), bytes));
+    let (images, bytes): (Vec<String>, Vec<u64>) = of_train.into_iter().chain(of_val).unzip();
+    let bytes = bytes.iter().sum();
+    (!images.is_empty()).then(|| {
+        format!(
+            "of {}, computed once before the first step, {} on disk until the last",
+            images.join(" and "),
+            MemorySize { bytes }
+        )
+    })
 }
 
 impl fmt::Display for Plan {

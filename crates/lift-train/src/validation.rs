@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
 use crate::{
+    config::TrainConfig,
     error::Result,
     eval::{EvalOptions, EvalView, Tte, evaluate},
+    features::{self, Features},
     footprint::of_passes,
     metrics::Metrics,
     model::TunedModel,
@@ -221,6 +223,8 @@ pub struct Validation {
     patience: Option<usize>,
     passing: Passing,
     seed: u64,
+    /// Of the images, where no step changes them.
+    features: Option<Features>,
 }
 
 impl Validation {
@@ -239,7 +243,27 @@ impl Validation {
             patience,
             passing,
             seed,
+            features: None,
         }
+    }
+
+    /// Computes the features of its images once, where no step of this run changes them.
+    ///
+    /// # Errors
+    /// As [`Features::compute`].
+    pub fn keep_features(
+        &mut self,
+        config: &TrainConfig,
+        model: &TunedModel,
+        transfer: &Transfer,
+    ) -> Result<()> {
+        let is_looked_at = self.every != ValEvery::Never;
+        if is_looked_at && features::of_val(config, model, self.val.len() as u64).is_some() {
+            let folder = &config.out;
+            let kept = Features::compute(&self.val, model, transfer, self.passing, folder)?;
+            self.features = Some(kept);
+        }
+        Ok(())
     }
 
     /// Whether there is one after this step.
@@ -285,7 +309,7 @@ impl Validation {
             &self.val,
             &options,
             tower.device(),
-            forward,
+            (forward, self.features.as_ref()),
             None,
         )?;
         Ok(evaluation.metrics)

@@ -444,7 +444,8 @@ pub(super) fn judge_with(
     };
     let forward = |patches: &Tensor| model.forward(patches);
     let (device, logits) = (tower.device(), judging.logits);
-    let (evaluation, judged) = evaluate(&mut passes, test, &options, device, forward, logits)?;
+    let (evaluation, judged) =
+        evaluate(&mut passes, test, &options, device, (forward, None), logits)?;
     let predictions = match &settings.predictions {
         Some(path) => write_predictions(path, test, &judged),
         None => Ok(()),

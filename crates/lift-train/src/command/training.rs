@@ -44,13 +44,13 @@ pub fn dry_run(config: &TrainConfig) -> Result<()> {
     let device = device(&config.device, config.max_memory, config.threads)?;
     run::require_free(&config.out)?;
     let inputs = Inputs::open(&config.on(device), device, None)?;
-    let plan = Plan::new(
-        &inputs.config,
-        &inputs.model,
-        inputs.train.manifest(),
-        device,
-    )?;
-    print_text(&plan.to_string())
+    print_text(&plan(&inputs, device)?.to_string())
+}
+
+fn plan(inputs: &Inputs, device: Device) -> Result<Plan> {
+    let val_images = inputs.val.as_ref().map_or(0, |val| val.len() as u64);
+    let images = (inputs.train.manifest(), val_images);
+    Plan::new(&inputs.config, &inputs.model, images, device)
 }
 
 /// Trains, evaluates on the test shards and writes the run's folder; returns the report.
@@ -70,7 +70,7 @@ pub fn train_until(config: &TrainConfig, command: &[String], stop: &Stop) -> Res
     run::require_free(&config.out)?;
     let inputs = Inputs::open(&config.on(device), device, None)?;
     let config = &inputs.config.clone();
-    let plan = Plan::new(config, &inputs.model, inputs.train.manifest(), device)?;
+    let plan = plan(&inputs, device)?;
     run::create(config)?;
     let _lock = run::lock(&config.out)?;
     Provenance::new(command, &inputs.origins).write(&config.out)?;
@@ -228,12 +228,15 @@ fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop)
     }
     let transfer = Transfer::open(Target::of(&model.visual, normalisation))?;
     let keeper = CheckpointWriter::new(config, &origins);
-    let validation = val.map(|val| {
+    let mut validation = val.map(|val| {
         let every = config.val_every.unwrap_or(ValEvery::Epoch);
         let rules = (every, config.monitor, config.patience);
         let how = (config.passing(), config.seed);
         Validation::new(Arc::new(val), &manifest.class_counts, rules, how)
     });
+    if let Some(validation) = &mut validation {
+        validation.keep_features(config, &model, &transfer)?;
+    }
     let looks = validation.as_ref();
     let features = match features::bytes(config, &model, manifest.rows) {
         None => None,

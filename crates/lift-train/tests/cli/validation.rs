@@ -305,3 +305,48 @@ fn a_run_is_extended_and_gone_back_to_and_says_so() {
         stderr(&output)
     );
 }
+
+/// Of a frozen tower the features of `val` are computed once too, whatever is done to training images, and say the same.
+#[test]
+fn a_frozen_tower_looks_at_val_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let images = dir.path().join("images");
+    super::prepare(dir.path());
+    fs::rename(images.join("test"), images.join("val")).unwrap();
+    build_splits(
+        &images,
+        &dir.path().join("with-val"),
+        &[Split::Train, Split::Val],
+    );
+    let model = super::demo_model().display().to_string();
+    let found = ["kept", "anew"].map(|name| {
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        let (shards, head, run) = (path("with-val"), path("head.safetensors"), path(name));
+        let files = [
+            "--shards", &shards, "--head", &head, "--model", &model, "--out", &run,
+        ];
+        let how = [
+            "--tuner", "none", "--epochs", "3", "--lr", "0.5", "--tte", "none", "--device", "cpu",
+        ];
+        let anew: &[&str] = if name == "anew" {
+            &["--no-feature-cache"]
+        } else {
+            &[]
+        };
+        let output = lift_train(&[&files[..], &how, anew].concat());
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        let is_kept =
+            said.contains("features of 100 images of val, computed once before the first step, ");
+        assert_eq!(is_kept, name == "kept", "{said}");
+        validations(Path::new(&run))
+    });
+    assert_eq!(found[0].len(), 3);
+    for (kept, anew) in found[0].iter().zip(&found[1]) {
+        let accuracy = |line: &Value| line["validation"]["mean_class"].as_f64().unwrap();
+        assert!(
+            (accuracy(kept) - accuracy(anew)).abs() <= 0.01,
+            "{kept} {anew}"
+        );
+    }
+}
