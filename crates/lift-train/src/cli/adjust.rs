@@ -3,18 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use lift_models::Precision;
 use lift_page::{chart::svg_file, terminal};
 use lift_shards::{Split, atomic};
 
+use super::passed::{PassArgs, PassDefaults};
 use crate::{
     adjustment::Adjusting,
     balance::curve::{Monitor, strengths},
     command::{self, AdjustSettings, EvalSettings, Found, Prior},
     config::{TrainConfig, check_ranges},
     error::{Error, Result},
-    eval::{EvalView, Tte},
-    passes::Passing,
     run::read_config,
 };
 
@@ -75,67 +73,14 @@ pub(super) struct AdjustArgs {
     /// One JSON document instead of tables
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    passed: PassedArgs,
-}
-
-/// How logits are computed where none are given.
-#[derive(Debug, Args)]
-struct PassedArgs {
-    /// Test-time ensembling of the logits
-    #[arg(long, value_enum, default_value_t = Tte::None)]
-    tte: Tte,
     /// Folder with the split's shards [default: the run's]
     #[arg(long, value_name = "DIR")]
     shards: Option<PathBuf>,
     /// Model: folder, file or org/name [default: the run's]
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
-    /// Crops a forward pass, at most
-    #[arg(long, value_name = "N", default_value_t = 128)]
-    batch_size: usize,
-    /// Seed of random crops and of the bootstrap intervals
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
-    /// auto, cpu or cuda:N
-    #[arg(long, default_value = "auto")]
-    device: String,
-    /// Threads that compute, and that prepare batches; 0: one a core
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    threads: usize,
-}
-
-impl PassedArgs {
-    fn settings(&self, config: &TrainConfig, split: Split) -> Result<EvalSettings> {
-        check_ranges(&[
-            ("batch-size", self.batch_size as f64, 1.0, 1e6),
-            ("threads", self.threads as f64, 0.0, 1024.0),
-        ])?;
-        let device = command::device(&self.device, config.max_memory, self.threads)?;
-        let shards = self.shards.as_ref().unwrap_or(&config.shards);
-        Ok(EvalSettings {
-            shards: shards.clone(),
-            split,
-            look: EvalView {
-                tte: self.tte,
-                seed: self.seed,
-                ..config.look()
-            },
-            passing: Passing {
-                batch_size: self.batch_size,
-                threads: self.threads,
-                ..config.passing()
-            },
-            resolution: config.resolution,
-            precision: config.precision.unwrap_or_else(|| Precision::usual(device)),
-            device,
-            predictions: None,
-            confusion: None,
-            logits: None,
-            adjusting: Adjusting::LeftOut,
-            level: None,
-        })
-    }
+    #[command(flatten)]
+    passed: PassArgs,
 }
 
 impl AdjustArgs {
@@ -165,6 +110,25 @@ impl AdjustArgs {
         write(&found, &files)
     }
 
+    /// How logits are computed where none are given.
+    fn evaluation(&self, config: &TrainConfig) -> Result<EvalSettings> {
+        let passed = self.passed.with(&PassDefaults::of_run(config))?;
+        Ok(EvalSettings {
+            shards: self.shards.as_ref().unwrap_or(&config.shards).clone(),
+            split: self.split,
+            look: passed.look,
+            passing: passed.passing,
+            resolution: passed.resolution,
+            precision: passed.precision,
+            device: passed.device,
+            predictions: None,
+            confusion: None,
+            logits: None,
+            adjusting: Adjusting::LeftOut,
+            level: None,
+        })
+    }
+
     fn settings(&self) -> Result<AdjustSettings> {
         check_ranges(&[(
             "temperature",
@@ -178,7 +142,7 @@ impl AdjustArgs {
             ("estimate", None) => {
                 return Err(Error::Usage(
                     "--prior estimate looks at images without labels, and --unlabelled gives none\n\
-                     hint: `lift-train eval --run RUN --shards DIR --logits FILE.parquet` writes their logits"
+                     hint: `lift-train eval RUN --shards DIR --logits FILE.parquet` writes their logits"
                         .into(),
                 ));
             }
@@ -194,8 +158,8 @@ impl AdjustArgs {
         let config = read_config(&self.run)?;
         Ok(AdjustSettings {
             run: self.run.clone(),
-            model: self.passed.model.clone(),
-            eval: self.passed.settings(&config, self.split)?,
+            model: self.model.clone(),
+            eval: self.evaluation(&config)?,
             logits: self.logits.clone(),
             tau: tau.map_err(|reason| Error::Usage(format!("--tau {reason}")))?,
             monitor: self.monitor,
