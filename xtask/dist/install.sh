@@ -21,14 +21,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 
-mkdir -p "$prefix/bin" "$prefix/lib/lift" "$prefix/share"
-for program in "$here"/bin/*; do
-    # Beside the old one and in its place at once: it may be running.
-    cp "$program" "$prefix/bin/.${program##*/}.new"
-    mv -f "$prefix/bin/.${program##*/}.new" "$prefix/bin/${program##*/}"
-done
-cp -R "$here/share/." "$prefix/share/"
-
+# Before anything is put in place: which libtorch.
 if [ -z "$torch" ]; then
     torch=$(python3 -c 'import os, torch
 if torch.__version__.split("+")[0].startswith("2.11."):
@@ -36,7 +29,23 @@ if torch.__version__.split("+")[0].startswith("2.11."):
 elif [ ! -e "$torch/lib/libtorch.so" ]; then
     echo "error: $torch: has no lib/libtorch.so" >&2
     exit 1
+else
+    for file in version.py build-version; do
+        if [ -e "$torch/$file" ] && ! grep -q '2\.11\.' "$torch/$file"; then
+            echo "error: $torch: is another libtorch than 2.11" >&2
+            exit 1
+        fi
+    done
 fi
+
+mkdir -p "$prefix/bin" "$prefix/lib/lift" "$prefix/share"
+prefix=$(cd "$prefix" && pwd)
+for program in "$here"/bin/*; do
+    # Beside the old one and in its place at once: it may be running.
+    cp "$program" "$prefix/bin/.${program##*/}.new"
+    mv -f "$prefix/bin/.${program##*/}.new" "$prefix/bin/${program##*/}"
+done
+cp -R "$here/share/." "$prefix/share/"
 if [ -n "$torch" ]; then
     torch=$(cd "$torch" && pwd)
     ln -sfn "$torch" "$prefix/lib/lift/torch"

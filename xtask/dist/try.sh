@@ -13,6 +13,8 @@ unpacked=$(echo lift-*)
 # Without libtorch what needs none works, and the rest is said; then with it; then over what is there.
 PATH=/usr/bin:/bin "$unpacked/install.sh" --prefix one 2>said
 grep -q '^note: lift-text and lift-train need libtorch 2.11' said || [ -e one/lib/lift/torch ]
+one/bin/lift --version
+one/bin/lift-data --version
 "$unpacked/install.sh" --prefix two --torch "$torch"
 "$unpacked/install.sh" --prefix two --torch "$torch" >/dev/null
 if "$unpacked/install.sh" --prefix three --torch "$work" 2>said; then
@@ -20,12 +22,22 @@ if "$unpacked/install.sh" --prefix three --torch "$work" 2>said; then
     exit 1
 fi
 grep -q "has no lib/libtorch.so" said
+mkdir -p other/lib
+touch other/lib/libtorch.so
+echo "__version__ = '2.10.0'" >other/version.py
+if "$unpacked/install.sh" --prefix three --torch other 2>said; then
+    echo "error: another libtorch is taken for 2.11" >&2
+    exit 1
+fi
+grep -q "is another libtorch than 2.11" said
+[ ! -e three ]
 
 export PATH="$work/two/bin:/usr/bin:/bin"
 for program in lift lift-data lift-text lift-train; do
     "$program" --version
     [ -f "two/share/man/man1/$program.1" ]
-    if readelf -d "two/bin/$program" | grep -E 'R(UN)?PATH' | grep -v 'ORIGIN'; then
+    readelf -d "two/bin/$program" >headers
+    if grep -E 'R(UN)?PATH' headers | grep -v 'ORIGIN'; then
         echo "error: $program looks for libraries in a folder of the machine that built it" >&2
         exit 1
     fi

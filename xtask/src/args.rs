@@ -133,6 +133,9 @@ fn bench(rest: &[String]) -> Result<BenchOptions> {
             other => bail!("`bench` takes no argument `{other}`"),
         }
     }
+    if options.peers && options.step {
+        bail!("`bench` takes `--peers` or `--step`, which is beside PyTorch alone");
+    }
     Ok(options)
 }
 
@@ -198,12 +201,13 @@ mod tests {
             json: Some("out.json".into()),
             quick: true,
             peers: true,
-            step: true,
+            step: false,
         };
         assert_eq!(
-            parse_words("bench --peers --json out.json --quick --step").unwrap(),
+            parse_words("bench --peers --json out.json --quick").unwrap(),
             Request::Bench(all)
         );
+        assert!(parse_words("bench --peers --step").is_err());
     }
 
     #[test]

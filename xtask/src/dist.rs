@@ -1,14 +1,14 @@
 //! `cargo xtask dist`: what a release has, into `target/dist/`: a tarball of the programs with a script that installs them, the Python
 //! wheels, and the checksums of all.
 //!
-//! Invariant: the same programs give the same tarball, and nothing in it names a folder of this machine.
+//! Invariant: the same programs give the same tarball, and none of them looks for a library in a folder of this machine.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::bench;
 use crate::checkout::Checkout;
@@ -20,7 +20,7 @@ const PROGRAMS: [&str; 4] = ["lift", "lift-data", "lift-text", "lift-train"];
 /// From `bin/`: where `install.sh` puts a link to libtorch.
 const RUN_PATH: &str = "$ORIGIN/../lib/lift/torch/lib";
 const DOCUMENTS: [&str; 4] = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
-/// Files have this age, so that bytes do not depend on when they were packed: 1980, before which zip files know no day.
+/// Files have this age, so that bytes do not depend on when they were packed.
 const DAY: &str = "--mtime=1980-01-01 00:00:00Z";
 
 /// Makes it; with `is_quick` of programs as `cargo build` makes them.
@@ -82,6 +82,7 @@ pub fn run(checkout: &Checkout, steps: &mut Steps, is_quick: bool) -> Result<()>
             .current_dir(&dist)
             .output()
             .context("sha256sum cannot be started")?;
+        ensure!(sums.status.success(), "sha256sum: {}", sums.status);
         let path = dist.join("SHA256SUMS");
         fs::write(&path, sums.stdout).with_context(|| path.display().to_string())
     })?;

@@ -3,7 +3,7 @@
 //! maturin packs them, with a cargo that keeps to what was compiled for the workspace (`xtask/tools/workspace/`); it puts but one thing of
 //! Rust into a wheel, so that `lift-text` and `lift-train` go along as data, and are told to look for libtorch in the torch that is
 //! installed beside them.
-//! Invariant: nothing in a wheel names a folder of this machine.
+//! Invariant: nothing in a wheel looks for a library in a folder of this machine.
 
 use std::fs;
 use std::path::{Path, PathBuf};

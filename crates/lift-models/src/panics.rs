@@ -16,7 +16,7 @@ thread_local! {
     static IS_CONTAINED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// For the first line of a program: panics that become errors are not printed as panics too.
+/// For a program's `main`, before it does anything: panics that become errors are not printed as panics too.
 pub fn silence() {
     let usual = panic::take_hook();
     panic::set_hook(Box::new(move |info| {

@@ -30,23 +30,23 @@ impl Manual {
     /// Does it for `program`, with the schema of what it reads of a recipe.
     ///
     /// # Errors
-    /// When standard output or the folder cannot be written.
-    pub fn run(
+    /// When standard output or the folder cannot be written, or there is no schema.
+    pub fn run<E: From<io::Error>>(
         self,
         mut program: Command,
-        schema: impl FnOnce() -> io::Result<Value>,
-    ) -> io::Result<()> {
+        schema: impl FnOnce() -> Result<Value, E>,
+    ) -> Result<(), E> {
         match self {
             Self::Completions { shell } => {
                 let (name, mut script) = (program.get_name().to_owned(), Vec::new());
                 clap_complete::generate(shell, &mut program, name, &mut script);
-                terminal::print_as_it_is(&script)
+                Ok(terminal::print_as_it_is(&script)?)
             }
             Self::Man { folder } => {
                 fs::create_dir_all(&folder)?;
-                clap_mangen::generate_to(program, &folder)
+                Ok(clap_mangen::generate_to(program, &folder)?)
             }
-            Self::Schema => terminal::print_json(&schema()?),
+            Self::Schema => Ok(terminal::print_json(&schema()?)?),
         }
     }
 }

@@ -19,6 +19,8 @@ pub enum Shape {
     Count,
     /// A text or a number.
     TextOrNumber,
+    /// A text or a whole number from 0 on.
+    TextOrCount,
     /// Not in a recipe.
     Typed,
 }
@@ -41,6 +43,9 @@ pub fn of_table(command: &Command, shapes: &[(&str, Shape)]) -> Value {
                 json!({ "anyOf": [one, { "type": "array", "items": one }] })
             }
             Some(Shape::TextOrNumber) => json!({ "type": ["string", "number"] }),
+            Some(Shape::TextOrCount) => {
+                json!({ "anyOf": [{ "type": "string" }, { "type": "integer", "minimum": 0 }] })
+            }
             Some(Shape::Count) => json!({ "type": "integer", "minimum": 0 }),
             None => one,
         };
@@ -113,9 +118,21 @@ pub fn disagreements(schema: &Value, read: impl Fn(&str) -> Result<(), String>) 
                 found.push(format!("{name} = {value}: {error}"));
             }
         }
-        for other in ["{}", "true", "[[]]"] {
-            let is_other = !values.iter().any(|value| value == other);
-            if is_other && read(&format!("{name} = {other}")).is_ok() {
+        let has = |kind: &str| values.iter().any(|value| value.starts_with(kind));
+        for (other, is_one) in [
+            ("{}", has("{")),
+            ("true", has("true")),
+            ("[[]]", false),
+            // Where a whole number is read.
+            ("1", has("1")),
+            ("\"x\"", has("\"")),
+        ] {
+            // What else is missing is said when the value itself was taken.
+            let is_taken = match read(&format!("{name} = {other}")) {
+                Ok(()) => true,
+                Err(error) => error.contains("missing field"),
+            };
+            if is_taken && !is_one {
                 found.push(format!("{name} = {other}: is read"));
             }
         }

@@ -496,6 +496,11 @@ impl TrainConfig {
         }
     }
 
+    /// Whether there may be several validations in an epoch.
+    pub fn validates_by_steps(&self) -> bool {
+        matches!(self.val_every, Some(ValEvery::Steps(_)))
+    }
+
     /// Kind of the frozen weights; fp32 where it was neither said nor resolved.
     pub fn precision(&self) -> Precision {
         self.precision.unwrap_or_default()

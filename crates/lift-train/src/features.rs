@@ -27,20 +27,37 @@ use crate::{
     transfer::{Input, Transfer},
 };
 
-/// The most that is kept; larger sets are passed through the tower in each epoch.
-pub const MOST_BYTES: u64 = 16 << 30;
+/// The most that is kept of all images together; others are passed through the tower whenever they are looked at.
+const MOST_BYTES: u64 = 16 << 30;
 
-/// Bytes that the features of so many training images take, where no step changes them and they are worth keeping.
-pub fn bytes(config: &TrainConfig, model: &TunedModel, images: u64) -> Option<u64> {
-    let bytes = of_val(config, model, images);
-    bytes.filter(|_| config.augment == Augmentation::Plain)
+/// Of which images features are kept, and the bytes that they take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeptFeatures {
+    /// Of training images.
+    pub train: Option<u64>,
+    /// Of `val`.
+    pub val: Option<u64>,
 }
 
-/// As [`bytes`], of images that are always looked at in one way.
-pub fn of_val(config: &TrainConfig, model: &TunedModel, images: u64) -> Option<u64> {
-    let bytes = images * model.visual.config().width as u64 * 4;
-    let pays = config.epochs > 1 && !config.no_feature_cache && bytes <= MOST_BYTES;
-    (model.tower_is_frozen() && pays).then_some(bytes)
+impl KeptFeatures {
+    /// Those of so many images that no step changes, and that are looked at more than once.
+    pub fn of(config: &TrainConfig, model: &TunedModel, (train, val): (u64, u64)) -> Self {
+        if !model.tower_is_frozen() || config.no_feature_cache {
+            return Self::default();
+        }
+        let a_row = model.visual.config().width as u64 * 4;
+        let kept = |is_again: bool, images: u64, room: u64| {
+            let bytes = images * a_row;
+            (is_again && images > 0 && bytes <= room).then_some(bytes)
+        };
+        let (epochs, is_one_way) = (config.epochs > 1, config.augment == Augmentation::Plain);
+        let train = kept(epochs && is_one_way, train, MOST_BYTES);
+        let room = MOST_BYTES - train.unwrap_or(0);
+        Self {
+            train,
+            val: kept(epochs || config.validates_by_steps(), val, room),
+        }
+    }
 }
 
 /// The features of all images of a split, on disk.

@@ -18,6 +18,7 @@ use arrow::{
     record_batch::RecordBatch,
 };
 use lift_files::NewFile;
+use lift_models::Precision;
 use lift_shards::{Split, shard::ShardReader};
 use parquet::{
     arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
@@ -76,8 +77,22 @@ pub struct About {
     /// Pixels beyond the resolution, with ensembling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expand: Option<u32>,
+    /// How else the images were looked at; none in older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pass: Option<Pass>,
     /// What the logits were divided by: 1.
     pub temperature: f64,
+}
+
+/// What of a pass changes logits, besides the view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pass {
+    /// Side of the crops in pixels, where it is not the model's.
+    pub resolution: Option<u32>,
+    /// Kind of the frozen weights.
+    pub precision: Precision,
+    /// Whether large JPEGs were decoded at their full size.
+    pub exact: bool,
 }
 
 /// What of [`About`] is the model's; the rest is read off the shards and the view.
@@ -98,6 +113,7 @@ impl About {
         reader: &ShardReader,
         shards: String,
         (tte, crops, expand): (&str, usize, Option<u32>),
+        pass: Pass,
     ) -> Self {
         let manifest = reader.manifest();
         Self {
@@ -115,6 +131,7 @@ impl About {
             tte: tte.into(),
             crops,
             expand,
+            pass: Some(pass),
             temperature: 1.0,
         }
     }

@@ -103,7 +103,7 @@ impl<'a> Passes<'a> {
     /// # Errors
     /// As [`Passes::each`].
     pub fn each_of(
-        &mut self,
+        &self,
         feed: impl Iterator<Item = Result<Input>>,
         wanted: usize,
         forward: impl Fn(&Tensor) -> Tensor,

@@ -10,7 +10,7 @@ use tch::Device;
 use crate::{
     config::TrainConfig,
     error::Result,
-    features,
+    features::KeptFeatures,
     footprint::of_steps,
     loss::LossKind,
     model::{ParameterCounts, TunedModel},
@@ -82,10 +82,11 @@ impl Plan {
 
 /// Of which images features are computed once, and what that takes.
 fn kept(config: &TrainConfig, model: &TunedModel, train: u64, val: u64) -> Option<String> {
-    let of_train = features::bytes(config, model, train);
-    let of_val = features::of_val(config, model, val).filter(|_| val > 0);
-    let of_train = of_train.map(|bytes| (plain(train, "image"), bytes));
-    let of_val = of_val.map(|bytes| (format!("{} of val", plain(val, "image")), bytes));
+    let kept = KeptFeatures::of(config, model, (train, val));
+    let of_train = kept.train.map(|bytes| (plain(train, "image"), bytes));
+    let of_val = kept
+        .val
+        .map(|bytes| (format!("{} of val", plain(val, "image")), bytes));
     let (images, bytes): (Vec<String>, Vec<u64>) = of_train.into_iter().chain(of_val).unzip();
     let bytes = bytes.iter().sum();
     (!images.is_empty()).then(|| {

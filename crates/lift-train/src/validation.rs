@@ -4,7 +4,7 @@
 //! It changes nothing of the training itself: without `--patience` and `--keep best` a run with validation ends with the
 //! weights of a run without. Invariant: the test split is never looked at here.
 
-use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
+use std::{collections::BTreeMap, fmt, path::Path, str::FromStr, sync::Arc};
 
 use lift_loader::View;
 use lift_page::progress::Reporting;
@@ -13,10 +13,9 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
 use crate::{
-    config::TrainConfig,
     error::Result,
     eval::{EvalOptions, EvalView, Tte, evaluate},
-    features::{self, Features},
+    features::Features,
     footprint::of_passes,
     metrics::Metrics,
     model::TunedModel,
@@ -247,22 +246,18 @@ impl Validation {
         }
     }
 
-    /// Computes the features of its images once, where no step of this run changes them.
+    /// Computes the features of its images, and looks at them from now on.
     ///
     /// # Errors
     /// As [`Features::compute`].
     pub fn keep_features(
         &mut self,
-        config: &TrainConfig,
         model: &TunedModel,
         transfer: &Transfer,
+        folder: &Path,
     ) -> Result<()> {
-        let is_looked_at = self.every != ValEvery::Never;
-        if is_looked_at && features::of_val(config, model, self.val.len() as u64).is_some() {
-            let folder = &config.out;
-            let kept = Features::compute(&self.val, model, transfer, self.passing, folder)?;
-            self.features = Some(kept);
-        }
+        let kept = Features::compute(&self.val, model, transfer, self.passing, folder)?;
+        self.features = Some(kept);
         Ok(())
     }
 

@@ -352,7 +352,10 @@ fn wrong_usage_exits_with_2_and_help_fits_a_screen() {
     let paths = ["--shards", "s", "--model", "m", "--head", "h", "--out", "o"];
     let cases: [(&[&str], &str); 16] = [
         (&["--epochs", "many"], "invalid value 'many'"),
-        (&["--precision", "fp8"], "\"fp8\" is not a precision"),
+        (
+            &["--precision", "fp8"],
+            "[possible values: fp32, bf16, fp16]",
+        ),
         (&["evaluate"], "evaluate"),
         (&["compare"], "required arguments"),
         (&["eval"], "required arguments"),

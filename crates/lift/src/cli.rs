@@ -43,7 +43,7 @@ impl Cli {
         match self.command {
             Command::Fit(args) => fit::run(&args),
             Command::Run(args) => recipe::run(&args),
-            Command::Manual(manual) => Ok(manual.run(Self::command(), recipe::schema)?),
+            Command::Manual(manual) => manual.run(Self::command(), recipe::schema),
         }
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct RunArgs {
 ///
 /// # Errors
 /// When a program fails, which has then said why.
-pub(crate) fn schema() -> std::io::Result<Value> {
+pub(crate) fn schema() -> Result<Value> {
     let table = |program| -> Result<Value> {
         let text = printed_by(program, &["schema".as_ref()])?;
         Ok(serde_json::from_slice(&text)?)
@@ -38,8 +38,7 @@ pub(crate) fn schema() -> std::io::Result<Value> {
         ("text", "lift-text"),
         ("train", "lift-train"),
     ] {
-        let schema = table(program).map_err(std::io::Error::other)?;
-        tables.insert(name.into(), schema);
+        tables.insert(name.into(), table(program)?);
     }
     let settings = tables["train"]["properties"].as_object();
     let lists = settings.into_iter().flatten();

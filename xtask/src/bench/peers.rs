@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::measure::last_lines;
 use super::report::Skipped;
@@ -201,8 +201,12 @@ fn install_one(checkout: &Checkout, folder: &Path, peer: &Peer) -> Result<()> {
     let pinned = ["--constraint", "xtask/peers/constraints.txt"];
     pip(&[&["--only-binary=:all:"], &pinned[..], peer.packages].concat())?;
     if !peer.sources.is_empty() {
-        let hint = "hint: FFCV is compiled with apt-get install libopencv-dev libturbojpeg0-dev pkg-config";
-        pip(&[&["--no-deps"], &pinned[..], peer.sources].concat()).context(hint)?;
+        let made = pip(&[&["--no-deps"], &pinned[..], peer.sources].concat());
+        made.map_err(|reason| {
+            let hint =
+                "FFCV is compiled: apt-get install libopencv-dev libturbojpeg0-dev pkg-config";
+            anyhow!("{reason:#}\nhint: {hint}")
+        })?;
     }
     if is_ours {
         let wheel = wheels::longtail(&target_folder()?)?;

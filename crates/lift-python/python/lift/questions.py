@@ -17,7 +17,7 @@ from typing import Any
 from .error import LiftError
 
 
-def query(path: str | os.PathLike[str], sql: str, **tables: str | os.PathLike[str]) -> list[dict[str, Any]]:
+def query(path: str | os.PathLike[str], sql: str, /, **tables: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """The rows that answer ``sql``, each a dict of its columns; of ``lift-data query``, which the wheel ``lift-data`` brings.
 
     ``path`` is what it takes: shards, a table, a folder of tables or a source. The splits of shards are tables with every column
@@ -54,6 +54,10 @@ def _answer(name: str, *arguments: str | os.PathLike[str]) -> str:
         raise LiftError.at(name, "the program is not there", f"pip install {wheel}")
     words = [program, *(os.fspath(argument) for argument in arguments)]
     done = subprocess.run(words, capture_output=True, text=True, encoding="utf-8", check=False)
+    if done.returncode < 0:
+        raise LiftError.at(name, f"ended by signal {-done.returncode}", "ask again, with more memory where that was short")
     if done.returncode != 0:
-        raise LiftError(done.stderr.strip().removeprefix("error: "))
+        # Notes may stand before it.
+        notes, error, reason = done.stderr.strip().rpartition("error: ")
+        raise LiftError(reason if error else notes)
     return done.stdout

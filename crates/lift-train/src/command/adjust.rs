@@ -304,8 +304,9 @@ fn computed(settings: &AdjustSettings) -> Result<LogitsFile> {
     if path.exists() {
         let file = LogitsFile::open(&path)?;
         let about = file.about();
-        let same_view =
-            about.expand.is_none() || look.expand.is_none_or(|e| about.expand == Some(e));
+        let same_view = about.crops == look.view().crops()
+            && about.pass == Some(eval_settings.pass())
+            && (about.expand.is_none() || look.expand.is_none_or(|e| about.expand == Some(e)));
         if about.shards == shards && about.tuned.as_ref() == Some(&tuned) && same_view {
             return Ok(file);
         }

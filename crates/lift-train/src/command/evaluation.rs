@@ -29,7 +29,7 @@ use crate::{
     file_hash,
     footprint::of_passes,
     level::{Groups, Level},
-    logits::{About, Judged, LogitsWriter},
+    logits::{About, Judged, LogitsWriter, Pass},
     model::TunedModel,
     passes::{Passes, Passing},
     predictions::{write_confusion, write_predictions},
@@ -69,6 +69,15 @@ pub struct EvalSettings {
 }
 
 impl EvalSettings {
+    /// What changes logits, besides the view.
+    pub(super) fn pass(&self) -> Pass {
+        Pass {
+            resolution: self.resolution,
+            precision: self.precision,
+            exact: self.passing.exact,
+        }
+    }
+
     /// Looks whether the files that are asked for can be written, before anything is computed for them.
     fn prepare_files(&self) -> Result<()> {
         let files = [
@@ -391,7 +400,7 @@ fn keep(
     let (look, tte) = (settings.look, settings.look.tte);
     let expand = look.expand.filter(|_| tte != Tte::None);
     let view = (tte.as_str(), look.view().crops(), expand);
-    let about = About::of(judged, test, shards, view);
+    let about = About::of(judged, test, shards, view, settings.pass());
     LogitsWriter::begin(path, &about, Arc::clone(test)).map(Some)
 }
 

@@ -21,7 +21,7 @@ use crate::{
     config::TrainConfig,
     error::{Error, Result},
     eval::{EvalView, Evaluation, Tte},
-    features::{self, Features},
+    features::{Features, KeptFeatures},
     head_init::{HeadInit, Source},
     model::TunedModel,
     plan::Plan,
@@ -228,17 +228,19 @@ fn finish(device: Device, inputs: Inputs, from: Option<Checkpoint>, stop: &Stop)
     }
     let transfer = Transfer::open(Target::of(&model.visual, normalisation))?;
     let keeper = CheckpointWriter::new(config, &origins);
+    let val_images = val.as_ref().map_or(0, |val| val.len() as u64);
     let mut validation = val.map(|val| {
         let every = config.val_every.unwrap_or(ValEvery::Epoch);
         let rules = (every, config.monitor, config.patience);
         let how = (config.passing(), config.seed);
         Validation::new(Arc::new(val), &manifest.class_counts, rules, how)
     });
-    if let Some(validation) = &mut validation {
-        validation.keep_features(config, &model, &transfer)?;
+    let kept = KeptFeatures::of(config, &model, (manifest.rows, val_images));
+    if let (Some(validation), Some(_)) = (&mut validation, kept.val) {
+        validation.keep_features(&model, &transfer, &config.out)?;
     }
     let looks = validation.as_ref();
-    let features = match features::bytes(config, &model, manifest.rows) {
+    let features = match kept.train {
         None => None,
         Some(_) => Some(Features::compute(
             &train,

@@ -311,7 +311,7 @@ pub struct TrainArgs {
     /// Where training shards are while they are read: system (mapped) or ram [default: system]
     #[arg(long, value_parser = words(&Cache::WORDS), hide_short_help = true, help_heading = "Images")]
     pub cache: Option<Cache>,
-    /// Compute features in each epoch, even where no step changes them: with a frozen tower and --augment plain
+    /// Compute features in each epoch, even where no step changes them: of a frozen tower, with --augment plain and of val
     #[arg(
         long,
         num_args = 0,
@@ -410,6 +410,7 @@ impl TrainArgs {
         let command = Self::augment_args(clap::Command::new("train"));
         let shapes = [
             ("lora_targets", Shape::List),
+            ("val_every", Shape::TextOrCount),
             ("keep", Shape::List),
             ("config", Shape::Typed),
             ("dry_run", Shape::Typed),

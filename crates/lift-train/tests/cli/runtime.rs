@@ -66,7 +66,8 @@ fn weights_are_the_same_from_one_two_and_four_threads() {
         let mut program = Command::new(env!("CARGO_BIN_EXE_lift-train"));
         program
             .current_dir(dir.path())
-            .env_remove("OMP_NUM_THREADS");
+            .env_remove("OMP_NUM_THREADS")
+            .env_remove("MKL_NUM_THREADS");
         program.args([
             "--shards",
             "shards",

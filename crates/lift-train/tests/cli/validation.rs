@@ -1,18 +1,24 @@
 //! Validation while training: what is measured, which state is kept, when training ends, and how a run goes on with other
 //! settings.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
-use lift_models::TensorFile;
-use lift_shards::Split;
+use lift_models::{Clip, Head, Normalisation, TensorFile};
+use lift_shards::{ShardReader, Split};
 use lift_train::{
+    classifier::{Classifier, ClassifierKind},
     command,
     config::TrainConfig,
     eval::Tte,
+    model::TunedModel,
+    passes::Passing,
     report::Report,
-    validation::{Kept, ValEvery},
+    transfer::{Target, Transfer},
+    tuner::{Tuner, TunerOptions},
+    validation::{Kept, Monitor, ValEvery, Validation},
 };
 use serde_json::Value;
+use tch::{Device, Kind};
 
 use super::{build_splits, lift_train, resume, stderr, stdout};
 
@@ -313,40 +319,73 @@ fn a_frozen_tower_looks_at_val_once() {
     let images = dir.path().join("images");
     super::prepare(dir.path());
     fs::rename(images.join("test"), images.join("val")).unwrap();
-    build_splits(
-        &images,
-        &dir.path().join("with-val"),
-        &[Split::Train, Split::Val],
-    );
+    let shards = dir.path().join("with-val");
+    build_splits(&images, &shards, &[Split::Train, Split::Val]);
+
+    let visual = Clip::load(&super::demo_model()).unwrap().visual;
+    let tuner = Tuner::new(&TunerOptions::new("none".parse().unwrap()), &visual, 100).unwrap();
+    let head = Head::read(&dir.path().join("head.safetensors")).unwrap();
+    let classifier = Classifier::new(ClassifierKind::Cosine, &head.weight, 25.0);
+    let model = TunedModel::new(visual, tuner, classifier, Device::Cpu, Kind::Float);
+    let transfer = Transfer::open(Target::of(&model.visual, Normalisation::HALF)).unwrap();
+    let val = Arc::new(ShardReader::open(&shards.join("val")).unwrap());
+    let passing = Passing {
+        batch_size: 32,
+        max_memory: None,
+        threads: 1,
+        exact: false,
+    };
+    let rules = (ValEvery::Epoch, Monitor::MeanClass, None);
+    let validation = || Validation::new(Arc::clone(&val), &[2; 100], rules, (passing, 0));
+    let mut keeps = validation();
+    keeps.keep_features(&model, &transfer, dir.path()).unwrap();
+    let seen = validation().judge(&model, &transfer).unwrap();
+    assert_eq!(keeps.judge(&model, &transfer).unwrap(), seen);
+    // A tower that has forgotten all is not asked again.
+    for (_, tensor) in model.visual.named_tensors() {
+        let _ = tch::no_grad(|| tensor.shallow_clone().zero_());
+    }
+    assert_eq!(keeps.judge(&model, &transfer).unwrap(), seen);
+    assert_ne!(validation().judge(&model, &transfer).unwrap(), seen);
+
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (shards, head, run) = (path("with-val"), path("head.safetensors"), path("run"));
     let model = super::demo_model().display().to_string();
-    let found = ["kept", "anew"].map(|name| {
-        let path = |name: &str| dir.path().join(name).display().to_string();
-        let (shards, head, run) = (path("with-val"), path("head.safetensors"), path(name));
-        let files = [
-            "--shards", &shards, "--head", &head, "--model", &model, "--out", &run,
-        ];
-        let how = [
-            "--tuner", "none", "--epochs", "3", "--lr", "0.5", "--tte", "none", "--device", "cpu",
-        ];
-        let anew: &[&str] = if name == "anew" {
-            &["--no-feature-cache"]
-        } else {
-            &[]
-        };
-        let output = lift_train(&[&files[..], &how, anew].concat());
-        let said = stderr(&output);
-        assert_eq!(output.status.code(), Some(0), "{said}");
-        let is_kept =
-            said.contains("features of 100 images of val, computed once before the first step, ");
-        assert_eq!(is_kept, name == "kept", "{said}");
-        validations(Path::new(&run))
-    });
-    assert_eq!(found[0].len(), 3);
-    for (kept, anew) in found[0].iter().zip(&found[1]) {
-        let accuracy = |line: &Value| line["validation"]["mean_class"].as_f64().unwrap();
-        assert!(
-            (accuracy(kept) - accuracy(anew)).abs() <= 0.01,
-            "{kept} {anew}"
+    let files = [
+        "--shards", &shards, "--head", &head, "--model", &model, "--out", &run,
+    ];
+    let kept = "features of 100 images of val, computed once before the first step, ";
+    for (args, is_kept) in [
+        (&["--tuner", "none", "--epochs", "2"][..], true),
+        (&["--tuner", "none", "--epochs", "1"], false),
+        (
+            &["--tuner", "none", "--epochs", "1", "--val-every", "2"],
+            true,
+        ),
+        (
+            &["--tuner", "none", "--epochs", "2", "--val-every", "never"],
+            false,
+        ),
+        (
+            &["--tuner", "none", "--epochs", "2", "--no-feature-cache"],
+            false,
+        ),
+        (&["--tuner", "lora", "--epochs", "2"], false),
+    ] {
+        let output = lift_train(&[&files[..], &["--dry-run", "--device", "cpu"], args].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert_eq!(
+            stdout(&output).contains(kept),
+            is_kept,
+            "{args:?}: {}",
+            stdout(&output)
         );
     }
+    let how = [
+        "--tuner", "none", "--epochs", "2", "--tte", "none", "--device", "cpu",
+    ];
+    let output = lift_train(&[&files[..], &how].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stderr(&output).contains(kept));
+    assert_eq!(validations(Path::new(&run)).len(), 2);
 }
