@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use arrow::util::display::array_value_to_string;
 use image::ImageFormat;
 use serde::Serialize;
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use crate::error::{Error, Result};
 use folders::folder_names;
@@ -133,7 +133,7 @@ pub fn export(
     let table = out.join(format!("{split}.csv"));
     let images = (format == ExportFormat::Images).then(|| out.join(split));
     let path = dir.join(MANIFEST_FILE);
-    let hash = xxh3_64(&fs::read(&path).map_err(Error::read(&path))?);
+    let hash = XxHash3_64::oneshot(&fs::read(&path).map_err(Error::read(&path))?);
     let plan = ExportPlan {
         format: "lift-export/1",
         manifest: format!("{hash:016x}"),

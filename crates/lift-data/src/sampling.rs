@@ -7,7 +7,7 @@
 
 use std::str::FromStr;
 
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use twox_hash::XxHash3_64;
 
 use crate::error::{Error, Result};
 use crate::profile::LongTail;
@@ -215,7 +215,7 @@ pub(crate) enum Purpose {
 /// The place of each item among those of its class, in an order drawn by `seed`.
 pub(crate) fn draw_ranks(items: &[Item], counts: &[u64], purpose: Purpose, seed: u32) -> Vec<u32> {
     let seed = (purpose as u64) << 32 | u64::from(seed);
-    let hash = |item: &Item| xxh3_64_with_seed(item.path.as_bytes(), seed);
+    let hash = |item: &Item| XxHash3_64::oneshot_with_seed(seed, item.path.as_bytes());
     // The path and then the position decide between equal hashes: a list may name an image twice.
     let mut order: Vec<(u64, u32)> = items.iter().map(hash).zip(0..).collect();
     order.sort_unstable_by(|a, b| {

@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use crate::atomic;
 use crate::error::{Error, Result};
@@ -149,5 +149,5 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn hash(text: &[u8]) -> String {
-    format!("{:016x}", xxh3_64(text))
+    format!("{:016x}", XxHash3_64::oneshot(text))
 }

@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 const FIELD: &str = "self_xxh3";
 const DIGITS: usize = 16;
@@ -48,7 +48,7 @@ pub fn open(text: &[u8]) -> Result<Value, String> {
 }
 
 fn hash(bytes: &[u8]) -> String {
-    format!("{:0DIGITS$x}", xxh3_64(bytes))
+    format!("{:0DIGITS$x}", XxHash3_64::oneshot(bytes))
 }
 
 #[cfg(test)]

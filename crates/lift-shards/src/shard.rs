@@ -15,7 +15,8 @@ mod regions;
 mod schema;
 mod writer;
 
-use xxhash_rust::xxh3::Xxh3;
+use std::hash::Hasher;
+use twox_hash::XxHash3_64;
 
 pub use describe::{ShardShape, shard_shape};
 pub use index::ShardIndex;
@@ -54,19 +55,19 @@ pub struct Row {
 /// XXH3-64 over the stored bytes, then the id (64 bits), label, width and height (32 bits each), all
 /// little-endian: a row whose image was exchanged for another's fails as well.
 pub fn row_checksum(bytes: &[u8], id: u64, label: u32, width: u32, height: u32) -> u64 {
-    let (mut hash, meta) = (Xxh3::new(), meta(id, label, width, height));
-    hash.update(bytes);
-    hash.update(&meta);
-    hash.digest()
+    let (mut hash, meta) = (XxHash3_64::new(), meta(id, label, width, height));
+    hash.write(bytes);
+    hash.write(&meta);
+    hash.finish()
 }
 
 /// The hash of a row's stored bytes alone, and its checksum, in one pass.
 pub(crate) fn row_hashes(bytes: &[u8], row: &Row) -> (u64, u64) {
-    let mut hash = Xxh3::new();
-    hash.update(bytes);
-    let content = hash.digest();
-    hash.update(&meta(row.id, row.label, row.width, row.height));
-    (content, hash.digest())
+    let mut hash = XxHash3_64::new();
+    hash.write(bytes);
+    let content = hash.finish();
+    hash.write(&meta(row.id, row.label, row.width, row.height));
+    (content, hash.finish())
 }
 
 fn meta(id: u64, label: u32, width: u32, height: u32) -> [u8; 20] {

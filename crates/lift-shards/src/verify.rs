@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde::Serialize;
-use xxhash_rust::xxh3::Xxh3;
+use std::hash::Hasher;
+use twox_hash::XxHash3_64;
 
 use crate::error::{Error, Result};
 use crate::manifest::{MANIFEST_FILE, Manifest, ShardEntry};
@@ -261,7 +262,7 @@ impl Looked {
         }
         let end = whole.length;
         whole.read_to(end, &mut buf).map_err(unread)?;
-        Ok(format!("{:016x}", whole.hash.digest()))
+        Ok(format!("{:016x}", whole.hash.finish()))
     }
 }
 
@@ -270,7 +271,7 @@ struct Whole<'a> {
     file: &'a File,
     length: u64,
     at: u64,
-    hash: Xxh3,
+    hash: XxHash3_64,
 }
 
 impl<'a> Whole<'a> {
@@ -279,7 +280,7 @@ impl<'a> Whole<'a> {
             file,
             length: file.metadata()?.len(),
             at: 0,
-            hash: Xxh3::new(),
+            hash: XxHash3_64::new(),
         })
     }
 
@@ -305,7 +306,7 @@ impl<'a> Whole<'a> {
 
     fn read(&mut self, buf: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(buf, self.at)?;
-        self.hash.update(buf);
+        self.hash.write(buf);
         self.at += buf.len() as u64;
         Ok(())
     }

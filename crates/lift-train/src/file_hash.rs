@@ -9,7 +9,8 @@ use std::{
     path::Path,
 };
 
-use xxhash_rust::xxh3::Xxh3;
+use std::hash::Hasher;
+use twox_hash::XxHash3_64;
 
 use crate::error::{Error, Result};
 
@@ -19,21 +20,21 @@ use crate::error::{Error, Result};
 /// When it cannot be read.
 pub fn of_file(path: &Path) -> Result<String> {
     let mut reader = BufReader::with_capacity(1 << 20, File::open(path).map_err(Error::io(path))?);
-    let mut hash = Xxh3::new();
+    let mut hash = XxHash3_64::new();
     loop {
         let bytes = reader.fill_buf().map_err(Error::io(path))?;
         if bytes.is_empty() {
             return Ok(digits(&hash));
         }
-        hash.update(bytes);
+        hash.write(bytes);
         let read = bytes.len();
         reader.consume(read);
     }
 }
 
 /// A hash as it is written.
-pub(crate) fn digits(hash: &Xxh3) -> String {
-    format!("{:016x}", hash.digest())
+pub(crate) fn digits(hash: &XxHash3_64) -> String {
+    format!("{:016x}", hash.finish())
 }
 
 #[cfg(test)]

@@ -12,8 +12,9 @@ use lift_shards::{
     manifest::MANIFEST_FILE,
 };
 use serde::{Deserialize, Serialize};
+use std::hash::Hasher;
 use tch::{Device, Tensor};
-use xxhash_rust::xxh3::Xxh3;
+use twox_hash::XxHash3_64;
 
 use crate::{
     config::TrainConfig,
@@ -150,18 +151,18 @@ pub fn of_tensors<'a>(
     head: &[u8],
     tensors: impl Iterator<Item = (&'a str, &'a Tensor)>,
 ) -> Result<String> {
-    let mut hash = Xxh3::new();
-    hash.update(head);
+    let mut hash = XxHash3_64::new();
+    hash.write(head);
     let mut bytes = Vec::new();
     for (name, tensor) in tensors {
         let tensor = tensor.detach().to_device(Device::Cpu).contiguous();
         let shape = format!("\n{name} {:?} {:?}\n", tensor.kind(), tensor.size());
-        hash.update(shape.as_bytes());
+        hash.write(shape.as_bytes());
         bytes.resize(tensor.numel() * tensor.kind().elt_size_in_bytes(), 0);
         tensor
             .f_copy_data_u8(&mut bytes, tensor.numel())
             .map_err(lift_models::Error::from)?;
-        hash.update(&bytes);
+        hash.write(&bytes);
     }
     Ok(digits(&hash))
 }
@@ -182,9 +183,9 @@ fn of_tower(tower: &VisionTower) -> Result<String> {
 
 fn of_normalisation(model: &Path, tower: &VisionTower) -> Result<String> {
     let normalisation = Normalisation::of_model(model, tower.usual_normalisation())?;
-    let mut constants = Xxh3::new();
+    let mut constants = XxHash3_64::new();
     for value in normalisation.mean.iter().chain(&normalisation.std) {
-        constants.update(&value.to_le_bytes());
+        constants.write(&value.to_le_bytes());
     }
     Ok(digits(&constants))
 }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Deserialize;
-use xxhash_rust::xxh3::Xxh3;
+use std::hash::Hasher;
+use twox_hash::XxHash3_64;
 
 use crate::programs::Programs;
 use crate::runs::{self, Next, Wishes};
@@ -164,19 +165,19 @@ fn advised(shards: &Path, model: &OsStr, programs: &mut Programs) -> Result<Vec<
 
 /// A hash of the manifests of the splits, each of which has those of its files.
 fn hash_of(shards: &Path) -> Result<String> {
-    let mut hash = Xxh3::new();
+    let mut hash = XxHash3_64::new();
     for split in ["train", "val", "test"] {
         let path = shards.join(split).join("manifest.json");
         match fs::read(&path) {
             Ok(bytes) => {
-                hash.update(split.as_bytes());
-                hash.update(&bytes);
+                hash.write(split.as_bytes());
+                hash.write(&bytes);
             }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             Err(e) => return Err(e).with_context(|| path.display().to_string()),
         }
     }
-    Ok(format!("{:016x}", hash.digest()))
+    Ok(format!("{:016x}", hash.finish()))
 }
 
 fn word(path: &Path) -> Result<String> {

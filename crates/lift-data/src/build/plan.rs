@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
@@ -138,7 +138,7 @@ impl Plan {
 
     /// What a finished shard's record says it belongs to.
     pub(super) fn hash(&self) -> String {
-        format!("{:016x}", xxh3_64(&self.text))
+        format!("{:016x}", XxHash3_64::oneshot(&self.text))
     }
 
     /// The manifest as far as it is known.

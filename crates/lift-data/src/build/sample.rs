@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use std::hash::Hasher;
+use twox_hash::XxHash3_64;
 
 use super::ahead;
 use super::effort::Effort;
@@ -62,7 +63,7 @@ impl Sample {
             let position = nth * total / images;
             let outcome = preparer.prepare(item(nth));
             let stored = match &outcome {
-                Ok(image) => Ok((image.bytes.len() as u64, xxh3_64(&image.bytes))),
+                Ok(image) => Ok((image.bytes.len() as u64, XxHash3_64::oneshot(&image.bytes))),
                 Err(fault) => Err((position, fault.to_string())),
             };
             let bytes = stored.as_ref().map_or(0, |(bytes, _)| *bytes as usize);
@@ -75,11 +76,11 @@ impl Sample {
             let images = (0..images).into_par_iter();
             images.map_init(start, prepare).unzip()
         });
-        let mut hash = Xxh3::new();
+        let mut hash = XxHash3_64::new();
         for image in &stored {
             let (bytes, xxh3) = *image.as_ref().unwrap_or(&(0, 0));
-            hash.update(&bytes.to_le_bytes());
-            hash.update(&xxh3.to_le_bytes());
+            hash.write(&bytes.to_le_bytes());
+            hash.write(&xxh3.to_le_bytes());
         }
         let (mut kept, mut effort) = (HashMap::new(), Effort::default());
         for (position, outcome, spent) in ready.into_iter().flatten() {
@@ -89,7 +90,7 @@ impl Sample {
         let good = stored.iter().flatten().count() as u64;
         let bytes: u64 = stored.iter().flatten().map(|(bytes, _)| bytes).sum();
         Self {
-            xxh3: format!("{:016x}", hash.digest()),
+            xxh3: format!("{:016x}", hash.finish()),
             mean_bytes: (good > 0).then(|| bytes.div_ceil(good.max(1))),
             images,
             bad: stored.into_iter().filter_map(Result::err).collect(),

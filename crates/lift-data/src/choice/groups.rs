@@ -10,7 +10,7 @@ use std::path::Path;
 use lift_page::progress::Reporting;
 use lift_shards::split::Split;
 use polars::prelude::{DataType, StringChunked};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use twox_hash::XxHash3_64;
 
 use super::Fold;
 use crate::error::{Error, Result};
@@ -289,7 +289,7 @@ fn assign<'a>(
         groups.iter().map(|(name, group)| (*name, group)).collect();
     let size = |group: &Counts| group.values().sum::<u64>();
     order.sort_by_cached_key(|(name, group)| {
-        let drawn = xxh3_64_with_seed(name.as_bytes(), seed.into());
+        let drawn = XxHash3_64::oneshot_with_seed(seed.into(), name.as_bytes());
         (std::cmp::Reverse(size(group)), drawn, *name)
     });
     let mut placing = Placing {
@@ -360,7 +360,7 @@ mod tests {
             .items
             .iter()
             .map(|item| {
-                let drawn = xxh3_64_with_seed(item.path.as_bytes(), seed);
+                let drawn = XxHash3_64::oneshot_with_seed(seed, item.path.as_bytes());
                 format!("site {}", drawn as usize % groups)
             })
             .collect();

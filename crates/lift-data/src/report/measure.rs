@@ -3,7 +3,7 @@
 //! Means over grids take every pixel once (no resampling filter). Invariant: the outcome depends on the
 //! pixels alone.
 
-use xxhash_rust::xxh3::Xxh3;
+use twox_hash::XxHash3_128;
 
 use super::phash::{SIDE, phash};
 use lift_image::resize::RgbView;
@@ -68,16 +68,16 @@ pub fn measure(image: RgbView<'_>) -> Measured {
         }
     }
     let pixels = (width * height) as u64;
-    let mut hash = Xxh3::new();
-    hash.update(&image.width.to_le_bytes());
-    hash.update(&image.height.to_le_bytes());
-    hash.update(image.pixels);
+    let mut hash = XxHash3_128::new();
+    hash.write(&image.width.to_le_bytes());
+    hash.write(&image.height.to_le_bytes());
+    hash.write(image.pixels);
     let luma_sum: u64 = (0..)
         .zip(&histogram)
         .map(|(value, count)| value * count)
         .sum();
     Measured {
-        pixels_hash: hash.digest128(),
+        pixels_hash: hash.finish_128(),
         phash: phash(&grids.hashed.means_squared()),
         signature: grids.signature(),
         is_grey: widest <= GREY_WITHIN,

@@ -9,7 +9,7 @@ use polars::prelude::{PlSmallStr, StringChunked};
 use polars_arrow::array::{Utf8ViewArray, View};
 use polars_arrow::bitmap::Bitmap;
 use polars_arrow::datatypes::ArrowDataType;
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 /// Texts that are not looked for among those before.
 const SHORT: usize = 256;
@@ -65,7 +65,7 @@ impl Texts {
     }
 
     fn known(&self, bytes: &[u8]) -> Option<View> {
-        let view = *self.long.get(&xxh3_64(bytes))?;
+        let view = *self.long.get(&XxHash3_64::oneshot(bytes))?;
         let from = view.offset as usize;
         let block = &self.blocks[view.buffer_idx as usize];
         (block.get(from..from + view.length as usize)? == bytes).then_some(view)
@@ -84,7 +84,7 @@ impl Texts {
         let view = View::new_from_bytes(bytes, number as u32, block.len() as u32);
         block.extend_from_slice(bytes);
         if bytes.len() > SHORT {
-            self.long.insert(xxh3_64(bytes), view);
+            self.long.insert(XxHash3_64::oneshot(bytes), view);
         }
         view
     }

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use super::support::Workplace;
 use super::{BUILD, large_photos, unfinished};
@@ -20,7 +20,7 @@ fn forge(place: &Workplace, path: &str, edit: impl Fn(&mut Value)) {
     edit(&mut value);
     let text = serde_json::to_string_pretty(&value).unwrap();
     let start = text.strip_suffix("\n}").unwrap().to_owned() + ",\n  \"self_xxh3\": \"";
-    let hash = xxh3_64(start.as_bytes());
+    let hash = XxHash3_64::oneshot(start.as_bytes());
     place.write(path, &format!("{start}{hash:016x}\"\n}}\n"));
 }
 

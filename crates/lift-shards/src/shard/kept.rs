@@ -12,7 +12,8 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema};
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::Xxh3;
+use std::hash::Hasher;
+use twox_hash::XxHash3_64;
 
 use super::index::verified_columns;
 use super::names::{OWN_COLUMNS, image_leaf};
@@ -98,30 +99,30 @@ impl KeptColumn {
 
 /// A hash over values and where they are missing.
 fn hash(column: &ArrayRef) -> String {
-    let mut hash = Xxh3::new();
+    let mut hash = XxHash3_64::new();
     for row in 0..column.len() {
         if column.is_null(row) {
-            hash.update(&[0]);
+            hash.write(&[0]);
             continue;
         }
-        hash.update(&[1]);
+        hash.write(&[1]);
         match column.data_type() {
             DataType::Int64 => {
-                hash.update(&column.as_primitive::<Int64Type>().value(row).to_le_bytes());
+                hash.write(&column.as_primitive::<Int64Type>().value(row).to_le_bytes());
             }
             DataType::Float64 => {
                 let value = column.as_primitive::<Float64Type>().value(row);
-                hash.update(&value.to_bits().to_le_bytes());
+                hash.write(&value.to_bits().to_le_bytes());
             }
-            DataType::Boolean => hash.update(&[u8::from(column.as_boolean().value(row))]),
+            DataType::Boolean => hash.write(&[u8::from(column.as_boolean().value(row))]),
             _ => {
                 let text = column.as_string_view().value(row);
-                hash.update(&(text.len() as u64).to_le_bytes());
-                hash.update(text.as_bytes());
+                hash.write(&(text.len() as u64).to_le_bytes());
+                hash.write(text.as_bytes());
             }
         }
     }
-    format!("{:016x}", hash.digest())
+    format!("{:016x}", hash.finish())
 }
 
 /// What cannot be in a manifest's list of kept columns.

@@ -14,7 +14,8 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::schema::types::ColumnPath;
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use std::hash::Hasher;
+use twox_hash::XxHash3_64;
 
 use crate::manifest::ShardEntry;
 
@@ -31,7 +32,7 @@ impl Parts {
         let start = footer_start(entry)?;
         let footer = read(file, start..entry.bytes)
             .map_err(|err| format!("cannot read the footer: {err}"))?;
-        if format!("{:016x}", xxh3_64(&footer)) != entry.footer_xxh3 {
+        if format!("{:016x}", XxHash3_64::oneshot(&footer)) != entry.footer_xxh3 {
             return Err("checksum mismatch in the footer".to_owned());
         }
         Ok(Self {
@@ -48,16 +49,16 @@ impl Parts {
         metadata: &ParquetMetaData,
         image: &ColumnPath,
     ) -> Result<(), String> {
-        let mut hash = Xxh3::new();
+        let mut hash = XxHash3_64::new();
         let mut parts = Vec::new();
         for range in outside_images(metadata, image, footer_start(entry)?)? {
             let start = range.start;
             let bytes =
                 read(file, range).map_err(|err| format!("cannot read the small columns: {err}"))?;
-            hash.update(&bytes);
+            hash.write(&bytes);
             parts.push((start, bytes));
         }
-        if format!("{:016x}", hash.digest()) != entry.columns_xxh3 {
+        if format!("{:016x}", hash.finish()) != entry.columns_xxh3 {
             return Err("checksum mismatch in the small columns".to_owned());
         }
         parts.append(&mut self.parts);
@@ -78,11 +79,11 @@ pub(super) fn hash_columns(
     metadata: &ParquetMetaData,
     image: &ColumnPath,
     footer_start: u64,
-) -> io::Result<Xxh3> {
-    let mut hash = Xxh3::new();
+) -> io::Result<XxHash3_64> {
+    let mut hash = XxHash3_64::new();
     let ranges = outside_images(metadata, image, footer_start).map_err(io::Error::other)?;
     for range in ranges {
-        hash.update(&read(file, range)?);
+        hash.write(&read(file, range)?);
     }
     Ok(hash)
 }

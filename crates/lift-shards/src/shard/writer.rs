@@ -21,7 +21,8 @@ use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding as ParquetEncoding};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
-use xxhash_rust::xxh3::Xxh3;
+use std::hash::Hasher;
+use twox_hash::XxHash3_64;
 
 use super::names::image_leaf;
 use super::regions::hash_columns;
@@ -268,10 +269,10 @@ fn properties(schema: &ShardSchema) -> WriterProperties {
 /// A file that hashes and counts what is written to it, and once more what is footer.
 struct HashingFile {
     file: File,
-    hash: Xxh3,
+    hash: XxHash3_64,
     bytes: u64,
     /// From where on, and the hash of what follows.
-    footer: Option<(u64, Xxh3)>,
+    footer: Option<(u64, XxHash3_64)>,
 }
 
 impl HashingFile {
@@ -283,7 +284,7 @@ impl HashingFile {
                 .create(true)
                 .truncate(true)
                 .open(path)?,
-            hash: Xxh3::new(),
+            hash: XxHash3_64::new(),
             bytes: 0,
             footer: None,
         })
@@ -291,7 +292,7 @@ impl HashingFile {
 
     /// What is written from here on is page index and footer.
     fn start_footer(&mut self) {
-        self.footer = Some((self.bytes, Xxh3::new()));
+        self.footer = Some((self.bytes, XxHash3_64::new()));
     }
 }
 
@@ -306,9 +307,9 @@ impl std::fmt::Debug for HashingFile {
 impl Write for HashingFile {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let written = self.file.write(buf)?;
-        self.hash.update(&buf[..written]);
+        self.hash.write(&buf[..written]);
         if let Some((_, hash)) = &mut self.footer {
-            hash.update(&buf[..written]);
+            hash.write(&buf[..written]);
         }
         self.bytes += written as u64;
         Ok(written)
@@ -319,8 +320,8 @@ impl Write for HashingFile {
     }
 }
 
-fn hex(hash: &Xxh3) -> String {
-    format!("{:016x}", hash.digest())
+fn hex(hash: &XxHash3_64) -> String {
+    format!("{:016x}", hash.finish())
 }
 
 /// The library wraps what the system says; the system's words are the ones to show.

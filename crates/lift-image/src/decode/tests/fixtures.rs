@@ -1,7 +1,7 @@
 //! The pixels of `tests/images`, which `draw.py` there has made: hashes of what Pillow 13.0 (libjpeg-turbo 3.2) makes of
 //! them, upright and as RGB; of transparency, which Pillow does not lay over white, what NumPy makes of it.
 
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use super::super::*;
 
@@ -15,7 +15,7 @@ fn check(name: &str, size: (u32, u32), pixels: u64) {
     let bytes = file(name);
     let image = decode_rgb(&bytes, Orientation::Exif).unwrap();
     assert_eq!((image.width, image.height), size, "{name}");
-    assert_eq!(xxh3_64(&image.pixels), pixels, "{name}");
+    assert_eq!(XxHash3_64::oneshot(&image.pixels), pixels, "{name}");
     assert_eq!(super::size(&bytes, Orientation::Exif), Ok(size), "{name}");
 }
 
