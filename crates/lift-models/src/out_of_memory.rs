@@ -7,7 +7,7 @@ use std::panic::{self, AssertUnwindSafe};
 
 use tch::Device;
 
-use crate::{device::device_name, error::Error, memory::MemorySize, panics::words, say::say};
+use crate::{device::device_name, error::Error, memory::MemorySize, say::say};
 
 /// What was asked for at a failed allocation, as libtorch says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,12 @@ pub fn halving<T>(
             Err(_) => *at_once /= 2,
         }
     }
+}
+
+/// What a panic says.
+pub(crate) fn words(payload: &(dyn std::any::Any + Send)) -> Option<&str> {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied())
 }
 
 /// Whether a panic is a failed allocation.

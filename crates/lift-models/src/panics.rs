@@ -5,12 +5,11 @@
 //! Invariant: of what is caught nothing is printed by a program that silenced it; any other panic goes its way.
 
 use std::{
-    any::Any,
     cell::Cell,
     panic::{self, AssertUnwindSafe},
 };
 
-use crate::out_of_memory;
+use crate::out_of_memory::{is_refusal, words};
 
 thread_local! {
     static IS_CONTAINED: Cell<bool> = const { Cell::new(false) };
@@ -20,7 +19,7 @@ thread_local! {
 pub fn silence() {
     let usual = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        if !IS_CONTAINED.get() && !out_of_memory::is_refusal(info.payload()) {
+        if !IS_CONTAINED.get() && !is_refusal(info.payload()) {
             usual(info);
         }
     }));
@@ -36,12 +35,6 @@ pub(crate) fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let done = panic::catch_unwind(AssertUnwindSafe(work));
     IS_CONTAINED.set(before);
     done.map_err(|payload| words(&*payload).unwrap_or("it gave no reason").to_owned())
-}
-
-/// What a panic says.
-pub(crate) fn words(payload: &(dyn Any + Send)) -> Option<&str> {
-    let text = payload.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| payload.downcast_ref::<&str>().copied())
 }
 
 #[cfg(test)]

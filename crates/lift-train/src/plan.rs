@@ -10,13 +10,12 @@ use tch::Device;
 use crate::{
     config::TrainConfig,
     error::Result,
-    features::KeptFeatures,
     footprint::of_steps,
     loss::LossKind,
     model::{ParameterCounts, TunedModel},
     tuner::{Choice, TunerKind},
 };
-use lift_loader::Sampler;
+use lift_loader::{Augmentation, Sampler};
 
 /// The plan of a run.
 #[derive(Clone, Debug)]
@@ -77,6 +76,39 @@ impl Plan {
             features: kept(config, model, manifest.rows, val_images),
             warnings: warnings(config, model, manifest, &layers),
         })
+    }
+}
+
+/// The most that is kept of features of all images together; others are passed through the tower whenever they are looked at.
+const MOST_KEPT_BYTES: u64 = 16 << 30;
+
+/// Of which images features are kept, and the bytes that they take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeptFeatures {
+    /// Of training images.
+    pub train: Option<u64>,
+    /// Of `val`.
+    pub val: Option<u64>,
+}
+
+impl KeptFeatures {
+    /// Those of so many images that no step changes, and that are looked at more than once.
+    pub fn of(config: &TrainConfig, model: &TunedModel, (train, val): (u64, u64)) -> Self {
+        if !model.tower_is_frozen() || config.no_feature_cache {
+            return Self::default();
+        }
+        let a_row = model.visual.config().width as u64 * 4;
+        let kept = |is_again: bool, images: u64, room: u64| {
+            let bytes = images * a_row;
+            (is_again && images > 0 && bytes <= room).then_some(bytes)
+        };
+        let (epochs, is_one_way) = (config.epochs > 1, config.augment == Augmentation::Plain);
+        let train = kept(epochs && is_one_way, train, MOST_KEPT_BYTES);
+        let room = MOST_KEPT_BYTES - train.unwrap_or(0);
+        Self {
+            train,
+            val: kept(epochs || config.validates_by_steps(), val, room),
+        }
     }
 }
 
