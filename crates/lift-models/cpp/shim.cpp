@@ -18,12 +18,14 @@
 using at::Tensor;
 
 #if defined(__x86_64__)
-// With AVX-512, MKL's products add in an order that follows the number of threads, unless it is told to keep to one. It reads this
-// before its first product, which comes after this. What the user has set decides.
+// MKL's products add in an order that follows the number of threads, unless it is told to keep to one, as it can be on Intel's CPUs. It
+// reads this before its first product, which comes after this. What the user has set decides.
 static const bool one_order = [] {
   __builtin_cpu_init();
   if (__builtin_cpu_is("intel") && __builtin_cpu_supports("avx512f")) {
     setenv("MKL_CBWR", "AVX512,STRICT", 0);
+  } else if (__builtin_cpu_is("intel") && __builtin_cpu_supports("avx2")) {
+    setenv("MKL_CBWR", "AVX2,STRICT", 0);
   }
   return true;
 }();
