@@ -1,9 +1,9 @@
 """Measures LIFT+ fine-tuning written in plain PyTorch, the way its authors train: what LIFT is compared with.
 
 CLIP's image tower, frozen and in fp32, AdaptFormer in every block, a cosine classifier, logit-adjusted loss, SGD with
-momentum, on a GPU autocast to fp16 and a GradScaler. `--stage evaluation` is the forward pass alone. Images come from a batch that already lies on the device (`--data ideal`),
-or from JPEG files through a DataLoader with torchvision's RandomResizedCrop and flip (`--data files`). Written from the
-papers (arXiv 2309.10019, 2504.13282); it waits for the device only when it logs. Prints one JSON document.
+momentum, on a GPU autocast to fp16 and a GradScaler; `--stage evaluation` is the forward pass alone. Images come from a
+batch that already lies on the device (`--data ideal`), or from JPEG files through a DataLoader with torchvision's
+RandomResizedCrop and flip (`--data files`). Written from the papers (arXiv 2309.10019, 2504.13282); it waits for the device only when it logs. Prints one JSON document.
 """
 
 import argparse

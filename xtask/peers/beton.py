@@ -17,22 +17,12 @@ NAME = "photos.beton"
 TIMES = 10
 
 
-class Photos:
-    """Photos at short side 256, as FFCV's writer asks for them."""
-
-    def __init__(self, source):
-        self.found = peer.photos(source)
-
-    def __len__(self):
-        return len(self.found)
-
-    def __getitem__(self, index):
-        path, label = self.found[index]
-        return numpy.asarray(peer.short_side(Image.open(path))), label
+def small(path):
+    return numpy.asarray(peer.short_side(Image.open(path)))
 
 
 def build(source, out, write_mode):
-    photos = Photos(source)
+    photos = peer.Photos(source, small)
     fields = {"image": RGBImageField(write_mode=write_mode, jpeg_quality=90), "label": IntField()}
     writer = DatasetWriter(os.path.join(out, NAME), fields, num_workers=os.cpu_count())
     writer.from_indexed_dataset(photos)

@@ -22,6 +22,20 @@ def photos(folder):
     return [(path, classes.index(os.path.dirname(path))) for path in paths]
 
 
+class Photos:
+    """A dataset of what `sample` makes of each photo, and its label, as PyTorch and FFCV ask for it."""
+
+    def __init__(self, source, sample):
+        self.found, self.sample = photos(source), sample
+
+    def __len__(self):
+        return len(self.found)
+
+    def __getitem__(self, index):
+        path, label = self.found[index]
+        return self.sample(path), label
+
+
 def short_side(image):
     """A Pillow image at short side 256, bicubic."""
     from PIL import Image

@@ -27,28 +27,18 @@ def build(source, out):
     return len(found)
 
 
-class Crops:
-    """A random square of each photo."""
-
-    def __init__(self, source):
-        self.found = peer.photos(source)
-
-    def __len__(self):
-        return len(self.found)
-
-    def __getitem__(self, index):
-        path, label = self.found[index]
-        image = io.decode_jpeg(io.read_file(path), mode=io.ImageReadMode.RGB)
-        left, top, side = peer.square(image.shape[2], image.shape[1])
-        size = [peer.SIDE, peer.SIDE]
-        mode = functional.InterpolationMode.BICUBIC
-        crop = functional.resized_crop(image, top, left, side, side, size, mode, antialias=True)
-        return crop, label
+def crop(path):
+    image = io.decode_jpeg(io.read_file(path), mode=io.ImageReadMode.RGB)
+    left, top, side = peer.square(image.shape[2], image.shape[1])
+    size = [peer.SIDE, peer.SIDE]
+    mode = functional.InterpolationMode.BICUBIC
+    return functional.resized_crop(image, top, left, side, side, size, mode, antialias=True)
 
 
 def load(source, _):
     # In this process; workers would only add to the CPU time.
-    return sum(len(labels) for _, labels in DataLoader(Crops(source), peer.BATCH, shuffle=True))
+    crops = DataLoader(peer.Photos(source, crop), peer.BATCH, shuffle=True)
+    return sum(len(labels) for _, labels in crops)
 
 
 peer.main({"build-large": build, "load-photos": load})

@@ -190,11 +190,11 @@ impl Precision {
 
 impl fmt::Display for Precision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words = Self::WORDS.iter();
-        let word = words
-            .filter(|(precision, ..)| precision == self)
-            .map(|(_, word, _)| word);
-        word.take(1).try_for_each(|word| f.write_str(word))
+        let mut words = Self::WORDS.iter();
+        let (_, word, _) = words
+            .find(|(precision, ..)| precision == self)
+            .expect("each has a word");
+        f.write_str(word)
     }
 }
 

@@ -16,6 +16,7 @@ mod schema;
 mod writer;
 
 use std::hash::Hasher;
+
 use twox_hash::XxHash3_64;
 
 pub use describe::{ShardShape, shard_shape};

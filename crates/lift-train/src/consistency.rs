@@ -197,7 +197,7 @@ impl Compared<'_> {
         let (tower, tuner) = (&self.model.visual, &self.model.tuner);
         let width = tower.config().width;
         let others = self.model.parameter_counts().tuned();
-        let mut passes = Passes::open(
+        let passes = Passes::open(
             Arc::clone(reader),
             tower,
             transfer,

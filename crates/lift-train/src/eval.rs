@@ -148,7 +148,7 @@ pub struct EvalOptions<'a> {
 /// # Errors
 /// When a row cannot be loaded, memory does not suffice, a logit is not finite, or `kept` cannot be written.
 pub fn evaluate(
-    passes: &mut Passes,
+    passes: &Passes,
     reader: &ShardReader,
     options: &EvalOptions,
     device: Device,

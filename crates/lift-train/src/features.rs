@@ -48,7 +48,7 @@ impl Features {
     ) -> Result<Self> {
         let (tower, tuner) = (&model.visual, &model.tuner);
         let width = tower.config().width;
-        let mut passes = Passes::open(
+        let passes = Passes::open(
             Arc::clone(images),
             tower,
             transfer,

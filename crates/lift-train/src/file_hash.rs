@@ -5,11 +5,11 @@
 
 use std::{
     fs::File,
+    hash::Hasher,
     io::{BufRead, BufReader},
     path::Path,
 };
 
-use std::hash::Hasher;
 use twox_hash::XxHash3_64;
 
 use crate::error::{Error, Result};

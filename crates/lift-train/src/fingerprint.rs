@@ -3,7 +3,7 @@
 //! XXH3-64 in 16 lower-case hex digits, as in the shards' manifest. It finds damage and mix-ups, it is no signature.
 //! Invariant: a hash of tensors depends on names, kinds, shapes and values, not on the device or the file's layout.
 
-use std::path::Path;
+use std::{hash::Hasher, path::Path};
 
 use lift_models::{Normalisation, TextTower, Tokenizer, VisionTower};
 use lift_shards::{
@@ -12,7 +12,6 @@ use lift_shards::{
     manifest::MANIFEST_FILE,
 };
 use serde::{Deserialize, Serialize};
-use std::hash::Hasher;
 use tch::{Device, Tensor};
 use twox_hash::XxHash3_64;
 

@@ -292,7 +292,7 @@ impl Source<'_> {
     fn each_batch(&self, rows: Vec<usize>, mut take: impl FnMut(&Tensor, &[i64])) -> Result<()> {
         let width = self.tower.config().width as u64;
         let transfer = Transfer::open(Target::of(self.tower, self.normalisation))?;
-        let mut passes = Passes::open(
+        let passes = Passes::open(
             Arc::clone(&self.train),
             self.tower,
             &transfer,

@@ -4,6 +4,8 @@
 //! not suffice, and refuse values that are not finite with the image they arose at. Invariant: what comes out has a row
 //! a crop in the draws' order, however many are passed at once.
 
+use std::cell::Cell;
+
 use lift_files::memory::total_bytes;
 use lift_models::{
     Footprint, VisionTower,
@@ -39,7 +41,7 @@ pub struct Passes<'a> {
     loader: Loader,
     view: View,
     /// Crops at once; it falls where memory does not suffice.
-    at_once: usize,
+    at_once: Cell<usize>,
     max_memory: Option<MemorySize>,
     /// Such as `evaluation`, for messages.
     what: &'static str,
@@ -73,7 +75,7 @@ impl<'a> Passes<'a> {
             transfer,
             loader,
             view,
-            at_once,
+            at_once: Cell::new(at_once),
             max_memory: limit,
             what,
         })
@@ -85,17 +87,14 @@ impl<'a> Passes<'a> {
     /// # Errors
     /// When an image cannot be loaded, memory does not suffice for one crop, or `take` fails.
     pub fn each(
-        &mut self,
+        &self,
         draws: Draws,
         forward: impl Fn(&Tensor) -> Tensor,
         take: impl FnMut(Tensor, &Tensor, &[i64]) -> Result<()>,
     ) -> Result<()> {
         let wanted = draws.len();
         let feed = self.transfer.feed(&self.loader, draws, self.view)?;
-        let mut at_once = self.at_once;
-        let passed = self.pass(feed, wanted, &mut at_once, forward, take);
-        self.at_once = at_once;
-        passed
+        self.each_of(feed, wanted, forward, take)
     }
 
     /// As [`Passes::each`], of what `feed` gives of so many images, in place of the loader.
@@ -107,30 +106,13 @@ impl<'a> Passes<'a> {
         feed: impl Iterator<Item = Result<Input>>,
         wanted: usize,
         forward: impl Fn(&Tensor) -> Tensor,
-        take: impl FnMut(Tensor, &Tensor, &[i64]) -> Result<()>,
-    ) -> Result<()> {
-        let mut at_once = self.at_once;
-        self.pass(feed, wanted, &mut at_once, forward, take)
-    }
-
-    /// Crops in a batch of what is fed.
-    pub fn batch_size(&self) -> usize {
-        self.at_once
-    }
-
-    fn pass(
-        &self,
-        feed: impl Iterator<Item = Result<Input>>,
-        wanted: usize,
-        most: &mut usize,
-        forward: impl Fn(&Tensor) -> Tensor,
         mut take: impl FnMut(Tensor, &Tensor, &[i64]) -> Result<()>,
     ) -> Result<()> {
         let mut done = 0;
         for input in feed {
             let input = input?;
             let crops = input.pixels.size()[0];
-            let mut at_once = (*most).min(crops as usize);
+            let mut at_once = self.at_once.get().min(crops as usize);
             let asked = at_once;
             let rows = halving(&mut at_once, "crops", |at_once| {
                 if at_once as i64 >= crops {
@@ -148,7 +130,7 @@ impl<'a> Passes<'a> {
                 refused.error(device, there, &work, hint)
             })?;
             if at_once < asked {
-                *most = at_once;
+                self.at_once.set(at_once);
             }
             done += input.host_labels.len();
             take(rows, &input.labels, &input.host_labels)?;
@@ -158,6 +140,11 @@ impl<'a> Passes<'a> {
             return Err(lift_loader::Error::Stopped.into());
         }
         Ok(())
+    }
+
+    /// Crops at once, at most.
+    pub fn batch_size(&self) -> usize {
+        self.at_once.get()
     }
 
     /// What is passed.

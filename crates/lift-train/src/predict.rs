@@ -48,7 +48,7 @@ pub struct Wanted {
 /// # Errors
 /// When an image of shards cannot be loaded, memory does not suffice, or `take` fails.
 pub fn predict(
-    passes: &mut Passes,
+    passes: &Passes,
     wanted: Wanted,
     progress: &Progress,
     logits: impl Fn(&Tensor) -> Tensor,

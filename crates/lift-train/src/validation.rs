@@ -277,7 +277,7 @@ impl Validation {
     pub fn judge(&self, model: &TunedModel, transfer: &Transfer) -> Result<Metrics> {
         let (tower, classes) = (&model.visual, self.train_counts.len() as u64);
         let tuned = model.parameter_counts().tuned();
-        let mut passes = Passes::open(
+        let passes = Passes::open(
             Arc::clone(&self.val),
             tower,
             transfer,
@@ -300,7 +300,7 @@ impl Validation {
         };
         let forward = |patches: &Tensor| model.forward(patches);
         let (evaluation, _) = evaluate(
-            &mut passes,
+            &passes,
             &self.val,
             &options,
             tower.device(),

@@ -2,12 +2,12 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Deserialize;
-use std::hash::Hasher;
 use twox_hash::XxHash3_64;
 
 use crate::programs::Programs;

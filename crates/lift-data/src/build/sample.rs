@@ -5,12 +5,12 @@
 //! whose images or decoders do not. Invariant: it depends on the list and the preprocessing alone.
 
 use std::collections::HashMap;
+use std::hash::Hasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
-use std::hash::Hasher;
 use twox_hash::XxHash3_64;
 
 use super::ahead;

@@ -4,6 +4,7 @@
 //! column has one of four types and a name that no column of the shard's own has; its values may be null.
 
 use std::fs::File;
+use std::hash::Hasher;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +13,6 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema};
 use serde::{Deserialize, Serialize};
-use std::hash::Hasher;
 use twox_hash::XxHash3_64;
 
 use super::index::verified_columns;

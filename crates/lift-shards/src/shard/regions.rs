@@ -5,6 +5,7 @@
 //! the same memory, so the library never sees damaged bytes.
 
 use std::fs::File;
+use std::hash::Hasher;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -14,7 +15,6 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::schema::types::ColumnPath;
-use std::hash::Hasher;
 use twox_hash::XxHash3_64;
 
 use crate::manifest::ShardEntry;

@@ -5,6 +5,7 @@
 //! bounded by a row group.
 
 use std::fs::File;
+use std::hash::Hasher;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +22,6 @@ use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding as ParquetEncoding};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
-use std::hash::Hasher;
 use twox_hash::XxHash3_64;
 
 use super::names::image_leaf;

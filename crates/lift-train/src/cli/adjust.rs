@@ -8,7 +8,6 @@ use lift_shards::{Split, atomic};
 
 use super::passed::{PassArgs, PassDefaults};
 use crate::{
-    adjustment::Adjusting,
     balance::curve::{Monitor, strengths},
     command::{self, AdjustSettings, EvalSettings, Found, Prior},
     config::{TrainConfig, check_ranges},
@@ -113,20 +112,8 @@ impl AdjustArgs {
     /// How logits are computed where none are given.
     fn evaluation(&self, config: &TrainConfig) -> Result<EvalSettings> {
         let passed = self.passed.with(&PassDefaults::of_run(config))?;
-        Ok(EvalSettings {
-            shards: self.shards.as_ref().unwrap_or(&config.shards).clone(),
-            split: self.split,
-            look: passed.look,
-            passing: passed.passing,
-            resolution: passed.resolution,
-            precision: passed.precision,
-            device: passed.device,
-            predictions: None,
-            confusion: None,
-            logits: None,
-            adjusting: Adjusting::LeftOut,
-            level: None,
-        })
+        let shards = self.shards.as_ref().unwrap_or(&config.shards).clone();
+        Ok(passed.of_split(shards, self.split))
     }
 
     fn settings(&self) -> Result<AdjustSettings> {

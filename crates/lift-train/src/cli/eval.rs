@@ -153,13 +153,6 @@ impl HowArgs {
     fn settings(&self, shards: PathBuf, defaults: &PassDefaults) -> Result<EvalSettings> {
         let passed = self.pass.with(defaults)?;
         Ok(EvalSettings {
-            shards,
-            split: self.split,
-            look: passed.look,
-            passing: passed.passing,
-            resolution: passed.resolution,
-            precision: passed.precision,
-            device: passed.device,
             predictions: self.predictions.clone(),
             confusion: self.confusion.clone(),
             logits: self.logits.clone(),
@@ -169,6 +162,7 @@ impl HowArgs {
                 .clone()
                 .zip(self.taxonomy.clone())
                 .map(|(rank, taxonomy)| Level { rank, taxonomy }),
+            ..passed.of_split(shards, self.split)
         })
     }
 }

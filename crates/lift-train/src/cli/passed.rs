@@ -1,12 +1,16 @@
 //! How images are looked at and passed without training, as typed for evaluations and predictions.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use lift_models::{Precision, memory::MemorySize};
 use lift_page::terminal::words;
+use lift_shards::Split;
 use tch::Device;
 
 use crate::{
-    command,
+    adjustment::Adjusting,
+    command::{self, EvalSettings},
     config::{RANDOM_CROPS, TrainConfig, check_ranges},
     error::Result,
     eval::{EvalView, Tte},
@@ -85,6 +89,26 @@ pub(super) struct Passed {
     pub(super) resolution: Option<u32>,
     pub(super) precision: Precision,
     pub(super) device: Device,
+}
+
+impl Passed {
+    /// An evaluation of a split that writes no file and obeys no adjustment.
+    pub(super) fn of_split(self, shards: PathBuf, split: Split) -> EvalSettings {
+        EvalSettings {
+            shards,
+            split,
+            look: self.look,
+            passing: self.passing,
+            resolution: self.resolution,
+            precision: self.precision,
+            device: self.device,
+            predictions: None,
+            confusion: None,
+            logits: None,
+            adjusting: Adjusting::LeftOut,
+            level: None,
+        }
+    }
 }
 
 impl PassArgs {

@@ -436,7 +436,7 @@ pub(super) fn judge_with(
 ) -> Result<(Evaluation, Result<()>)> {
     let groups = judging.groups;
     let (tower, classes) = (&model.visual, model.classifier.weight.size()[0]);
-    let mut passes = Passes::open(
+    let passes = Passes::open(
         Arc::clone(test),
         tower,
         transfer,
@@ -453,8 +453,7 @@ pub(super) fn judge_with(
     };
     let forward = |patches: &Tensor| model.forward(patches);
     let (device, logits) = (tower.device(), judging.logits);
-    let (evaluation, judged) =
-        evaluate(&mut passes, test, &options, device, (forward, None), logits)?;
+    let (evaluation, judged) = evaluate(&passes, test, &options, device, (forward, None), logits)?;
     let predictions = match &settings.predictions {
         Some(path) => write_predictions(path, test, &judged),
         None => Ok(()),

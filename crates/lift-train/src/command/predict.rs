@@ -204,7 +204,7 @@ impl Opened {
     ) -> Result<()> {
         let (tower, view) = (&self.model.visual, self.look.view());
         let tuned = self.model.parameter_counts().tuned();
-        let mut passes = Passes::open(
+        let passes = Passes::open(
             images.clone(),
             tower,
             &self.transfer,
@@ -222,6 +222,6 @@ impl Opened {
             let adjustment = self.adjustment.as_ref();
             adjustment.map_or_else(|| logits.shallow_clone(), |one| one.apply(&logits))
         };
-        ask(&mut passes, wanted, progress, forward, take)
+        ask(&passes, wanted, progress, forward, take)
     }
 }

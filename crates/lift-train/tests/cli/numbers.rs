@@ -240,7 +240,7 @@ fn passes_go_on_with_fewer_crops_where_memory_does_not_suffice() {
         };
         let how = (View::FiveCrop { expand: 5 }, "evaluation");
         let reader = std::sync::Arc::clone(&reader);
-        let mut passes = Passes::open(reader, &tower, &transfer, how, footprint, passing)?;
+        let passes = Passes::open(reader, &tower, &transfer, how, footprint, passing)?;
         let mut rows = Vec::new();
         let (mut sizes, seen) = (Vec::new(), std::cell::RefCell::new(Vec::new()));
         let forward = |patches: &Tensor| {
